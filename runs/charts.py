@@ -1,0 +1,194 @@
+"""Bars of runs as SVG: the strip of the last runs, and the duration chart of an experiment.
+
+Both take runs oldest first; of each they read `number`, `name`, `status` and `duration` (timedelta or None).
+Heights are pixels and stand in SVG attributes, so a page needs no inline style.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from runs.formats import duration_text
+from runs.status import ON_NODE, Status
+
+STRIP_BARS = 20
+BAR, GAP, STRIP_HEIGHT, STRIP_BASE = 5, 2, 26, 21
+GROWING = ON_NODE - {Status.CANCEL_REQUESTED, Status.NOT_RESPONDING}
+PLOT_HEIGHT, PLOT_BASE, PLOT_TOP = 176, 152, 14
+STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 240, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400]
+
+
+class BarRun(Protocol):
+    """What a bar shows of a run."""
+
+    number: int
+    name: str
+    status: str
+
+    @property
+    def duration(self) -> timedelta | None: ...
+
+
+def _seconds(run: BarRun) -> float:
+    return run.duration.total_seconds() if run.duration else 0.0
+
+
+def _label(run: BarRun) -> str:
+    return f"#{run.number} {run.name}: {run.status}, {duration_text(run.duration)}"
+
+
+def _strip_bar(run: BarRun, x: int, top_s: float) -> SafeString:
+    """The shapes of one bar: a stub, hollow, solid, with a cap while it grows, with a mark if it failed."""
+    kind = run.status.lower()
+    if run.status == Status.NOT_STARTED:
+        return mark_safe("")  # noqa: S308
+    if run.status == Status.QUEUED:
+        return _rect(kind, x, STRIP_BASE - 3, BAR, 3)
+    height = max(3, round(18 * min(1.0, _seconds(run) / top_s)))
+    y = STRIP_BASE - height
+    if run.status == Status.CANCELED:
+        return _rect(kind, x + 0.5, y + 0.5, BAR - 1, height - 1)
+    shapes = [_rect(kind, x, y, BAR, height)]
+    if run.status in GROWING:
+        shapes.append(_rect(kind, x, y - 3, BAR, 1.5))
+    if run.status == Status.FAILED:
+        shapes.append(_rect(kind, x, STRIP_BASE + 2, BAR, 2))
+    return mark_safe("".join(shapes))  # noqa: S308
+
+
+def _rect(kind: str, x: float, y: float, width: float, height: float) -> SafeString:
+    return format_html(
+        '<rect class="bar bar-{}" x="{}" y="{}" width="{}" height="{}" rx="1"/>', kind, x, y, width, height
+    )
+
+
+def strip_svg(runs: Sequence[BarRun], base_url: str) -> SafeString:
+    """The last 20 runs as bars, the newest at the right; each links to `base_url`runs/<number>/."""
+    runs = runs[-STRIP_BARS:]
+    width = STRIP_BARS * (BAR + GAP) - GAP
+    top_s = max((_seconds(run) for run in runs), default=0) or 1.0
+    first = STRIP_BARS - len(runs)
+    bars = format_html_join(
+        "",
+        '<a href="{}runs/{}/" tabindex="-1" aria-label="{}"><title>{}</title>{}'
+        '<rect class="bar-hit" x="{}" y="0" width="7" height="26"/></a>',
+        (
+            (base_url, run.number, _label(run), _label(run), _strip_bar(run, x, top_s), x - 1)
+            for run, x in ((run, (first + i) * (BAR + GAP)) for i, run in enumerate(runs))
+        ),
+    )
+    return format_html(
+        '<svg class="strip" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="group" aria-label="Last {n} runs">'
+        '<line class="strip-base" x1="0" x2="{w}" y1="{base}" y2="{base}"/>{bars}</svg>',
+        w=width, h=STRIP_HEIGHT, n=len(runs), base=STRIP_BASE + 0.5, bars=bars,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The time axis of the duration chart: up to `top_s`, a line every `step_s`."""
+
+    top_s: float
+    step_s: int
+
+    def y(self, seconds: float) -> float:
+        """Where a duration ends, in pixels from the top; what is beyond the scale ends at the top."""
+        return round(PLOT_BASE - (PLOT_BASE - PLOT_TOP) * min(1.0, seconds / self.top_s), 1)
+
+    def ticks(self) -> list[int]:
+        """The durations that get a line, from 0 up."""
+        return list(range(0, int(self.top_s) + 1, self.step_s))
+
+    def tick_text(self, seconds: int) -> str:
+        """The label of a line in the unit of the step."""
+        for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+            if self.step_s >= size and self.step_s % size == 0:
+                return f"{seconds // size}{unit}"
+        return f"{seconds}s"
+
+
+def scale_for(durations_s: Sequence[float]) -> Scale:
+    """A scale that one very long run does not flatten: what is beyond 3 x the upper quartile is left out."""
+    known = sorted(d for d in durations_s if d > 0) or [4.0]
+    limit = 3 * known[len(known) * 3 // 4]
+    top = max((d for d in known if d <= limit), default=known[0]) * 1.08
+    step = next((step for step in STEPS_S if top / step <= 4), 86400 * max(1, round(top / 4 / 86400)))
+    return Scale(max(top, step), step)
+
+
+def _plot_bar(run: BarRun, left: float, width: float, scale: Scale) -> SafeString:
+    """One bar of the duration chart, in percent across and pixels down."""
+    seconds, kind = _seconds(run), run.status.lower()
+    y = PLOT_BASE - 3 if run.status == Status.QUEUED else min(scale.y(seconds), PLOT_BASE - 3)
+    shape = '<rect class="bar bar-{}" x="{}%" y="{}" width="{}%" height="{}" rx="1.5"/>'
+    parts = [format_html(shape, kind, left, y, width, round(PLOT_BASE - y, 1))]
+    if run.status in GROWING:
+        parts.append(format_html(shape, kind, left, y - 4, width, 2.5))
+    if run.status == Status.FAILED:
+        parts.append(format_html(shape, kind, left, PLOT_BASE + 3, width, 2))
+    if seconds > scale.top_s:
+        parts.append(format_html(
+            '<line class="chart-break" x1="{}%" x2="{}%" y1="{}" y2="{}"/><text x="{}%" y="{}" text-anchor="end">{}</text>',
+            left, round(left + width, 2), y + 20, y + 16, round(left - 0.8, 2), y + 9, duration_text(seconds),
+        ))  # fmt: skip
+    return mark_safe("".join(parts))  # noqa: S308
+
+
+def _numbers(runs: Sequence[BarRun], slot: float) -> SafeString:
+    """The run numbers under the axis, at most eight, round ones first."""
+    every = max(1, -(-len(runs) // 8))
+    every = next((step for step in (1, 2, 5, 10, 20, 50) if step >= every), 100)
+    labelled, last = [], -every
+    for index, run in enumerate(runs):
+        if run.number % every == 0 and index - last >= every / 2:
+            labelled.append((round((index + 0.5) * slot, 2), PLOT_BASE + 20, run.number))
+            last = index
+    return format_html_join("", '<text x="{}%" y="{}" text-anchor="middle">{}</text>', labelled)
+
+
+def duration_chart_svg(runs: Sequence[BarRun], base_url: str, median: timedelta | None) -> SafeString:
+    """Duration by run number: bars with links, the median as a dashed line, and an axis of times."""
+    scale = scale_for([_seconds(run) for run in runs])
+    slot = round(100 / max(len(runs), 12), 3)
+    ticks = scale.ticks()
+    axis = format_html_join(
+        "",
+        '<text x="38" y="{}" text-anchor="end">{}</text>',
+        ((scale.y(t) + 4, scale.tick_text(t)) for t in ticks),
+    )
+    grid = format_html_join(
+        "",
+        '<line class="chart-grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>',
+        ((scale.y(t) + 0.5,) for t in ticks),
+    )
+    bars = format_html_join(
+        "",
+        '<a href="{}runs/{}/" aria-label="{}"><title>{}</title>{}</a>',
+        (
+            (
+                base_url,
+                run.number,
+                _label(run),
+                _label(run),
+                _plot_bar(run, left, round(slot * 0.68, 3), scale),
+            )
+            for run, left in ((run, round((i + 0.16) * slot, 3)) for i, run in enumerate(runs))
+            if run.status != Status.NOT_STARTED
+        ),
+    )
+    line = ""
+    if median is not None and median.total_seconds() <= scale.top_s:
+        y = round(scale.y(median.total_seconds())) + 0.5
+        line = format_html('<line class="chart-median" x1="0" x2="100%" y1="{0}" y2="{0}"/>', y)
+    return format_html(
+        '<div class="chart-frame"><svg class="chart" width="44" height="{h}" aria-hidden="true">{axis}</svg>'
+        '<svg class="chart" height="{h}" role="group" aria-label="Duration by run number">{grid}{bars}{line}{numbers}'
+        "</svg></div>",
+        h=PLOT_HEIGHT, axis=axis, grid=grid, bars=bars, line=line, numbers=_numbers(runs, slot),
+    )  # fmt: skip

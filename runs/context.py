@@ -1,0 +1,76 @@
+"""What the shell around every page shows. Costs one query, and only where a template reads `shell`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Count, IntegerField, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from runs.models import Node, Run
+from runs.status import Kind
+from studio.accounts.models import Membership
+
+THEMES = ("light", "dark")
+VERSION = "1.0"
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The side bar's counts, and the workspaces that this person may switch to."""
+
+    memberships: list[Membership] = field(default_factory=list)
+    active_runs: int = 0
+    active_pipelines: int = 0
+    nodes_alive: int = 0
+    nodes: int = 0
+
+    @property
+    def seen(self) -> str:
+        """The counts as one word: equal words, equal side bars."""
+        return f"{self.active_runs}-{self.active_pipelines}-{self.nodes_alive}-{self.nodes}"
+
+
+def _count(rows: QuerySet[Any], workspace: str) -> Coalesce:
+    """How many rows there are, as a subquery that the database runs once."""
+    counted = rows.order_by().values(workspace).annotate(n=Count("pk")).values("n")
+    return Coalesce(Subquery(counted, output_field=IntegerField()), Value(0))
+
+
+def load_shell(membership: Membership) -> Shell:
+    """One query: the person's memberships, and beside each the counts of the workspace they look at."""
+    runs = Run.objects.filter(workspace_id=membership.workspace_id).active()
+    nodes = Node.objects.filter(target__workspace_id=membership.workspace_id)
+    rows = list(
+        Membership.objects.filter(user_id=membership.user_id)
+        .select_related("workspace")
+        .order_by("workspace__name")
+        .annotate(
+            active_runs=_count(runs, "workspace"),
+            active_pipelines=_count(runs.filter(kind=Kind.PIPELINE), "workspace"),
+            nodes_alive=_count(nodes.alive(), "target__workspace"),
+            nodes_known=_count(nodes, "target__workspace"),
+        )
+    )
+    if not rows:
+        return Shell()
+    first: Any = rows[0]
+    return Shell(rows, first.active_runs, first.active_pipelines, first.nodes_alive, first.nodes_known)
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    """Context for base.html: `shell` (lazy), `layout` for error pages, `theme`, `server_time`, `version`."""
+    membership = getattr(request, "membership", None)
+    theme = request.COOKIES.get("studio_theme", "")
+    return {
+        "shell": SimpleLazyObject(lambda: load_shell(membership) if membership else Shell()),
+        "membership": membership,
+        "layout": "base.html" if membership else "bare.html",
+        "theme": theme if theme in THEMES else "",
+        "server_time": timezone.now(),
+        "version": VERSION,
+    }

@@ -1,0 +1,61 @@
+"""How times, durations and sizes are written for people. Pure functions of the standard library."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+DASH = "–"
+
+
+def duration_text(value: timedelta | float | None) -> str:
+    """A duration in its two largest units: "41s", "12m 04s", "1h 04m", "2d 03h"; a dash for None."""
+    if value is None:
+        return DASH
+    seconds = int(value.total_seconds() if isinstance(value, timedelta) else value)
+    if seconds < 60:
+        return f"{max(seconds, 0)}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m {seconds % 60:02d}s"
+    if seconds < 86400:
+        return f"{seconds // 3600}h {seconds % 3600 // 60:02d}m"
+    return f"{seconds // 86400}d {seconds % 86400 // 3600:02d}h"
+
+
+def ago_text(moment: datetime, now: datetime | None = None) -> str:
+    """How long ago, in words: "now", "8 s ago", "3 min ago", "2 h ago", "yesterday", "4 days ago", "12 Nov"."""
+    now = now or datetime.now(UTC)
+    seconds = int((now - moment).total_seconds())
+    if seconds < 1:
+        return "now"
+    if seconds < 60:
+        return f"{seconds} s ago"
+    if seconds < 3600:
+        return f"{seconds // 60} min ago"
+    if seconds < 86400:
+        return f"{seconds // 3600} h ago"
+    days = seconds // 86400
+    if days == 1:
+        return "yesterday"
+    if days < 7:
+        return f"{days} days ago"
+    year = "" if moment.year == now.year else f" {moment.year}"
+    return f"{moment.day} {moment:%b}{year}"
+
+
+def bytes_text(size: int | None) -> str:
+    """A size in decimal units with two significant places: "812 B", "3.1 kB", "41 kB", "1.9 MB"."""
+    if size is None:
+        return DASH
+    if size < 1000:
+        return f"{size} B"
+    amount = float(size)
+    for unit in ("kB", "MB", "GB", "TB"):
+        amount /= 1000
+        if amount < 999.5 or unit == "TB":
+            break
+    return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:.0f} {unit}"
+
+
+def exact_time(moment: datetime) -> str:
+    """A moment to the second in UTC, as titles show it."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,115 @@
+// Dialogs that htmx loads into #dialog, and confirmations of destructive forms.
+//
+// A link with hx-get and hx-target="#dialog" opens one; without script it leads to the same dialog as a page.
+// An answer that is empty closes it. data-confirm on a form or a submit button asks before it is sent.
+
+const host = document.getElementById("dialog");
+let opener = null;
+
+function open(dialog) {
+  if (!dialog.open) dialog.showModal();
+  const wrong = dialog.querySelector('[aria-invalid="true"]');
+  const first = wrong ?? dialog.querySelector("[autofocus], .dialog-body :is(input:not([type=hidden]), select, textarea)");
+  first?.focus();
+}
+
+function close(dialog) {
+  dialog.close();
+}
+
+document.addEventListener("htmx:before:request", (event) => {
+  const { ctx } = event.detail;
+  if (ctx.target === host && !host.contains(ctx.sourceElement)) opener = document.activeElement;
+});
+
+document.addEventListener("htmx:after:swap", (event) => {
+  if (event.detail.ctx.target !== host) return;
+  const dialog = host.querySelector("dialog");
+  if (dialog) open(dialog);
+  else giveBackFocus();
+});
+
+document.addEventListener("close", (event) => {
+  if (!event.target.matches?.("dialog")) return;
+  if (host?.contains(event.target)) host.replaceChildren();
+  giveBackFocus();
+}, true);
+
+function giveBackFocus() {
+  if (opener?.isConnected) opener.focus({ preventScroll: true });
+  opener = null;
+}
+
+// Asking first: <form data-confirm="Archive digits-mlp?" data-confirm-text="…" data-confirm-button="Archive">.
+
+function ask(words) {
+  const template = document.getElementById("confirm-template");
+  const dialog = template.content.firstElementChild.cloneNode(true);
+  dialog.querySelector("h2").textContent = words.confirm;
+  dialog.querySelector("p").textContent = words.confirmText ?? "";
+  const yes = dialog.querySelector('[value="yes"]');
+  yes.textContent = words.confirmButton ?? "Go on";
+  yes.classList.toggle("btn-danger", words.confirmKind !== "plain");
+  yes.classList.toggle("btn-primary", words.confirmKind === "plain");
+  document.body.append(dialog);
+  opener = document.activeElement;
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      resolve(dialog.returnValue === "yes");
+      dialog.remove();
+    });
+  });
+}
+
+document.addEventListener("submit", (event) => {
+  const { target: form, submitter } = event;
+  const asks = submitter?.dataset.confirm ? submitter : form;
+  if (!asks.dataset.confirm || form.dataset.confirmed) {
+    delete form.dataset.confirmed;
+    return;
+  }
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  ask(asks.dataset).then((yes) => {
+    if (!yes) return;
+    form.dataset.confirmed = "1";
+    form.requestSubmit(submitter);
+  });
+}, true);
+
+document.addEventListener("click", (event) => {
+  const dialog = event.target.closest?.("dialog");
+  if (event.target.closest?.("[data-dialog-close]") && dialog) {
+    if (dialog.matches(":modal")) close(dialog);
+    else history.back();
+  }
+  const wanted = event.target.closest?.("[data-dialog-open]")?.dataset.dialogOpen;
+  if (wanted) {
+    opener = document.activeElement;
+    open(document.getElementById(wanted));
+  }
+});
+
+// A click on the scrim closes, unless something was typed.
+document.addEventListener("pointerdown", (event) => {
+  const dialog = event.target;
+  if (!dialog.matches?.("dialog:modal")) return;
+  const box = dialog.getBoundingClientRect();
+  const outside = event.clientX < box.left || event.clientX > box.right || event.clientY < box.top || event.clientY > box.bottom;
+  const typed = [...dialog.querySelectorAll("input:not([type=hidden]), textarea")].some((f) => f.value !== f.defaultValue);
+  if (outside && !typed) close(dialog);
+});
+
+// Ctrl+Enter sends the form of the dialog.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  const form = event.target.closest?.("dialog form:not([method=dialog])");
+  if (form) {
+    event.preventDefault();
+    form.requestSubmit(form.querySelector(".dialog-foot button:not([type=button])"));
+  }
+});
+
+// A page that is a dialog part alone shows it open.
+document.querySelectorAll(".dialog-alone > dialog").forEach((dialog) => dialog.show());

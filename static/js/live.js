@@ -1,0 +1,129 @@
+// What keeps a page true: polling, the lost connection, the expired session, durations and ages that tick.
+
+const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
+const served = Date.parse(meta("server-time"));
+const offset = Number.isNaN(served) ? 0 : served - Date.now();
+const now = () => Date.now() + offset;
+const POLLING = '[hx-trigger*="every"]';
+
+// Polling stops in a hidden tab and starts again at once.
+
+const isPoll = (ctx) => ctx.sourceEvent?.type === "every";
+
+document.addEventListener("htmx:before:request", (event) => {
+  if (document.hidden && isPoll(event.detail.ctx)) event.preventDefault();
+});
+
+function pollNow() {
+  for (const part of document.querySelectorAll(POLLING)) htmx.trigger(part, "every", {}, false);
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) pollNow();
+});
+
+// Refresh: every live part that listens for it asks for itself; without one the link just loads the page.
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("[data-refresh]");
+  if (link && !event.ctrlKey && !event.metaKey && document.querySelector('main [hx-trigger*="refresh"]')) {
+    event.preventDefault();
+    htmx.trigger(document.body, "refresh");
+  } else if (event.target.closest?.("[data-try-again]")) {
+    pollNow();
+  }
+});
+
+// The line that says since when the page may be wrong.
+
+const banner = document.getElementById("connection");
+let truth = new Date();
+let lost = false;
+
+function connection(isLost) {
+  if (!isLost) truth = new Date();
+  if (lost === isLost || !banner) return;
+  lost = isLost;
+  banner.hidden = !lost;
+  banner.querySelector("[data-truth]").textContent = truth.toTimeString().slice(0, 8);
+}
+
+document.addEventListener("htmx:error", (event) => {
+  const { ctx, error } = event.detail;
+  if (ctx && (error instanceof TypeError || error === "timeout")) connection(true);
+});
+addEventListener("offline", () => connection(true));
+addEventListener("online", pollNow);
+
+// Answers that are not a part: a session that ended, a refusal, an error of the server.
+
+function toSignIn() {
+  const back = location.pathname + location.search;
+  location.assign(`${meta("sign-in")}?next=${encodeURIComponent(back)}`);
+}
+
+document.addEventListener("htmx:before:response", (event) => {
+  const { response } = event.detail.ctx;
+  const { pathname } = new URL(response.raw.url);
+  const gateway = [502, 503, 504].includes(response.status);
+  connection(gateway);
+  if (response.status === 401 || (response.raw.redirected && pathname === meta("sign-in"))) {
+    event.preventDefault();
+    toSignIn();
+  }
+});
+
+document.addEventListener("htmx:response:error", (event) => {
+  const { ctx } = event.detail;
+  if (ctx.response.status === 422 || isPoll(ctx) || lost) return;
+  const page = new DOMParser().parseFromString(ctx.text, "text/html");
+  const said = page.querySelector("[data-error]")?.textContent.trim();
+  const text = said || `The server answered ${ctx.response.status}. Nothing was changed.`;
+  document.dispatchEvent(new CustomEvent("toast", { detail: { toasts: [{ text, kind: "error" }] } }));
+});
+
+// Durations and ages. The texts are those of runs/formats.py.
+
+const two = (n) => String(n).padStart(2, "0");
+
+export function durationText(seconds) {
+  const s = Math.max(0, Math.floor(seconds));
+  if (s < 60) return `${s}s`;
+  if (s < 3600) return `${Math.floor(s / 60)}m ${two(s % 60)}s`;
+  if (s < 86400) return `${Math.floor(s / 3600)}h ${two(Math.floor((s % 3600) / 60))}m`;
+  return `${Math.floor(s / 86400)}d ${two(Math.floor((s % 86400) / 3600))}h`;
+}
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+export function agoText(moment) {
+  const s = Math.floor((now() - moment) / 1000);
+  if (s < 1) return "now";
+  if (s < 60) return `${s} s ago`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ago`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ago`;
+  if (s < 172800) return "yesterday";
+  if (s < 604800) return `${Math.floor(s / 86400)} days ago`;
+  const day = new Date(moment);
+  const year = day.getUTCFullYear() === new Date(now()).getUTCFullYear() ? "" : ` ${day.getUTCFullYear()}`;
+  return `${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]}${year}`;
+}
+
+const write = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+
+function tick() {
+  if (document.hidden || lost) return;
+  for (const e of document.querySelectorAll("[data-since]")) write(e, durationText((now() - Date.parse(e.dataset.since)) / 1000));
+  for (const e of document.querySelectorAll("[data-ago]")) write(e, agoText(Date.parse(e.dateTime)));
+}
+
+function clocks(within) {
+  for (const e of within.querySelectorAll("time[data-clock]")) {
+    write(e, new Date(e.dateTime).toTimeString().slice(0, 8));
+  }
+}
+
+document.addEventListener("htmx:after:settle", () => { clocks(document); tick(); });
+setInterval(tick, 1000);
+clocks(document);
+tick();
