@@ -47,7 +47,7 @@ def _strip_bar(run: BarRun, x: int, top_s: float) -> SafeString:
     """The shapes of one bar: a stub, hollow, solid, with a cap while it grows, with a mark if it failed."""
     kind = run.status.lower()
     if run.status == Status.NOT_STARTED:
-        return mark_safe("")  # noqa: S308
+        return mark_safe("")
     if run.status == Status.QUEUED:
         return _rect(kind, x, STRIP_BASE - 3, BAR, 3)
     height = max(3, round(18 * min(1.0, _seconds(run) / top_s)))
@@ -84,7 +84,8 @@ def strip_svg(runs: Sequence[BarRun], base_url: str) -> SafeString:
         ),
     )
     return format_html(
-        '<svg class="strip" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="group" aria-label="Last {n} runs">'
+        '<svg class="strip" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="group" '
+        'aria-label="Last {n} runs">'
         '<line class="strip-base" x1="0" x2="{w}" y1="{base}" y2="{base}"/>{bars}</svg>',
         w=width, h=STRIP_HEIGHT, n=len(runs), base=STRIP_BASE + 0.5, bars=bars,
     )  # fmt: skip
@@ -134,7 +135,8 @@ def _plot_bar(run: BarRun, left: float, width: float, scale: Scale) -> SafeStrin
         parts.append(format_html(shape, kind, left, PLOT_BASE + 3, width, 2))
     if seconds > scale.top_s:
         parts.append(format_html(
-            '<line class="chart-break" x1="{}%" x2="{}%" y1="{}" y2="{}"/><text x="{}%" y="{}" text-anchor="end">{}</text>',
+            '<line class="chart-break" x1="{}%" x2="{}%" y1="{}" y2="{}"/>'
+            '<text x="{}%" y="{}" text-anchor="end">{}</text>',
             left, round(left + width, 2), y + 20, y + 16, round(left - 0.8, 2), y + 9, duration_text(seconds),
         ))  # fmt: skip
     return mark_safe("".join(parts))  # noqa: S308
@@ -188,7 +190,7 @@ def duration_chart_svg(runs: Sequence[BarRun], base_url: str, median: timedelta 
         line = format_html('<line class="chart-median" x1="0" x2="100%" y1="{0}" y2="{0}"/>', y)
     return format_html(
         '<div class="chart-frame"><svg class="chart" width="44" height="{h}" aria-hidden="true">{axis}</svg>'
-        '<svg class="chart" height="{h}" role="group" aria-label="Duration by run number">{grid}{bars}{line}{numbers}'
-        "</svg></div>",
+        '<svg class="chart" height="{h}" role="group" aria-label="Duration by run number">'
+        "{grid}{bars}{line}{numbers}</svg></div>",
         h=PLOT_HEIGHT, axis=axis, grid=grid, bars=bars, line=line, numbers=_numbers(runs, slot),
     )  # fmt: skip

@@ -22,7 +22,7 @@ def duration_text(value: timedelta | float | None) -> str:
 
 
 def ago_text(moment: datetime, now: datetime | None = None) -> str:
-    """How long ago, in words: "now", "8 s ago", "3 min ago", "2 h ago", "yesterday", "4 days ago", "12 Nov"."""
+    """How long ago, in words: "now", "8 s ago", "3 min ago", "2 h ago", "yesterday", "12 Nov"."""
     now = now or datetime.now(UTC)
     seconds = int((now - moment).total_seconds())
     if seconds < 1:

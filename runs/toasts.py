@@ -47,7 +47,7 @@ def toast_of(message: Message) -> Toast:
 
 
 class ToastMiddleware:
-    """Moves waiting messages into the `HX-Trigger` header of an answer that htmx swaps in (no page to show them).
+    """Moves waiting messages into the `HX-Trigger` header of an answer that htmx swaps in.
 
     Answers that send the browser to another page keep them for that page.
     """

@@ -133,7 +133,7 @@ def ago(moment: datetime | None) -> SafeString:
 def clock(moment: datetime | None) -> SafeString:
     """The time of day in the reader's own zone (UTC without script); the exact time is its title."""
     if moment is None:
-        return mark_safe(DASH)
+        return format_html("{}", DASH)
     return format_html(
         '<time datetime="{}" title="{}" data-clock>{}</time>',
         moment.isoformat(), exact_time(moment), f"{moment:%H:%M:%S}",
@@ -169,14 +169,15 @@ def tag(label: Any) -> SafeString:
     if label.value is None:
         return format_html('<span class="tag"><span class="tag-text">{}</span></span>', label.key)
     return format_html(
-        '<span class="tag" title="{k}={v}"><span class="tag-text"><span class="tag-key">{k}=</span>{v}</span></span>',
+        '<span class="tag" title="{k}={v}">'
+        '<span class="tag-text"><span class="tag-key">{k}=</span>{v}</span></span>',
         k=label.key, v=label.value,
     )  # fmt: skip
 
 
 @register.simple_tag
 def tag_list(labels: Iterable[Any], width: int = 236) -> SafeString:
-    """As many tags as fit into about `width` pixels, at least one; the others are counted, and named on hover."""
+    """As many tags as fit into about `width` pixels, at least one; the rest is counted, named on hover."""
     labels, shown, used = list(labels), [], 0.0
     for label in labels:
         used += 16 + 6.4 * len(str(label))

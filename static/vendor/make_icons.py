@@ -16,19 +16,24 @@ from pathlib import Path
 SPRITE = Path(__file__).resolve().parent.parent / "icons.svg"
 HEAD = "<!-- Tabler icons 3.51.0, MIT licence: static/vendor/tabler-icons-3.51.0.LICENSE.txt -->"
 
-OUTLINE = """
-    adjustments-horizontal alert-circle alert-triangle archive archive-off arrow-back-up arrow-down
-    arrow-left arrow-right arrow-up arrow-up-right arrows-diff arrows-maximize binary-tree bookmark box
-    calendar chart-line check chevron-down chevron-left chevron-right chevron-up circle-check
-    circle-dashed circle-dot circle-minus circle-plus clipboard clock columns-3 copy cpu device-desktop
-    device-floppy dots dots-vertical download eraser external-link eye eye-off file file-code file-diff
-    file-text file-zip filter flag flask folder folder-open git-compare grip-vertical help-circle history
-    info-circle key keyboard layers-subtract link list-details lock logout menu-2 minus moon pencil photo
-    player-pause player-play player-stop plus point progress progress-alert progress-bolt progress-check
-    progress-down progress-x refresh restore rotate-clockwise search selector send server-2 settings
-    sitemap square stack-2 sun tag terminal-2 text-wrap trash upload user user-plus users wifi-off x
-    zoom-in zoom-out
-""".split()
+# fmt: off
+OUTLINE = [
+    "adjustments-horizontal", "alert-circle", "alert-triangle", "archive", "archive-off", "arrow-back-up",
+    "arrow-down", "arrow-left", "arrow-right", "arrow-up", "arrow-up-right", "arrows-diff",
+    "arrows-maximize", "binary-tree", "bookmark", "box", "calendar", "chart-line", "check", "chevron-down",
+    "chevron-left", "chevron-right", "chevron-up", "circle-check", "circle-dashed", "circle-dot",
+    "circle-minus", "circle-plus", "clipboard", "clock", "columns-3", "copy", "cpu", "device-desktop",
+    "device-floppy", "dots", "dots-vertical", "download", "eraser", "external-link", "eye", "eye-off",
+    "file", "file-code", "file-diff", "file-text", "file-zip", "filter", "flag", "flask", "folder",
+    "folder-open", "git-compare", "grip-vertical", "help-circle", "history", "info-circle", "key",
+    "keyboard", "layers-subtract", "link", "list-details", "lock", "logout", "menu-2", "minus", "moon",
+    "pencil", "photo", "player-pause", "player-play", "player-stop", "plus", "point", "progress",
+    "progress-alert", "progress-bolt", "progress-check", "progress-down", "progress-x", "refresh",
+    "restore", "rotate-clockwise", "search", "selector", "send", "server-2", "settings", "sitemap",
+    "square", "stack-2", "sun", "tag", "terminal-2", "text-wrap", "trash", "upload", "user", "user-plus",
+    "users", "wifi-off", "x", "zoom-in", "zoom-out",
+]
+# fmt: on
 FILLED = ["circle-x", "player-play"]
 
 
