@@ -128,7 +128,7 @@ const actions = {
   k: () => move(-1),
   n: () => location.assign(document.querySelector('[data-key="n"]').dataset.href),
   x: (event) => { const input = box(current()); if (input) select(input, !input.checked, event.shiftKey); },
-  Enter: () => current()?.querySelector("a.row-link, a[href]")?.click(),
+  Enter: () => (current()?.querySelector("a.row-link") ?? current()?.querySelector("a[href]"))?.click(),
   g: () => { pending = "g"; clearTimeout(timer); timer = setTimeout(() => { pending = ""; }, 1200); },
 };
 
