@@ -1,0 +1,192 @@
+"""The folder in which one attempt of a run lives on a node, and the files through which its parts speak.
+
+    <work>/<run_id>/<attempt>/
+        code/             the unpacked snapshot and the script's working folder (it writes ./outputs, ./logs)
+        user_logs/        std_log.txt: what the script prints
+        system_logs/      launch.log: what Studio did to start and stop it
+        launch.json       what was to be run          written once, by launch.start
+        state.json        the processes, and the boot they belong to      by the shim
+        ended.json        how it ended                                    by the shim
+        stop              asks the shim to stop the run; its being there is the message
+        lock              held by the shim as long as it lives
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from runs.errors import Conflict
+from runs.execution import shim
+
+Facts = dict[str, Any]
+
+
+class RunFolder:
+    """One attempt's folder below the node's work folder `root`; making the object touches no disk."""
+
+    def __init__(self, root: Path, run_id: str, attempt: int) -> None:
+        if not run_id or run_id.startswith(".") or "/" in run_id or "\0" in run_id:
+            raise ValueError(f"not a run id: {run_id!r}")
+        self.root = Path(os.path.abspath(root))
+        self.run_id = run_id
+        self.attempt = attempt
+
+    def __repr__(self) -> str:
+        return f"<RunFolder {self.run_id}/{self.attempt}>"
+
+    @property
+    def path(self) -> Path:
+        return self.root / self.run_id / str(self.attempt)
+
+    @property
+    def code(self) -> Path:
+        return self.path / shim.CODE
+
+    @property
+    def outputs(self) -> Path:
+        return self.code / "outputs"
+
+    @property
+    def script_logs(self) -> Path:
+        """Where the script may write logs of its own; it need not exist."""
+        return self.code / "logs"
+
+    @property
+    def std_log(self) -> Path:
+        return self.path / shim.STD_LOG
+
+    @property
+    def launch_log(self) -> Path:
+        return self.path / shim.LAUNCH_LOG
+
+    @property
+    def launch_file(self) -> Path:
+        return self.path / "launch.json"
+
+    @property
+    def state_file(self) -> Path:
+        return self.path / shim.STATE
+
+    @property
+    def ended_file(self) -> Path:
+        return self.path / shim.ENDED
+
+    @property
+    def stop_file(self) -> Path:
+        return self.path / shim.STOP
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "lock"
+
+    def create(self) -> None:
+        """Make the folder and those in it; what is there already stays."""
+        for folder in (self.code, self.std_log.parent, self.launch_log.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def remove(self) -> None:
+        """Delete the attempt with everything in it, and the run's folder with its last attempt.
+
+        Raises Conflict while the attempt's process is watched. A folder that is not there is no error.
+        """
+        if self.is_watched():
+            raise Conflict(f"Run {self.run_id} is still being executed, so its folder stays.")
+        if self.path.exists():
+            try:
+                shutil.rmtree(self.path)
+            except PermissionError:  # a script has taken the rights from a folder of its own
+                _open_folders(self.path)
+                shutil.rmtree(self.path)
+        if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
+            self.path.parent.rmdir()
+
+    def is_watched(self) -> bool:
+        """Whether the shim lives, or is just being started.
+
+        The lock belongs to the open file that `launch.start` hands to the shim, so the kernel gives it back
+        when the shim ends in whatever way: unlike a pid it cannot be mistaken for a later process.
+        """
+        try:
+            descriptor = os.open(self.lock_file, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def read_launch(self) -> Facts | None:
+        return _read(self.launch_file)
+
+    def write_launch(self, facts: Facts) -> None:
+        _write(self.launch_file, facts)
+
+    def read_state(self) -> Facts | None:
+        return _read(self.state_file)
+
+    def write_state(self, facts: Facts) -> None:
+        _write(self.state_file, facts)
+
+    def read_ended(self) -> Facts | None:
+        """How it ended, once it has; whoever reads this finds the logs complete."""
+        return _read(self.ended_file)
+
+    def write_ended(self, facts: Facts) -> None:
+        _write(self.ended_file, facts)
+
+    def request_stop(self) -> None:
+        """Ask for a stop; asking again changes nothing. No error when the folder is gone."""
+        try:
+            self.stop_file.touch(mode=0o600)
+        except FileNotFoundError:
+            return
+
+    @property
+    def stop_requested(self) -> bool:
+        return self.stop_file.exists()
+
+    def note(self, text: str) -> None:
+        """Add a line to launch.log, which people read."""
+        try:
+            with self.launch_log.open("ab", buffering=0) as file:
+                file.write(shim.log_line(text))
+        except FileNotFoundError:
+            return
+
+
+def run_folders(root: Path) -> Iterator[RunFolder]:
+    """Every attempt that has a folder on this node, in no particular order."""
+    for entry in root.glob("*/*"):
+        if entry.name.isdigit() and entry.is_dir() and not entry.parent.name.startswith("."):
+            yield RunFolder(root, entry.parent.name, int(entry.name))
+
+
+def _read(path: Path) -> Facts | None:
+    """The object in a JSON file; None when there is no file, or a crash of the machine has emptied it."""
+    try:
+        facts = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) else None
+
+
+def _write(path: Path, facts: Facts) -> None:
+    shim.write_whole(str(path), json.dumps(facts, indent=1).encode())
+
+
+def _open_folders(path: Path) -> None:
+    path.chmod(stat.S_IRWXU)
+    for parent, names, _ in os.walk(path):
+        for name in names:
+            if not os.path.islink(os.path.join(parent, name)):
+                os.chmod(os.path.join(parent, name), stat.S_IRWXU)
