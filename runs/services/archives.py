@@ -42,7 +42,7 @@ _LARGEST_SHOWN = 10
 _DRIVE = re.compile(r"[A-Za-z]:")
 _FORBIDDEN_KINDS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 #: What the readers of archives and files raise for damage, encryption and methods they do not know.
-_DAMAGE = (
+DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
@@ -349,7 +349,7 @@ def _chunks(path: str, entry: Entry, size: int = CHUNK_BYTES) -> Generator[bytes
         with entry.open() as file:
             while chunk := file.read(size):
                 yield chunk
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InvalidSnapshot(f"{shown(path)} cannot be read: {error}", field="source") from error
 
 
