@@ -136,7 +136,7 @@ def _plot_bar(run: BarRun, left: float, width: float, scale: Scale) -> SafeStrin
     if seconds > scale.top_s:
         parts.append(format_html(
             '<line class="chart-break" x1="{}%" x2="{}%" y1="{}" y2="{}"/>'
-            '<text x="{}%" y="{}" text-anchor="end">{}</text>',
+            '<text x="{}%" y="{}" text-anchor="end" aria-hidden="true">{}</text>',
             left, round(left + width, 2), y + 20, y + 16,
             round(left - 0.8, 2), y + 9, duration_text(seconds).split()[0],
         ))  # fmt: skip
