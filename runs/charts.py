@@ -134,13 +134,22 @@ def _plot_bar(run: BarRun, left: float, width: float, scale: Scale) -> SafeStrin
     if run.status == Status.FAILED:
         parts.append(format_html(shape, kind, left, PLOT_BASE + 3, width, 2))
     if seconds > scale.top_s:
-        parts.append(format_html(
-            '<line class="chart-break" x1="{}%" x2="{}%" y1="{}" y2="{}"/>'
-            '<text x="{}%" y="{}" text-anchor="end" aria-hidden="true">{}</text>',
-            left, round(left + width, 2), y + 20, y + 16,
-            round(left - 0.8, 2), y + 9, duration_text(seconds).split()[0],
-        ))  # fmt: skip
+        line = '<line class="chart-break" x1="{}%" x2="{}%" y1="{}" y2="{}"/>'
+        parts.append(format_html(line, left, round(left + width, 2), y + 20, y + 16))
     return mark_safe("".join(parts))  # noqa: S308
+
+
+def _beyond(runs: Sequence[BarRun], slot: float, scale: Scale) -> SafeString:
+    """The durations of the bars that end at the top because the scale does, left of them."""
+    return format_html_join(
+        "",
+        '<text class="chart-value" x="{}%" y="{}" text-anchor="end">{}</text>',
+        (
+            (round((index + 0.16) * slot - 0.8, 2), PLOT_TOP + 9, duration_text(run.duration).split()[0])
+            for index, run in enumerate(runs)
+            if _seconds(run) > scale.top_s
+        ),
+    )
 
 
 def _numbers(runs: Sequence[BarRun], slot: float) -> SafeString:
@@ -192,6 +201,7 @@ def duration_chart_svg(runs: Sequence[BarRun], base_url: str, median: timedelta 
     return format_html(
         '<div class="chart-frame"><svg class="chart" width="44" height="{h}" aria-hidden="true">{axis}</svg>'
         '<svg class="chart" height="{h}" role="group" aria-label="Duration by run number">'
-        "{grid}{bars}{line}{numbers}</svg></div>",
-        h=PLOT_HEIGHT, axis=axis, grid=grid, bars=bars, line=line, numbers=_numbers(runs, slot),
+        "{grid}{bars}{line}{numbers}{beyond}</svg></div>",
+        h=PLOT_HEIGHT, axis=axis, grid=grid, bars=bars, line=line,
+        numbers=_numbers(runs, slot), beyond=_beyond(runs, slot, scale),
     )  # fmt: skip

@@ -35,9 +35,11 @@ class Shell:
         return f"{self.active_runs}-{self.active_pipelines}-{self.nodes_alive}-{self.nodes}"
 
 
-def _count(rows: QuerySet[Any], workspace: str) -> Coalesce:
-    """How many rows there are, as a subquery that the database runs once."""
-    counted = rows.order_by().values(workspace).annotate(n=Count("pk")).values("n")
+def _count(rows: QuerySet[Any], workspace: str, distinct: str = "pk") -> Coalesce:
+    """How many there are, as a subquery that the database runs once."""
+    counted = (
+        rows.order_by().values(workspace).annotate(n=Count(distinct, distinct=distinct != "pk")).values("n")
+    )
     return Coalesce(Subquery(counted, output_field=IntegerField()), Value(0))
 
 
@@ -52,8 +54,8 @@ def load_shell(membership: Membership) -> Shell:
         .annotate(
             active_runs=_count(runs, "workspace"),
             active_pipelines=_count(runs.filter(kind=Kind.PIPELINE), "workspace"),
-            nodes_alive=_count(nodes.alive(), "target__workspace"),
-            nodes_known=_count(nodes, "target__workspace"),
+            nodes_alive=_count(nodes.alive(), "target__workspace", "name"),
+            nodes_known=_count(nodes, "target__workspace", "name"),
         )
     )
     if not rows:

@@ -111,5 +111,5 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// A page that is a dialog part alone shows it open.
-document.querySelectorAll(".dialog-alone > dialog").forEach((dialog) => dialog.show());
+// On a page that is a dialog alone, its form is sent as a page. (Modules run before htmx reads the attributes.)
+document.querySelectorAll(".dialog-alone [hx-post]").forEach((form) => form.removeAttribute("hx-post"));
