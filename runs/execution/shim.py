@@ -334,7 +334,8 @@ class Watch:
             if pid == self.pid:
                 self.status = status
                 self.moment = ALWAYS  # nobody is left who could need what it started
-                self.log(f"Process {pid} ended {in_words(status)} after {time.monotonic() - self.started:.1f} s.")
+                took_s = time.monotonic() - self.started
+                self.log(f"Process {pid} ended {in_words(status)} after {took_s:.1f} s.")
 
     def decide(self, now: float) -> bool:
         """Move on from one phase to the next when it is time; False to give up."""
