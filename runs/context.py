@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, IntegerField, QuerySet, Subquery, Value
@@ -23,7 +24,7 @@ VERSION = "1.0"
 class Shell:
     """The side bar's counts, and the workspaces that this person may switch to."""
 
-    memberships: list[Membership] = field(default_factory=list)
+    memberships: Sequence[Membership] = ()
     active_runs: int = 0
     active_pipelines: int = 0
     nodes_alive: int = 0

@@ -178,7 +178,9 @@ def tag(label: Any) -> SafeString:
 @register.simple_tag
 def tag_list(labels: Iterable[Any], width: int = 236) -> SafeString:
     """As many tags as fit into about `width` pixels, at least one; the rest is counted, named on hover."""
-    labels, shown, used = list(labels), [], 0.0
+    labels = list(labels)
+    shown: list[Any] = []
+    used = 0.0
     for label in labels:
         used += 16 + 6.4 * len(str(label))
         if shown and used > width - (28 if len(shown) + 1 < len(labels) else 0):
