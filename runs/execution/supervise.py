@@ -214,10 +214,10 @@ class Supervision:
         return killed
 
     def _drain(self) -> None:
-        """Hand over all that the logs hold."""
+        """Hand over all that the logs hold; launch.log last, for it may say something about the others."""
         self._look_at = 0.0
         self._find_script_logs(time.monotonic())
-        for tail in list(self._tails.values()):
+        for tail in sorted(self._tails.values(), key=lambda tail: tail.name == LAUNCH_LOG):
             while self._insist(lambda tail=tail: self._ship(tail, 1, final=True)):  # type: ignore[misc]
                 self._pause(0.0)
 
