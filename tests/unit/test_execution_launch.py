@@ -54,7 +54,8 @@ def test_the_run_comes_over_the_worker_and_the_person_over_both() -> None:
         user_env={"LANG": "person", "PYTHONUNBUFFERED": "", "PYTHONPATH": "src", "AZUREML_CUSTOM": "1"},
     )
     assert env == {"HOME": "worker", "TZ": "run", "LANG": "person", "PYTHONUNBUFFERED": "",
-                   "PYTHONPATH": "src", "AZUREML_RUN_TOKEN": "secret", "AZUREML_RUN_ID": "r", "AZUREML_CUSTOM": "1"}
+                   "PYTHONPATH": "src", "AZUREML_RUN_TOKEN": "secret", "AZUREML_RUN_ID": "r",
+                   "AZUREML_CUSTOM": "1"}
 
 
 @pytest.mark.parametrize("name", ["AZUREML_RUN_TOKEN", "STUDIO_RUN_ID", "STUDIO_URL", "", "A=B", "A\0"])
