@@ -19,6 +19,10 @@ from runs.execution.outcome import Outcome, Wish
 from runs.execution.supervise import Supervision
 
 
+#: The repository: what a Python that a test starts has to have as its folder to import ours.
+REPOSITORY = Path(__file__).parents[1]
+
+
 def wait_for(condition: Callable[[], Any], *, within_s: float = 15.0) -> Any:
     """What the condition gives once it is true; fails the test when that takes too long."""
     end = time.monotonic() + within_s

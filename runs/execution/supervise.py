@@ -63,6 +63,7 @@ class Supervision:
         self.poll_s = poll_s
         self._letting_go = threading.Event()
         self._launch: Facts = {}
+        self._is_adoption = False
         self._tails = {
             STD_LOG: Tail(STD_LOG, folder.std_log, cap_bytes=log_cap_bytes),
             LAUNCH_LOG: Tail(LAUNCH_LOG, folder.launch_log, cap_bytes=log_cap_bytes),

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runs.execution import processes
-from tests.execution_kit import is_gone, wait_for
+from tests.execution_kit import REPOSITORY, is_gone, wait_for
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -101,7 +101,8 @@ from runs.execution import processes
 print([p.pid for p in processes.leftovers("run_self", 1, script=None, log=Path("/x"))], os.getpid())
 """
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=marked("run_self"), check=True, capture_output=True)
+    done = subprocess.run(
+        command, env=marked("run_self"), cwd=REPOSITORY, check=True, capture_output=True)
     assert done.stdout.startswith(b"[] ")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from runs.execution import shim
-from tests.execution_kit import Place, ended, is_gone, kill_shim, printed, rest_of, wait_for
+from tests.execution_kit import REPOSITORY, Place, ended, is_gone, kill_shim, printed, rest_of, wait_for
 
 #: Five processes: a child and of that a child, one that calls setsid, and one that forks twice and has lost
 #: the run's marker; each prints its pid and waits for its end.
@@ -107,7 +107,7 @@ def test_the_start_is_quick_and_outlives_its_parent_with_none_of_its_signal_sett
         launch.start(folder, launch.LaunchSpec(folder.run_id, 1, [sys.executable, "train.py"], {{}}))
         os.kill(os.getpid(), signal.SIGKILL)
     """)
-    died = subprocess.run([sys.executable, "-c", parent], check=False, cwd=os.getcwd())
+    died = subprocess.run([sys.executable, "-c", parent], check=False, cwd=REPOSITORY)
     assert died.returncode == -signal.SIGKILL
     wait_for(lambda: printed(folder).count("\n") == 2)
     assert printed(folder).splitlines()[0] == "[] set()"
