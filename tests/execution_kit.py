@@ -18,7 +18,6 @@ from runs.execution.folder import RunFolder
 from runs.execution.outcome import Outcome, Wish
 from runs.execution.supervise import Supervision
 
-
 #: The repository: what a Python that a test starts has to have as its folder to import ours.
 REPOSITORY = Path(__file__).parents[1]
 
