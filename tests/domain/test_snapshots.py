@@ -18,6 +18,7 @@ from django.db import connection
 from runs.errors import InvalidSnapshot, NotFound, SnapshotTooBig
 from runs.models import Snapshot
 from runs.services import snapshots
+from runs.services.examples import list_examples
 
 pytestmark = pytest.mark.django_db
 
@@ -258,3 +259,12 @@ def test_a_diff_names_every_file_but_compares_only_some() -> None:
     assert {file.note for file in found if not file.diff} == {
         "Too much changed to compare every file line by line."
     }
+
+
+def test_each_bundled_example_is_a_snapshot_that_holds_its_scripts() -> None:
+    for example in list_examples():
+        snapshot = example.snapshot(by=None)
+        assert example.snapshot(by=None) == snapshot
+        paths = {file["path"] for file in snapshot.files}
+        assert {step.script for step in example.steps} <= paths
+        assert not any("__pycache__" in path or path.startswith("outputs") for path in paths)

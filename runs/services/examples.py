@@ -1,0 +1,76 @@
+"""The bundled examples: folders under `examples/` whose `pipeline.json` says which steps to submit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.conf import settings
+
+from runs.errors import InvalidPipeline, NotFound
+from runs.models import Snapshot
+from runs.services.snapshots import snapshot_from_folder
+from studio.accounts.models import User
+
+DECLARATION = "pipeline.json"
+
+
+@dataclass(frozen=True)
+class ExampleStep:
+    """One step as the example declares it; `after` names the steps that it waits for."""
+
+    name: str
+    script: str
+    arguments: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A bundled example; `name` is its folder's, and what `load_example` takes."""
+
+    name: str
+    title: str
+    description: str
+    experiment_name: str
+    steps: list[ExampleStep]
+    folder: Path
+
+    def snapshot(self, *, by: User | None) -> Snapshot:
+        """The example's folder as a snapshot, the same one each time."""
+        return snapshot_from_folder(self.folder, by=by)
+
+
+def examples_folder() -> Path:
+    """Where the bundled examples are."""
+    return Path(settings.BASE_DIR) / "examples"
+
+
+def list_examples() -> list[Example]:
+    """Every bundled example, the ones with the fewest steps first. Reads a small file for each."""
+    found = [_read(path.parent) for path in examples_folder().glob(f"*/{DECLARATION}")]
+    return sorted(found, key=lambda example: (len(example.steps), len(example.description), example.name))
+
+
+def load_example(name: str) -> Example:
+    """The example of this name. Raises NotFound, and InvalidPipeline when its declaration cannot be read."""
+    for path in examples_folder().glob(f"*/{DECLARATION}"):
+        if path.parent.name == name:
+            return _read(path.parent)
+    raise NotFound(f"There is no example “{name[:100]}”.", field="example")
+
+
+def _read(folder: Path) -> Example:
+    try:
+        declared = json.loads((folder / DECLARATION).read_text())
+        return Example(
+            name=folder.name,
+            title=declared["title"],
+            description=declared["description"],
+            experiment_name=declared["experiment"],
+            steps=[ExampleStep(**step) for step in declared["steps"]],
+            folder=folder,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidPipeline(f"{folder.name}/{DECLARATION} cannot be read: {error!r}") from error
