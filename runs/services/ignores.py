@@ -75,17 +75,20 @@ def left_out(paths: Iterable[str], *, rules: str, rules_name: str) -> set[str]:
 
 
 def _readable_rules(paths: list[str], rules: str, rules_name: str) -> list[str]:
+    """The lines, once it is sure that matching all of them against one name ends soon."""
     longest = max(map(len, paths), default=1)
     deepest = max((path.count("/") for path in paths), default=0) + 1
     lines = rules.splitlines()
+    ways = 0
     for number, line in enumerate(lines, 1):
         across, within = line.count("**"), line.replace("**", "").count("*")
-        ways = math.comb(max(longest, within), within) * math.comb(max(deepest, across), across)
-        if not line.startswith("#") and ways > _WAYS_MAX:
+        if not line.startswith("#"):
+            ways += math.comb(max(longest, within), within) * math.comb(max(deepest, across), across)
+        if ways > _WAYS_MAX:
             raise InvalidSnapshot(
-                f"Line {number} of {rules_name} has too many wildcards for names of {longest} letters.",
+                f"Up to line {number}, {rules_name} has too many wildcards for names of {longest} letters.",
                 field="source",
-                hint="Use fewer * in that line.",
+                hint="Use fewer * in a line.",
             )
     return lines
 

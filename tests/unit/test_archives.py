@@ -344,9 +344,22 @@ def test_ignoring_everything_says_so() -> None:
     assert "All 2 were left out, see `.amlignore`." in refusal.value.hint
 
 
-def test_ignore_lines_that_would_take_for_ever_are_refused() -> None:
-    with pytest.raises(InvalidSnapshot, match=r"Line 2 of \.amlignore has too many wildcards"):
-        pack(make_zip((".amlignore", b"*.log\n" + b"*a" * 12 + b"b"), ("a" * 200, b"")))
+@pytest.mark.parametrize(
+    "rules", [b"*a" * 12 + b"b", b"*a*a*ab\n" * 60, b"**/a/" * 40 + b"b", b"*a*a*a/" * 4]
+)
+def test_ignore_lines_that_would_take_for_ever_are_refused(rules: bytes) -> None:
+    names = ("a" * 200, "/".join("a" * 200))
+    with pytest.raises(InvalidSnapshot, match=r"Up to line \d+, \.amlignore has too many wildcards"):
+        pack(make_zip((".amlignore", b"*.log\n" + rules), *((name, b"") for name in names)))
+
+
+def test_the_worst_ignore_lines_that_are_taken_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ignores, "_MATCHING_MAX_S", 0.5)
+    members = [(f"{n}" + "a" * 245, b"") for n in range(300)]
+    started = time.monotonic()
+    with pytest.raises(InvalidSnapshot, match=r"\.amlignore takes too long to apply to 301 files"):
+        pack(make_zip((".amlignore", b"*a*a*ab\n" * 17), *members))
+    assert time.monotonic() - started < 5
 
 
 def test_a_single_top_folder_is_unwrapped_on_request() -> None:
