@@ -53,7 +53,6 @@ def like_pattern(term: str, *, before: str = "%", after: str = "%") -> str:
     return f"{before}{escaped}{after}"
 
 
-def trigram_phrase(term: str) -> str:
-    """A folded term as a phrase for FTS5's MATCH."""
-    doubled = term.replace('"', '""')
-    return f'"{doubled}"'
+def trigram_match(terms: Iterable[str]) -> str:
+    """What FTS5's MATCH takes for all of these folded terms: each a phrase in quotes."""
+    return " AND ".join('"' + term.replace('"', '""') + '"' for term in terms)
