@@ -1,0 +1,26 @@
+#!/usr/bin/env python
+"""Django's entry point for every command of Studio."""
+
+import os
+import sys
+
+OLDEST = (3, 11)
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    if sys.version_info < OLDEST:
+        found = ".".join(map(str, sys.version_info[:3]))
+        sys.exit(f"Studio needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is Python {found}.")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(f"studio: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Everything that Studio refuses, as exceptions with a code, a message, a field and a hint.
+
+They know nothing of HTTP: pages, the API and the commands each map them to what their readers see.
+A `StudioError` is safe to show; any other exception is not.
+"""
+
+from __future__ import annotations
+
+
+class StudioError(Exception):
+    """Something that a person can understand and put right.
+
+    `code` names the kind of error for programs, `message` says what was wrong, `field` names the input it
+    belongs to ("" for none), `hint` says what would be right.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, *, field: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class NotFound(StudioError):
+    """There is no such thing, or the person may not know of it."""
+
+    code = "not_found"
+
+
+class PermissionDenied(StudioError):
+    """The person's role does not allow this."""
+
+    code = "permission_denied"
+
+
+class InvalidInput(StudioError):
+    """A value is missing, malformed or out of range."""
+
+    code = "invalid_input"
+
+
+class InvalidName(InvalidInput):
+    """A name breaks the naming rule of its kind."""
+
+    code = "invalid_name"
+
+
+class InvalidTag(InvalidInput):
+    """A tag or property key or value is empty or too long."""
+
+    code = "invalid_tag"
+
+
+class InvalidPipeline(InvalidInput):
+    """The steps do not make a pipeline: a cycle, a missing step, a repeated name."""
+
+    code = "invalid_pipeline"
+
+
+class UnknownTarget(InvalidInput):
+    """No compute target has this name in the workspace."""
+
+    code = "unknown_target"
+
+
+class InvalidSnapshot(InvalidInput):
+    """A source cannot be taken as a snapshot: unreadable, unsafe, or the script is not in it."""
+
+    code = "invalid_snapshot"
+
+
+class SnapshotTooBig(InvalidSnapshot):
+    """A source has more bytes or files than the server takes."""
+
+    code = "snapshot_too_big"
+
+
+class Conflict(StudioError):
+    """The request was right when it was made, and no longer is."""
+
+    code = "conflict"
+
+
+class PropertyIsSet(Conflict):
+    """A property already has another value; properties never change."""
+
+    code = "property_is_set"
+
+
+class RunFinished(Conflict):
+    """The run has ended, so this can no longer be done to it."""
+
+    code = "run_finished"
+
+
+class StaleAttempt(Conflict):
+    """The writer belongs to an attempt of the run that is over."""
+
+    code = "stale_attempt"
+
+
+class OffsetMismatch(Conflict):
+    """Log bytes were sent for an offset that is not the end of the log; `expected` is the right one."""
+
+    code = "offset_mismatch"
+
+    def __init__(self, message: str, *, expected: int) -> None:
+        super().__init__(message, field="offset")
+        self.expected = expected
+
+
+class SearchError(InvalidInput):
+    """A query cannot be read; `position` is the letter, counted from 1, at which reading stopped."""
+
+    code = "invalid_query"
+
+    def __init__(self, message: str, *, position: int, hint: str = "") -> None:
+        super().__init__(message, field="q", hint=hint)
+        self.position = position

@@ -1,0 +1,270 @@
+"""Runs, their events and their dependencies."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime, timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from runs.models.compute import ComputeTarget, Node
+from runs.models.experiment import Experiment
+from runs.models.snapshot import Snapshot
+from runs.status import ACTIVE, ON_NODE, OPEN, TERMINAL, ErrorClass, Kind, Status, choices
+from studio.accounts.models import Workspace
+
+_TERMINAL = sorted(TERMINAL)
+_ACTIVE = sorted(ACTIVE)
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    """Runs by their use."""
+
+    def in_workspace(self, workspace: Workspace) -> RunQuerySet:
+        """Those of one workspace."""
+        return self.filter(workspace=workspace)
+
+    def active(self) -> RunQuerySet:
+        """Neither terminal nor NotStarted."""
+        return self.filter(status__in=_ACTIVE)
+
+    def open(self) -> RunQuerySet:
+        """Not terminal: what can still be cancelled."""
+        return self.filter(status__in=sorted(OPEN))
+
+    def on_node(self) -> RunQuerySet:
+        """Those that have, or may still have, a process on a node."""
+        return self.filter(status__in=sorted(ON_NODE))
+
+    def queued(self) -> RunQuerySet:
+        """Those that wait for a slot, the longest waiting first."""
+        return self.filter(status=Status.QUEUED, kind__in=[Kind.SCRIPT, Kind.STEP]).order_by("queued_at", "id")
+
+    def roots(self) -> RunQuerySet:
+        """Those without a parent."""
+        return self.filter(parent=None)
+
+    def for_table(self) -> RunQuerySet:
+        """With all that a table row shows: 2 queries, whatever the number of rows (rows, their tags)."""
+        return (
+            self.select_related("experiment", "submitter", "target", "node")
+            .defer("search_text", "error_traceback", "environment_variables", "experiment__description")
+            .prefetch_related("tags")
+        )
+
+
+class Run(models.Model):
+    """One execution of something, or a group of such (a pipeline run).
+
+    `status` is written by runs.lifecycle alone. `workspace` repeats the experiment's, and `root` the
+    topmost parent's id (null for a run without parent), so that lists can be read from one index.
+    """
+
+    run_id = models.CharField(max_length=256, unique=True)
+    number = models.PositiveBigIntegerField()
+    # Both have indexes that begin with them, below.
+    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="runs", db_index=False)
+    experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="runs", db_index=False)
+    parent = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="children")
+    root = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="descendants")
+    kind = models.CharField(max_length=20, choices=choices(Kind))
+    display_name = models.CharField(max_length=256, blank=True, default="")
+    description = models.TextField(blank=True, default="")
+    status = models.CharField(max_length=20, choices=choices(Status), default=Status.NOT_STARTED)
+    submitter = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="submitted_runs"
+    )
+
+    # What to execute, and where
+    target = models.ForeignKey(ComputeTarget, null=True, on_delete=models.PROTECT, related_name="runs")
+    node = models.ForeignKey(Node, null=True, on_delete=models.SET_NULL, related_name="runs")
+    holds_slot = models.BooleanField(default=False)
+    step_name = models.CharField(max_length=100, blank=True, default="")
+    script = models.CharField(max_length=1024, blank=True, default="")
+    arguments = models.JSONField(default=list, blank=True)  # list[str]
+    environment_variables = models.JSONField(default=dict, blank=True)  # str -> str
+    time_limit_s = models.PositiveIntegerField(null=True)
+    grace_s = models.PositiveIntegerField(default=10)
+    max_retries = models.PositiveIntegerField(default=0)
+    attempt = models.PositiveIntegerField(default=0)  # raised by every claim; the first attempt is 1
+    continue_on_failure = models.BooleanField(default=True)  # of a pipeline: independent branches go on
+    snapshot = models.ForeignKey(Snapshot, null=True, on_delete=models.PROTECT, related_name="runs")
+    resubmitted_from = models.ForeignKey(
+        "self", null=True, on_delete=models.SET_NULL, related_name="resubmissions"
+    )
+    submission_key = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001 (many have none)
+
+    # When
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    queued_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)  # of what pages show, not heartbeats
+    archived_at = models.DateTimeField(null=True)
+
+    # How it ended
+    cancel_requested_at = models.DateTimeField(null=True)
+    cancel_requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    error_class = models.CharField(max_length=20, choices=choices(ErrorClass), blank=True, default="")
+    error_message = models.TextField(blank=True, default="")
+    error_traceback = models.TextField(blank=True, default="")
+    exit_code = models.IntegerField(null=True)
+
+    search_text = models.TextField(blank=True, default="")  # normalised by runs.search.text
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["experiment", "number"], name="run_number_once"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="run_number_from_1"),
+            models.CheckConstraint(condition=Q(status__in=[s.value for s in Status]), name="run_status_known"),
+            models.CheckConstraint(condition=Q(kind__in=[k.value for k in Kind]), name="run_kind_known"),
+            models.CheckConstraint(
+                condition=Q(error_class__in=["", *(c.value for c in ErrorClass)]), name="run_error_class_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=_TERMINAL, ended_at__isnull=False)
+                | Q(ended_at=None) & ~Q(status__in=_TERMINAL),
+                name="run_ended_if_terminal",
+            ),
+            models.CheckConstraint(
+                condition=Q(started_at=None) | Q(ended_at=None) | Q(started_at__lte=F("ended_at")),
+                name="run_starts_before_it_ends",
+            ),
+            models.CheckConstraint(condition=Q(parent=None) | ~Q(parent=F("id")), name="run_not_its_own_parent"),
+            models.CheckConstraint(
+                condition=Q(parent=None, root=None) | Q(parent__isnull=False, root__isnull=False),
+                name="run_root_if_parent",
+            ),
+            models.CheckConstraint(condition=~Q(run_id=""), name="run_id_not_empty"),
+            models.CheckConstraint(
+                condition=~Q(status__in=_TERMINAL) | Q(holds_slot=False), name="run_slot_freed_at_end"
+            ),
+        ]
+        indexes = [
+            # Runs page: newest of a workspace; the keyset is (workspace, id).
+            models.Index(fields=["workspace", "-id"], name="run_workspace_newest"),
+            # Experiment page: newest of an experiment.
+            models.Index(fields=["experiment", "-id"], name="run_experiment_newest"),
+            # Top-level rows of a workspace and of an experiment.
+            models.Index(fields=["workspace", "-id"], name="run_workspace_roots", condition=Q(parent=None)),
+            models.Index(fields=["experiment", "-id"], name="run_experiment_roots", condition=Q(parent=None)),
+            # Version of a list that polls: max(updated_at) of its scope.
+            models.Index(fields=["workspace", "updated_at"], name="run_workspace_version"),
+            models.Index(fields=["experiment", "updated_at"], name="run_experiment_version"),
+            models.Index(fields=["root", "updated_at"], name="run_root_version", condition=Q(root__isnull=False)),
+            # Counts per status, capped, and chips.
+            models.Index(fields=["experiment", "status", "-id"], name="run_experiment_status"),
+            models.Index(fields=["workspace", "status", "-id"], name="run_workspace_status"),
+            # Search `created:` from a time on, and the panel's dates.
+            models.Index(fields=["workspace", "created_at"], name="run_workspace_created"),
+            # Pipelines page and search `kind:pipeline`; search `is:archived`. Both are few among the runs.
+            models.Index(
+                fields=["workspace", "-id"],
+                name="run_workspace_pipelines",
+                condition=Q(kind=Kind.PIPELINE.value),
+            ),
+            models.Index(
+                fields=["workspace", "-id"],
+                name="run_workspace_archived",
+                condition=Q(archived_at__isnull=False),
+            ),
+            # Active runs, counted on every page; few rows whatever the age of the database.
+            models.Index(
+                fields=["workspace", "experiment", "target"],
+                name="run_active",
+                condition=Q(status__in=_ACTIVE),
+            ),
+            # Claim: the longest waiting of a target.
+            models.Index(
+                fields=["target", "queued_at", "id"], name="run_queue", condition=Q(status=Status.QUEUED.value)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.run_id
+
+    @property
+    def name(self) -> str:
+        """What pages call the run."""
+        return self.display_name or self.step_name or f"Run {self.number}"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it has ended for good."""
+        return self.status in TERMINAL
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it counts as active."""
+        return self.status in ACTIVE
+
+    @property
+    def may_cancel(self) -> bool:
+        """Whether cancelling it would change anything; a cancel that was asked already would not."""
+        return self.status in OPEN and self.status != Status.CANCEL_REQUESTED
+
+    @property
+    def duration(self) -> timedelta | None:
+        """From start to end, or to now while it runs; None when it never started."""
+        if self.started_at is None:
+            return None
+        return (self.ended_at or max(datetime.now(UTC), self.started_at)) - self.started_at
+
+    @property
+    def command(self) -> str:
+        """Script and arguments as a shell would take them."""
+        return shlex.join([self.script, *self.arguments]) if self.script else ""
+
+
+class RunEvent(models.Model):
+    """One change of status: the audit trail, and the timeline on the run's page.
+
+    `seq` counts from 1 without gaps per run; `from_status` is the `to_status` of the event before ("" first).
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    seq = models.PositiveIntegerField()
+    at = models.DateTimeField(db_default=Now(), editable=False)
+    from_status = models.CharField(max_length=20, blank=True, default="")
+    to_status = models.CharField(max_length=20, choices=choices(Status))
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    attempt = models.PositiveIntegerField(default=0)
+    why = models.TextField(blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["run", "seq"], name="run_event_gapless"),
+            models.UniqueConstraint(
+                fields=["run"], condition=Q(to_status__in=_TERMINAL), name="run_event_one_end"
+            ),
+            models.CheckConstraint(condition=Q(seq__gte=1), name="run_event_from_1"),
+            models.CheckConstraint(condition=~Q(from_status__in=_TERMINAL), name="run_event_nothing_after_end"),
+        ]
+        ordering = ["seq"]
+
+    def __str__(self) -> str:
+        return f"{self.from_status} → {self.to_status}"
+
+
+class RunDependency(models.Model):
+    """An edge of a pipeline: `step` waits for `waits_for`."""
+
+    step = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="dependencies")
+    waits_for = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="dependents")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["step", "waits_for"], name="run_dependency_once"),
+            models.CheckConstraint(condition=~Q(step=F("waits_for")), name="run_dependency_not_on_itself"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step_id} waits for {self.waits_for_id}"

@@ -1,0 +1,5 @@
+from django.http import HttpResponse
+
+
+def stub(request, **kwargs):
+    return HttpResponse("not yet")

@@ -1,0 +1,11 @@
+"""The Celery app: it carries wake-up calls, never a run itself (docs/architecture.md, "Execution")."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
+
+app = Celery("studio")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["runs"])

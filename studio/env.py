@@ -1,0 +1,48 @@
+"""Typed reads of the environment that refuse nonsense with one clear line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+def env_str(name: str, default: str = "") -> str:
+    """The variable's text, or the default when it is unset or empty."""
+    return os.environ.get(name, "").strip() or default
+
+
+def env_bool(name: str, default: bool) -> bool:
+    """A yes or no. Raises ImproperlyConfigured for anything else."""
+    raw = env_str(name).lower()
+    if not raw:
+        return default
+    if raw in _TRUE | _FALSE:
+        return raw in _TRUE
+    raise ImproperlyConfigured(f"{name}={raw!r} is neither yes nor no. Use 1 or 0.")
+
+
+def env_int(name: str, default: int, *, least: int = 0, most: int | None = None) -> int:
+    """A whole number within bounds. Raises ImproperlyConfigured otherwise."""
+    raw = env_str(name)
+    try:
+        value = int(raw) if raw else default
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={raw!r} is not a whole number.") from None
+    if value < least or (most is not None and value > most):
+        bounds = f"at least {least}" if most is None else f"between {least} and {most}"
+        raise ImproperlyConfigured(f"{name}={value} is out of range: it has to be {bounds}.")
+    return value
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    """Comma-separated words, without blanks."""
+    return [word.strip() for word in env_str(name, default).split(",") if word.strip()]
+
+
+def env_path(name: str, default: str | Path) -> Path:
+    """An absolute path; `~` is the home folder, relative paths start at the working directory."""
+    return Path(env_str(name, str(default))).expanduser().absolute()

@@ -1,0 +1,8 @@
+"""Where each part of Studio is mounted."""
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("studio.accounts.urls")),
+    path("", include("runs.urls")),
+]
