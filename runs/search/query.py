@@ -113,6 +113,7 @@ class Search:
             self.scope, person=person, now=self.now, vendor=database.vendor, indexed=index_exists(database)
         )
         self.seekable = self.conditions.seekable(query.root)
+        self.window = WINDOW
         self.scan = COSTLY_SCAN if _is_costly(query) else SCAN
         self._all: tuple[int, bool] | None = None  # what the first page came to know of the count
         self._density = 0.0  # how many of the newest runs match, as far as a first page has read
@@ -139,6 +140,14 @@ class Search:
             if more or edge is None or not self.seekable:
                 return count, more or edge is not None
         return _count(matching.filter(self.conditions.seeking(self.root)), limit)
+
+    def matching(self) -> QuerySet[Run]:
+        """All that it finds, however many, for what is done to all of them at once."""
+        matching = self.runs.filter(self.kept)
+        if self.root is None:
+            return matching
+        form = self.conditions.seeking if self.seekable else self.conditions.reading
+        return matching.filter(form(self.root))
 
     # Pages --------------------------------------------------------------------------------------------
 
@@ -181,7 +190,7 @@ class Search:
             back = str(Cursor(order, *found.places[0], at, not backward))
         elif cursor:
             notes.append("There is nothing on this page any more.")
-            back = str(Cursor(order, cursor.value, cursor.key - step, at, not backward))
+            back = str(Cursor(order, cursor.value, max(0, cursor.key - step), at, not backward))
         keys = [key for _, key in (reversed(found.places) if backward else found.places)]
         ordered = [rows[key] for key in keys if key in rows]
         before, behind = (onward, back) if backward else (back, onward)
@@ -196,7 +205,7 @@ class Search:
         kept = walk.filter(self.kept)
         if self.root is None:
             return _found(_keys(kept, size + 1), size)
-        edge = _edge(walk, WINDOW if self.seekable else self.scan)
+        edge = _edge(walk, self.window if self.seekable else self.scan)
         near = kept.filter(self.conditions.reading(self.root))
         if edge is not None:
             near = near.filter(pk__lt=edge) if ascending else near.filter(pk__gt=edge)

@@ -1,0 +1,24 @@
+"""Make the search index anew: after CREATE EXTENSION pg_trgm, or when in doubt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from runs.search.index import create_extension, create_index, drop_index
+
+
+class Command(BaseCommand):
+    """manage.py search_index"""
+
+    help = "Make the index behind free text anew, from the runs there are. Safe at any time; searches go on."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Drop and make the index."""
+        drop_index()
+        if not (create_extension() and create_index()):
+            raise CommandError(
+                "The search index could not be made; the log above says why. Search works, slower."
+            )
+        self.stdout.write("The search index is made.")
