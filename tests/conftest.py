@@ -1,0 +1,98 @@
+"""People, storage and clients for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection
+from django.test import Client
+
+from studio.accounts.models import Role, User, Workspace
+from tests import environment
+from tests.factories import make_user, make_workspace
+
+pytest_plugins = ["tests.fixtures.processes", "tests.fixtures.browser"]
+
+
+def pytest_configure() -> None:
+    """A database in a file, so that threads and other processes see it, and passwords that cost nothing."""
+    database = django_settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        database.setdefault("TEST", {})["NAME"] = str(environment.FOLDER / "tests.sqlite3")
+    django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def storage(settings: Any, tmp_path: Path) -> Path:
+    """A storage folder of the test's own."""
+    folder = tmp_path / "storage"
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "default": {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": folder},
+        },
+    }
+    return folder
+
+
+@pytest.fixture
+def workspace(db: None) -> Workspace:
+    """The workspace that chi, ana and ben are members of."""
+    return make_workspace()
+
+
+@pytest.fixture
+def chi(workspace: Workspace) -> User:
+    """An owner."""
+    return make_user("chi", Role.OWNER)
+
+
+@pytest.fixture
+def ana(workspace: Workspace) -> User:
+    """A contributor."""
+    return make_user("ana", Role.CONTRIBUTOR)
+
+
+@pytest.fixture
+def ben(workspace: Workspace) -> User:
+    """A reader."""
+    return make_user("ben", Role.READER)
+
+
+@pytest.fixture
+def dan(db: None) -> User:
+    """A stranger: owner of another workspace, member of none of ours."""
+    return make_user("dan", Role.OWNER, workspace=make_workspace("elsewhere"))
+
+
+@pytest.fixture
+def client_of() -> Callable[[User], Client]:
+    """Gives a client in which this person is signed in."""
+
+    def sign_in(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return sign_in
+
+
+@pytest.fixture(autouse=True)
+def _let_properties_be_flushed(request: pytest.FixtureRequest, _django_db_marker: None) -> Iterator[None]:
+    """Tests with real transactions end with a DELETE per table on SQLite, which properties would refuse."""
+    yield
+    marker = request.node.get_closest_marker("django_db")
+    real = {"transactional_db", "live_server"} & set(request.fixturenames)
+    if not (real or (marker and marker.kwargs.get("transaction"))) or connection.vendor != "sqlite":
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, sql FROM sqlite_master WHERE name = 'property_never_delete'")
+        for name, sql in cursor.fetchall():
+            cursor.execute(f"DROP TRIGGER {name}")
+            cursor.execute("DELETE FROM runs_property")
+            cursor.execute(sql)

@@ -1,0 +1,192 @@
+"""Rows for tests, made with the plain ORM: consistent as Studio would have left them, none of its services asked."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from runs.models import (
+    ComputeTarget,
+    Experiment,
+    Metric,
+    Node,
+    Property,
+    Run,
+    RunDependency,
+    RunEvent,
+    Snapshot,
+    Tag,
+)
+from runs.search.text import build_search_text
+from runs.services.snapshots import snapshot_from_files
+from runs.status import ON_NODE, TERMINAL, ErrorClass, Kind, Status
+from studio.accounts.models import Membership, Role, User, Workspace
+
+_BEFORE: list[Status] = [Status.QUEUED, Status.PREPARING, Status.STARTING, Status.RUNNING]
+_UNTIL: dict[Status, list[Status]] = {
+    Status.NOT_STARTED: [Status.NOT_STARTED],
+    Status.QUEUED: _BEFORE[:1],
+    Status.PREPARING: _BEFORE[:2],
+    Status.STARTING: _BEFORE[:3],
+    Status.RUNNING: _BEFORE,
+    Status.FINALIZING: [*_BEFORE, Status.FINALIZING],
+    Status.CANCEL_REQUESTED: [*_BEFORE, Status.CANCEL_REQUESTED],
+    Status.NOT_RESPONDING: [*_BEFORE, Status.NOT_RESPONDING],
+    Status.COMPLETED: [*_BEFORE, Status.FINALIZING, Status.COMPLETED],
+    Status.FAILED: [*_BEFORE, Status.FINALIZING, Status.FAILED],
+    Status.CANCELED: [*_BEFORE, Status.CANCEL_REQUESTED, Status.CANCELED],
+}
+
+
+def make_workspace(name: str = "default") -> Workspace:
+    """The workspace of this name."""
+    return Workspace.objects.get_or_create(name=name)[0]
+
+
+def make_user(name: str, role: Role | None = Role.CONTRIBUTOR, *, workspace: Workspace | None = None) -> User:
+    """The person of this name, a member of the workspace (`default`) unless `role` is None."""
+    user = User.objects.get_or_create(username=name)[0]
+    if role:
+        where = workspace or make_workspace()
+        Membership.objects.get_or_create(user=user, workspace=where, defaults={"role": role})
+    return user
+
+
+def make_experiment(name: str = "mnist", **over: Any) -> Experiment:
+    """The experiment of this name in the workspace (`default`)."""
+    workspace = over.pop("workspace", None) or make_workspace()
+    return Experiment.objects.get_or_create(workspace=workspace, name=name, defaults=over)[0]
+
+
+def make_target(name: str = "local", **over: Any) -> ComputeTarget:
+    """The compute target of this name in the workspace (`default`)."""
+    workspace = over.pop("workspace", None) or make_workspace()
+    return ComputeTarget.objects.get_or_create(workspace=workspace, name=name, defaults=over)[0]
+
+
+def make_node(name: str = "box", *, target: ComputeTarget | None = None, **over: Any) -> Node:
+    """A node of the target (`local`) with two slots, seen just now."""
+    now = datetime.now(UTC)
+    facts = {"cpus": 2, "memory_bytes": 8 * 2**30, "gpus": [], "python": "3.11.7", "system": "Linux"}
+    columns = {"slots": 2, "facts": facts, "started_at": now - timedelta(hours=1), "last_seen_at": now, **over}
+    return Node.objects.create(target=target or make_target(), name=name, **columns)
+
+
+def make_snapshot(files: Mapping[str, str | bytes] | None = None) -> Snapshot:
+    """A snapshot of these files, really stored; of one script `train.py` unless told otherwise."""
+    given = files or {"train.py": "print('hello')\n"}
+    return snapshot_from_files(
+        [(path, io.BytesIO(data if isinstance(data, bytes) else data.encode())) for path, data in given.items()],
+        by=None,
+    )
+
+
+def make_run(
+    *,
+    tags: Mapping[str, str | None] | None = None,
+    properties: Mapping[str, str] | None = None,
+    metrics: Mapping[str, float | None] | None = None,
+    **over: Any,
+) -> Run:
+    """A run, Completed unless told otherwise, with the stamps and events of its status.
+
+    `experiment` may be a name or a row; all other keywords are columns of Run. Without more it is run 1, 2,
+    3 … of experiment `mnist`, submitted by ana ten minutes ago to the target `local`.
+    """
+    status = Status(over.pop("status", Status.COMPLETED))
+    group = over.pop("experiment", "mnist")
+    if isinstance(group, str):
+        group = make_experiment(group, workspace=over.pop("workspace", None))
+    run = Run(**{**_columns(group, status, over), **over})
+    run.root = run.parent and (run.parent.root or run.parent)
+    run.search_text = build_search_text(
+        name=run.name,
+        description=run.description,
+        experiment=group.name,
+        submitter=run.submitter.username if run.submitter else "",
+        run_id=run.run_id,
+        tags=(tags or {}).items(),
+    )
+    run.save(force_insert=True)
+    _add_events(run)
+    Tag.objects.bulk_create(Tag(run=run, key=key, value=value) for key, value in (tags or {}).items())
+    Property.objects.bulk_create(Property(run=run, key=k, value=v) for k, v in (properties or {}).items())
+    Metric.objects.bulk_create(
+        Metric(run=run, name=name, count=1, last=last, least=last, most=last)
+        for name, last in (metrics or {}).items()
+    )
+    return run
+
+
+def _columns(group: Experiment, status: Status, over: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run of this status holds when nothing else is said."""
+    if "number" not in over:
+        group.last_number += 1
+        group.save(update_fields=["last_number"])
+    kind = over.get("kind", Kind.STEP if over.get("parent") else Kind.SCRIPT)
+    executes = kind in (Kind.SCRIPT, Kind.STEP)
+    created = over.get("created_at") or datetime.now(UTC) - timedelta(minutes=10)
+    started = status not in (Status.NOT_STARTED, Status.QUEUED, Status.PREPARING, Status.STARTING)
+    failed = status == Status.FAILED
+    return {
+        "run_id": f"{group.name}_{over.get('number', group.last_number)}_{secrets.token_hex(4)}",
+        "number": group.last_number,
+        "workspace": group.workspace,
+        "experiment": group,
+        "kind": kind,
+        "status": status,
+        "submitter": None if "submitter" in over else make_user("ana", workspace=group.workspace),
+        "target": make_target(workspace=group.workspace) if executes and "target" not in over else None,
+        "script": "train.py" if executes else "",
+        "attempt": int(executes and status not in (Status.NOT_STARTED, Status.QUEUED)),
+        "holds_slot": executes and status in ON_NODE,
+        "created_at": created,
+        "updated_at": created,
+        "queued_at": None if status == Status.NOT_STARTED else created,
+        "started_at": created + timedelta(seconds=1) if started else None,
+        "ended_at": created + timedelta(seconds=61) if status in TERMINAL else None,
+        "heartbeat_at": datetime.now(UTC) if status in ON_NODE else None,
+        "exit_code": 0 if status == Status.COMPLETED and executes else 1 if failed else None,
+        "error_class": ErrorClass.SCRIPT if failed else "",
+        "error_message": "The script ended with exit code 1." if failed else "",
+    }
+
+
+def _add_events(run: Run) -> None:
+    """The way to the run's status, without gaps."""
+    way = _UNTIL[Status(run.status)]
+    RunEvent.objects.bulk_create(
+        RunEvent(run=run, seq=seq, from_status=before, to_status=to, attempt=run.attempt)
+        for seq, (before, to) in enumerate(zip(["", *way], way, strict=False), start=1)
+    )
+
+
+def make_pipeline(
+    steps: Mapping[str, Sequence[str]] | None = None,
+    *,
+    statuses: Mapping[str, Status] | None = None,
+    **over: Any,
+) -> Run:
+    """A pipeline run with its steps; `steps` maps a name to the names it waits for.
+
+    Steps have the pipeline's status unless `statuses` names another. They are `run.children`.
+    """
+    wanted = steps or {"prepare": [], "train": ["prepare"], "evaluate": ["train"]}
+    pipeline = make_run(**{"kind": Kind.PIPELINE, "status": Status.COMPLETED, **over})
+    made: dict[str, Run] = {}
+    for name, after in wanted.items():
+        made[name] = make_run(
+            kind=Kind.STEP,
+            parent=pipeline,
+            experiment=pipeline.experiment,
+            submitter=pipeline.submitter,
+            step_name=name,
+            status=(statuses or {}).get(name, pipeline.status),
+        )
+        RunDependency.objects.bulk_create(
+            RunDependency(step=made[name], waits_for=made[other]) for other in after
+        )
+    return pipeline
