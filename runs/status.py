@@ -57,17 +57,22 @@ OPEN: frozenset[Status] = frozenset(Status) - TERMINAL
 #: The run has, or may still have, a process on a node.
 ON_NODE: frozenset[Status] = ACTIVE - {Status.QUEUED}
 
-#: What may follow what. Queued after a status on a node is a retry.
+#: What may follow what. Queued after a status on a node is a retry, or a start that did not happen.
 FOLLOWS: dict[Status, frozenset[Status]] = {
-    Status.NOT_STARTED: frozenset({Status.QUEUED, Status.RUNNING, Status.CANCELED, Status.FAILED}),
-    Status.QUEUED: frozenset({Status.PREPARING, Status.RUNNING, Status.CANCELED, Status.FAILED,
-                              Status.CANCEL_REQUESTED, Status.COMPLETED}),
-    Status.PREPARING: frozenset(OPEN - {Status.NOT_STARTED, Status.PREPARING}) | TERMINAL,
-    Status.STARTING: frozenset(OPEN - {Status.NOT_STARTED, Status.PREPARING, Status.STARTING}) | TERMINAL,
-    Status.RUNNING: frozenset({Status.FINALIZING, Status.CANCEL_REQUESTED, Status.NOT_RESPONDING, Status.QUEUED}) | TERMINAL,
+    Status.NOT_STARTED: frozenset({Status.QUEUED, Status.RUNNING}) | TERMINAL,
+    Status.QUEUED: frozenset({Status.PREPARING, Status.RUNNING, Status.CANCEL_REQUESTED}) | TERMINAL,
+    Status.PREPARING: OPEN - {Status.NOT_STARTED, Status.PREPARING} | TERMINAL,
+    Status.STARTING: OPEN - {Status.NOT_STARTED, Status.PREPARING, Status.STARTING} | TERMINAL,
+    Status.RUNNING: frozenset(
+        {Status.FINALIZING, Status.CANCEL_REQUESTED, Status.NOT_RESPONDING, Status.QUEUED}
+    )
+    | TERMINAL,
     Status.FINALIZING: frozenset({Status.CANCEL_REQUESTED, Status.NOT_RESPONDING, Status.QUEUED}) | TERMINAL,
-    Status.CANCEL_REQUESTED: frozenset({Status.CANCELED, Status.FAILED, Status.COMPLETED}),
-    Status.NOT_RESPONDING: frozenset({Status.RUNNING, Status.FINALIZING, Status.CANCEL_REQUESTED, Status.QUEUED}) | TERMINAL,
+    Status.CANCEL_REQUESTED: frozenset({Status.CANCELED}),
+    Status.NOT_RESPONDING: frozenset(
+        {Status.RUNNING, Status.FINALIZING, Status.CANCEL_REQUESTED, Status.QUEUED}
+    )
+    | TERMINAL,
     Status.COMPLETED: frozenset(),
     Status.FAILED: frozenset(),
     Status.CANCELED: frozenset(),

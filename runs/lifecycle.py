@@ -1,0 +1,189 @@
+"""The only writer of `Run.status`: compare-and-swap, one event each, and what follows once it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce, Greatest, Now
+
+from runs.models import Run, RunDependency, RunEvent
+from runs.status import FOLLOWS, ON_NODE, OPEN, TERMINAL, ErrorClass, Kind, Status
+from runs.wake import wake
+from studio.accounts.models import User
+
+
+def move(
+    run: Run | int,
+    *,
+    to: Status,
+    expect: Collection[Status],
+    by: User | None = None,
+    why: str = "",
+    attempt: int | None = None,
+    follow: bool = True,
+    **changes: Any,
+) -> bool:
+    """Change the status if it is still one of `expect`; say whether this caller won.
+
+    The change, its event and `changes` (other columns of the run) are one transaction of three queries. With
+    `attempt`, a run that has been claimed again since is not touched. The loser of a race gets False and
+    nothing has happened. What follows a change (a wake-up call, the steps that waited, the end of the parent)
+    is done after commit, unless `follow` is False because the caller sees to it. `run` itself is not refreshed.
+    """
+    pk = run.pk if isinstance(run, Run) else run
+    impossible = [status for status in expect if to not in FOLLOWS[Status(status)]]
+    if impossible:
+        raise ValueError(f"{to} never follows {', '.join(impossible)}")
+    with transaction.atomic():
+        rows = Run.objects.filter(pk=pk, status__in=list(expect))
+        if attempt is not None:
+            rows = rows.filter(attempt=attempt)
+        if not rows.update(**{"status": to, "updated_at": Now(), **_stamps(to), **changes}):
+            return False
+        before = RunEvent.objects.filter(run_id=pk).order_by("-seq").first()
+        RunEvent.objects.create(
+            run_id=pk,
+            seq=before.seq + 1 if before else 1,
+            from_status=before.to_status if before else Status.NOT_STARTED,
+            to_status=to,
+            by=by,
+            why=why,
+            attempt=attempt or 0,
+        )
+        if follow:
+            transaction.on_commit(partial(_after_move, pk, to))
+    return True
+
+
+def _stamps(to: Status) -> dict[str, Any]:
+    """The columns that go with a status, by the database's clock."""
+    if to == Status.QUEUED:
+        return {"queued_at": Now(), "started_at": None, "heartbeat_at": None, "node": None, "holds_slot": False}
+    if to == Status.PREPARING:
+        return {"heartbeat_at": Now()}
+    if to == Status.RUNNING:
+        return {"started_at": Coalesce("started_at", Now())}
+    if to in TERMINAL:
+        # A clock that was set back must not make a run end before it started.
+        return {"ended_at": Greatest(Now(), Coalesce("started_at", Now())), "holds_slot": False}
+    return {}
+
+
+def _after_move(pk: int, to: Status) -> None:
+    run = Run.objects.only("kind", "target_id", "parent_id").get(pk=pk)
+    if to == Status.QUEUED and run.target_id and run.kind != Kind.PIPELINE:
+        wake(run.target_id)
+    if run.kind == Kind.STEP and run.parent_id and (to in TERMINAL or to == Status.RUNNING):
+        advance_pipeline(run.parent_id)
+
+
+def advance_pipeline(pk: int) -> None:
+    """Bring a pipeline run up to date with its steps: release, cancel, and end it when all have ended.
+
+    Safe to call at any time and by several at once: every change is a compare-and-swap. Queries: three, and
+    three for each status that changes.
+    """
+    pipeline = Run.objects.only("status", "continue_on_failure").get(pk=pk)
+    if pipeline.status not in OPEN:
+        return
+    steps = {step.pk: step for step in Run.objects.filter(parent_id=pk).only("status", "step_name", "target_id")}
+    waits_for: dict[int, list[int]] = {step: [] for step in steps}
+    for edge in RunDependency.objects.filter(step__parent_id=pk):
+        waits_for[edge.step_id].append(edge.waits_for_id)
+    _stop_branches(pipeline, steps)
+    for step in _in_order(steps, waits_for):
+        _advance_step(pipeline, step, [steps[before] for before in waits_for[step.pk]])
+    _close(pipeline, list(steps.values()))
+
+
+def _in_order(steps: dict[int, Run], waits_for: dict[int, list[int]]) -> list[Run]:
+    """The steps, each after all that it waits for."""
+    done: list[Run] = []
+    seen: set[int] = set()
+    ready = [pk for pk in steps if not waits_for[pk]]
+    dependents: dict[int, list[int]] = {pk: [] for pk in steps}
+    left = {pk: len(before) for pk, before in waits_for.items()}
+    for pk, before in waits_for.items():
+        for other in before:
+            dependents[other].append(pk)
+    while ready:
+        pk = ready.pop()
+        seen.add(pk)
+        done.append(steps[pk])
+        for later in dependents[pk]:
+            left[later] -= 1
+            if not left[later]:
+                ready.append(later)
+    return done
+
+
+def _stop_branches(pipeline: Run, steps: dict[int, Run]) -> None:
+    """A pipeline that does not go on after a failure ends what is open of its other branches."""
+    failed = [step.step_name for step in steps.values() if step.status == Status.FAILED]
+    if pipeline.continue_on_failure or not failed:
+        return
+    for step in steps.values():
+        why = f"{failed[0]} failed, and the pipeline stops at its first failure"
+        if step.status in (Status.NOT_STARTED, Status.QUEUED):
+            _cancel_step(step, why)
+        if step.status in ON_NODE - {Status.CANCEL_REQUESTED}:
+            move(step, to=Status.CANCEL_REQUESTED, expect=ON_NODE - {Status.CANCEL_REQUESTED}, why=why,
+                 follow=False, cancel_requested_at=Now())
+
+
+def _cancel_step(step: Run, why: str) -> None:
+    if move(step, to=Status.CANCELED, expect=(Status.NOT_STARTED, Status.QUEUED), why=why, follow=False):
+        step.status = Status.CANCELED
+
+
+def _advance_step(pipeline: Run, step: Run, before: list[Run]) -> None:
+    if step.status != Status.NOT_STARTED:
+        return
+    dead = [other for other in before if other.status in (Status.FAILED, Status.CANCELED)]
+    if pipeline.status == Status.CANCEL_REQUESTED:
+        _cancel_step(step, "the pipeline run was canceled")
+    elif dead:
+        _cancel_step(step, f"{dead[0].step_name} {'failed' if dead[0].status == Status.FAILED else 'was canceled'}")
+    elif all(other.status == Status.COMPLETED for other in before):
+        why = f"after {', '.join(other.step_name for other in before)}" if before else ""
+        if move(step, to=Status.QUEUED, expect=(Status.NOT_STARTED,), why=why):
+            step.status = Status.QUEUED
+
+
+def _close(pipeline: Run, steps: list[Run]) -> None:
+    open_steps = [step for step in steps if step.status in OPEN]
+    if open_steps:
+        started = [step for step in steps if step.status not in (Status.NOT_STARTED, Status.QUEUED)]
+        if started and pipeline.status in (Status.NOT_STARTED, Status.QUEUED):
+            move(pipeline, to=Status.RUNNING, expect=(Status.NOT_STARTED, Status.QUEUED), why="its first step started")
+        return
+    failed = [step.step_name for step in steps if step.status == Status.FAILED]
+    expect = OPEN - {Status.CANCEL_REQUESTED}
+    if pipeline.status == Status.CANCEL_REQUESTED:
+        move(pipeline, to=Status.CANCELED, expect=(Status.CANCEL_REQUESTED,), why="all of its steps have ended")
+    elif failed:
+        message = f"{len(failed)} of {len(steps)} steps failed: {', '.join(failed)}."
+        move(pipeline, to=Status.FAILED, expect=expect, why=message,
+             error_class=ErrorClass.STEP, error_message=message)
+    elif any(step.status == Status.CANCELED for step in steps):
+        move(pipeline, to=Status.CANCELED, expect=expect, why="a step was canceled")
+    else:
+        move(pipeline, to=Status.COMPLETED, expect=expect, why="all of its steps are Completed")
+
+
+def subtree(pk: int) -> list[int]:
+    """The run and all its descendants, parents first. One query per level."""
+    found, level = [pk], [pk]
+    while level:
+        level = list(Run.objects.filter(parent_id__in=level).values_list("pk", flat=True))
+        found += level
+    return found
+
+
+def next_attempt() -> F:
+    """What a claim raises `attempt` to."""
+    return F("attempt") + 1

@@ -1,0 +1,72 @@
+"""What people do with experiments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from runs.errors import Conflict, InvalidName
+from runs.folding import clean
+from runs.models import Experiment
+from runs.models.experiment import EXPERIMENT_NAME, EXPERIMENT_NAME_RULE
+from runs.services.descriptions import check_description
+from runs.services.tags import check_labels
+from studio.accounts.models import User, Workspace
+
+
+def check_experiment_name(name: str) -> str:
+    """The name without surrounding blanks. Raises InvalidName with the rule when it breaks it."""
+    name = name.strip()
+    if not name:
+        raise InvalidName("An experiment needs a name.", field="experiment", hint=EXPERIMENT_NAME_RULE)
+    try:
+        EXPERIMENT_NAME(name)
+    except ValidationError:
+        shown = clean(name) if len(name) <= 60 else f"{clean(name[:60])}…"
+        raise InvalidName(
+            f"“{shown}” cannot be an experiment's name.", field="experiment", hint=EXPERIMENT_NAME_RULE
+        ) from None
+    return name
+
+
+def get_or_create_experiment(workspace: Workspace, name: str, *, by: User | None) -> Experiment:
+    """The experiment of this name, made when it is new. Raises InvalidName; Conflict when it is archived."""
+    name = check_experiment_name(name)
+    experiment = Experiment.objects.filter(workspace=workspace, name=name).first()
+    if experiment is None:
+        try:
+            with transaction.atomic():
+                return Experiment.objects.create(workspace=workspace, name=name, created_by=by)
+        except IntegrityError:  # another submitter made it just now
+            experiment = Experiment.objects.get(workspace=workspace, name=name)
+    if experiment.archived_at is not None:
+        raise Conflict(
+            f"The experiment {name} is archived.", field="experiment",
+            hint="Unarchive it on its page, or choose another name.",
+        )
+    return experiment
+
+
+def edit_experiment(
+    experiment: Experiment, *, by: User, description: str | None = None, tags: dict[str, str | None] | None = None
+) -> None:
+    """Change what is given. Raises InvalidInput, InvalidTag."""
+    changes: dict[str, Any] = {}
+    if description is not None:
+        changes["description"] = check_description(description)
+    if tags is not None:
+        changes["tags"] = check_labels(tags)
+    Experiment.objects.filter(pk=experiment.pk).update(updated_at=Now(), **changes)
+
+
+def archive_experiment(experiment: Experiment, *, by: User, archived: bool = True) -> bool:
+    """Archive it or bring it back; whether that changed anything. Raises Conflict while runs are active."""
+    if archived and experiment.runs.active().exists():
+        raise Conflict(
+            f"{experiment.name} has active runs.", hint="Cancel them or wait for their end, then archive it."
+        )
+    rows = Experiment.objects.filter(pk=experiment.pk, archived_at__isnull=archived)
+    return bool(rows.update(archived_at=Now() if archived else None, updated_at=Now()))

@@ -1,0 +1,314 @@
+"""Submitting: from what a person wants to run to runs that wait for a slot."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from runs.errors import Conflict, InvalidInput, InvalidPipeline, InvalidSnapshot, UnknownTarget
+from runs.folding import clean
+from runs.lifecycle import move
+from runs.models import ComputeTarget, Experiment, Run, RunDependency, Snapshot, Tag
+from runs.services.descriptions import check_description
+from runs.services.experiments import get_or_create_experiment
+from runs.services.runs import check_display_name, search_text_of
+from runs.services.tags import Labels, check_labels
+from runs.status import Kind, Status
+from studio.accounts.models import User, Workspace
+
+MOST_STEPS = 100
+MOST_ARGUMENTS = 1_000
+ARGUMENTS_LENGTH = 100_000
+MOST_RETRIES = 10
+LONGEST_TIME_LIMIT_S = 60 * 24 * 3600
+_STEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,98}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_RESERVED = re.compile(r"STUDIO_.*|AZUREML_.*")
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One step to run: a script of a snapshot with its arguments. `after` names the steps it waits for.
+
+    `arguments` are a list, or text split as a shell would; `target` None means the default of the submission.
+    """
+
+    name: str
+    script: str
+    snapshot: Snapshot
+    arguments: str | Sequence[str] = ()
+    target: ComputeTarget | None = None
+    environment_variables: Mapping[str, str] = field(default_factory=dict)
+    time_limit_s: int | None = None
+    max_retries: int = 0
+    after: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class _Checked:
+    spec: StepSpec
+    target: ComputeTarget
+    arguments: list[str]
+
+
+def submit(
+    workspace: Workspace,
+    *,
+    by: User,
+    experiment_name: str,
+    steps: Sequence[StepSpec],
+    default_target: ComputeTarget | None,
+    display_name: str = "",
+    description: str = "",
+    tags: Labels | None = None,
+    submission_key: str = "",
+    resubmitted_from: Run | None = None,
+    continue_on_failure: bool = True,
+) -> Run:
+    """Create and queue a script run (one step) or a pipeline run with its step runs (several).
+
+    The same `submission_key` again gives the run that it made before. All or nothing: on an error nothing is
+    kept. Raises StudioError kinds whose `field` names the input, `steps-<i>-<name>` for one of a step.
+    """
+    known = _earlier(workspace, submission_key, by)
+    if known:
+        return known
+    checked = check_steps(workspace, steps, default_target)
+    name, text, labels = check_display_name(display_name), check_description(description), check_labels(tags or {})
+    experiment = get_or_create_experiment(workspace, experiment_name, by=by)
+    try:
+        with transaction.atomic():
+            first = _reserve_numbers(experiment, len(checked) + (len(checked) > 1))
+            shared = {
+                "workspace": workspace, "experiment": experiment, "submitter": by,
+                "resubmitted_from": resubmitted_from, "grace_s": settings.GRACE_SECONDS,
+            }
+            head = Run(
+                **shared, number=first, display_name=name, description=text, submission_key=submission_key or None,
+                continue_on_failure=continue_on_failure,
+            )
+            if len(checked) == 1:
+                return _create_script(head, checked[0], labels)
+            return _create_pipeline(head, checked, labels, shared, default_target)
+    except IntegrityError:
+        known = _earlier(workspace, submission_key, by)
+        if known is None:
+            raise
+        return known
+
+
+def _earlier(workspace: Workspace, key: str, by: User) -> Run | None:
+    run = Run.objects.filter(submission_key=key).first() if key else None
+    if run and (run.workspace_id != workspace.pk or run.submitter_id != by.pk):
+        raise Conflict("This form was submitted by somebody else.", hint="Open the submit page again.")
+    return run
+
+
+def _reserve_numbers(experiment: Experiment, count: int) -> int:
+    """The first of `count` run numbers; holds the experiment's row until the transaction ends."""
+    rows = Experiment.objects.filter(pk=experiment.pk)
+    rows.update(last_number=F("last_number") + count, updated_at=Now())
+    return rows.values_list("last_number", flat=True).get() - count + 1
+
+
+def new_run_id(experiment: Experiment) -> str:
+    """An id in the shape that Azure ML's had: `<experiment>_<unix seconds>_<8 hex>`."""
+    return f"{experiment.name[:200]}_{int(time.time())}_{secrets.token_hex(4)}"
+
+
+def _insert(run: Run, labels: Mapping[str, str | None]) -> Run:
+    run.run_id = new_run_id(run.experiment)
+    run.search_text = search_text_of(run, list(labels.items()))
+    run.save(force_insert=True)
+    Tag.objects.bulk_create([Tag(run=run, key=key, value=value) for key, value in labels.items()])
+    return run
+
+
+def _fill(run: Run, step: _Checked) -> None:
+    run.script, run.arguments, run.target = step.spec.script, step.arguments, step.target
+    run.snapshot, run.environment_variables = step.spec.snapshot, dict(step.spec.environment_variables)
+    run.time_limit_s, run.max_retries = step.spec.time_limit_s, step.spec.max_retries
+
+
+def _queue(run: Run) -> Run:
+    move(run, to=Status.QUEUED, expect=(Status.NOT_STARTED,), by=run.submitter, why=_submitted_by(run))
+    return run
+
+
+def _submitted_by(run: Run) -> str:
+    return f"submitted by {run.submitter.shown_name}" if run.submitter else "submitted"
+
+
+def _create_script(run: Run, step: _Checked, labels: Mapping[str, str | None]) -> Run:
+    run.kind = Kind.SCRIPT
+    _fill(run, step)
+    return _queue(_insert(run, labels))
+
+
+def _create_pipeline(
+    pipeline: Run,
+    steps: list[_Checked],
+    labels: Mapping[str, str | None],
+    shared: dict,
+    default_target: ComputeTarget | None,
+) -> Run:
+    pipeline.kind, pipeline.target = Kind.PIPELINE, default_target
+    _insert(pipeline, labels)
+    runs: dict[str, Run] = {}
+    for offset, step in enumerate(steps, start=1):
+        run = Run(**shared, number=pipeline.number + offset, kind=Kind.STEP, parent=pipeline, root=pipeline,
+                  step_name=step.spec.name)
+        _fill(run, step)
+        runs[step.spec.name] = _insert(run, {})
+    RunDependency.objects.bulk_create(
+        RunDependency(step=runs[step.spec.name], waits_for=runs[before])
+        for step in steps
+        for before in dict.fromkeys(step.spec.after)
+    )
+    _queue(pipeline)
+    for step in steps:
+        if not step.spec.after:
+            _queue(runs[step.spec.name])
+    return pipeline
+
+
+def check_steps(
+    workspace: Workspace, steps: Sequence[StepSpec], default_target: ComputeTarget | None
+) -> list[_Checked]:
+    """The steps, checked and completed. Raises as `submit` does."""
+    if not steps:
+        raise InvalidPipeline("There is nothing to run.", hint="Add a step with a source and a script.")
+    if len(steps) > MOST_STEPS:
+        raise InvalidPipeline(f"{len(steps)} steps are too many.", hint=f"At most {MOST_STEPS}.")
+    if default_target and default_target.workspace_id != workspace.pk:
+        raise UnknownTarget("This compute target belongs to another workspace.", field="target")
+    checked = [_check_step(workspace, index, step, default_target) for index, step in enumerate(steps)]
+    if len(steps) > 1:
+        _check_graph(steps)
+    return checked
+
+
+def _check_step(
+    workspace: Workspace, index: int, step: StepSpec, default_target: ComputeTarget | None
+) -> _Checked:
+    prefix = f"steps-{index}-"
+    target = step.target or default_target
+    if target is None:
+        raise UnknownTarget(
+            "This step has no compute target.", field=prefix + "target",
+            hint="Choose one here, or a default compute target for all steps.",
+        )
+    if target.workspace_id != workspace.pk:
+        raise UnknownTarget("This compute target belongs to another workspace.", field=prefix + "target")
+    _check_script(step, prefix)
+    _check_variables(step, prefix)
+    limit = step.time_limit_s
+    if limit is not None and not 1 <= limit <= LONGEST_TIME_LIMIT_S:
+        raise InvalidInput("A time limit is between 1 second and 60 days.", field=prefix + "time_limit")
+    if not 0 <= step.max_retries <= MOST_RETRIES:
+        raise InvalidInput(f"Retries are between 0 and {MOST_RETRIES}.", field=prefix + "retries")
+    return _Checked(step, target, split_arguments(step.arguments, field_name=prefix + "arguments"))
+
+
+def _check_script(step: StepSpec, prefix: str) -> None:
+    paths = [entry["path"] for entry in step.snapshot.files]
+    if not step.script:
+        raise InvalidSnapshot("No script is chosen.", field=prefix + "script", hint="Name a file of the source.")
+    if step.script not in paths:
+        scripts = [path for path in paths if path.endswith((".py", ".sh"))][:5]
+        hint = f"It has {', '.join(scripts)}." if scripts else "It has no .py or .sh file."
+        shown = clean(step.script[:80])
+        raise InvalidSnapshot(f"{shown} is not in the source.", field=prefix + "script", hint=hint)
+
+
+def _check_variables(step: StepSpec, prefix: str) -> None:
+    for name, value in step.environment_variables.items():
+        if not _VARIABLE.fullmatch(name):
+            raise InvalidInput(
+                f"“{clean(name[:40])}” cannot be the name of an environment variable.", field=prefix + "env",
+                hint="Letters, digits and _, not a digit first.",
+            )
+        if _RESERVED.fullmatch(name):
+            raise InvalidInput(f"{name} is set by Studio itself.", field=prefix + "env", hint="Choose another name.")
+        if "\0" in value:
+            raise InvalidInput(f"The value of {name} holds a NUL character.", field=prefix + "env")
+
+
+def split_arguments(arguments: str | Sequence[str], *, field_name: str = "arguments") -> list[str]:
+    """The words of a command line. Raises InvalidInput for unbalanced quotes, NUL, or too many."""
+    if isinstance(arguments, str):
+        try:
+            words = shlex.split(arguments)
+        except ValueError as error:
+            raise InvalidInput(
+                f"The arguments cannot be read: {str(error).lower()}.", field=field_name,
+                hint="Close the quotes, or put \\ before a quote that is meant as a letter.",
+            ) from None
+    else:
+        words = [str(word) for word in arguments]
+    if any("\0" in word for word in words):
+        raise InvalidInput("The arguments hold a NUL character.", field=field_name)
+    if len(words) > MOST_ARGUMENTS or sum(map(len, words)) > ARGUMENTS_LENGTH:
+        raise InvalidInput(
+            "The arguments are too long.", field=field_name,
+            hint=f"At most {MOST_ARGUMENTS:,} words and {ARGUMENTS_LENGTH:,} characters.",
+        )
+    return words
+
+
+def _check_graph(steps: Sequence[StepSpec]) -> None:
+    names: dict[str, int] = {}
+    for index, step in enumerate(steps):
+        if not _STEP_NAME.fullmatch(step.name):
+            raise InvalidPipeline(
+                f"“{clean(step.name[:40])}” cannot be a step's name." if step.name else "A step needs a name.",
+                field=f"steps-{index}-name", hint="Up to 99 letters, digits, blanks and . _ -, a letter or digit first.",
+            )
+        if step.name in names:
+            raise InvalidPipeline(f"Two steps are called {step.name}.", field=f"steps-{index}-name",
+                                  hint="Each needs a name of its own.")
+        names[step.name] = index
+    for index, step in enumerate(steps):
+        for before in step.after:
+            if before not in names:
+                raise InvalidPipeline(
+                    f"{step.name} runs after {clean(before[:40])}, which is no step of this pipeline.",
+                    field=f"steps-{index}-after", hint=f"The steps are {', '.join(list(names)[:10])}.",
+                )
+    cycle = find_cycle({step.name: list(step.after) for step in steps})
+    if cycle:
+        raise InvalidPipeline(
+            f"These steps wait for each other: {' → '.join(cycle)}.", field=f"steps-{names[cycle[0]]}-after",
+            hint="Take one of these edges away.",
+        )
+
+
+def find_cycle(after: Mapping[str, Sequence[str]]) -> list[str]:
+    """The names around one cycle, first and last the same; [] when there is none."""
+    done: set[str] = set()
+    for start in after:
+        path: list[str] = []
+        stack = [(start, iter(after[start]))] if start not in done else []
+        while stack:
+            name, rest = stack[-1]
+            if len(path) < len(stack):
+                path.append(name)
+            following = next(rest, None)
+            if following is None:
+                done.add(name)
+                stack.pop()
+                path.pop()
+            elif following in path:
+                return [*path[path.index(following):], following][::-1]
+            elif following not in done:
+                stack.append((following, iter(after[following])))
+    return []

@@ -1,0 +1,32 @@
+"""Wake-up calls to the nodes of a compute target: a Celery message that says "something waits here".
+
+The database is the truth, so a call that is lost costs a moment (the next sweep finds the run), never a run.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from kombu.exceptions import OperationalError
+
+from studio.celery import app
+
+logger = logging.getLogger("studio.wake")
+
+
+def target_queue(target_pk: int) -> str:
+    """The queue that all nodes of a compute target listen to."""
+    return f"target-{target_pk}"
+
+
+def node_queue(name: str) -> str:
+    """The queue of one node, for its own sweeps."""
+    return f"node-{name}"
+
+
+def wake(target_pk: int) -> None:
+    """Tell one node of the target that a run waits. Never raises: a broker that is away only delays."""
+    try:
+        app.send_task("runs.wake", queue=target_queue(target_pk), retry=False, ignore_result=True)
+    except (OperationalError, OSError) as error:
+        logger.warning("the broker took no wake-up call (%s); the next sweep will find the run", error)
