@@ -1,0 +1,41 @@
+"""A run's page: its head, which every tab shares, and its Overview."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET
+
+from runs.models import Run
+from runs.toasts import add_trigger
+from runs.views.run_frame import find_run, is_news, run_frame, run_url
+
+
+@require_GET
+def run_by_id(request: HttpRequest, run_id: str) -> HttpResponse:
+    """The page of the run with this id, whatever its experiment."""
+    workspace = request.membership.workspace_id  # type: ignore[attr-defined]
+    run = Run.objects.filter(workspace=workspace, run_id=run_id).select_related("experiment").first()
+    if run is None:
+        raise Http404(f"There is no run {run_id}.")
+    return redirect(run_url(run))
+
+
+@require_GET
+def run_head(request: HttpRequest, name: str, number: int) -> HttpResponse:
+    """The head of the page, asked for again and again; 204 while nothing is newer than `?seen=`.
+
+    2 queries when nothing is new. An answer with news lets the tab below ask for itself.
+    """
+    if not is_news(request, name, number):
+        return HttpResponse(status=204)
+    run = find_run(request, name, number)
+    context = run_frame(run, request, tab=request.GET.get("tab", "overview"))
+    return add_trigger(render(request, "run/_head.html", context), "run-changed")
+
+
+@require_GET
+def run_detail(request: HttpRequest, name: str, number: int) -> HttpResponse:
+    """The tab that a run opens with."""
+    run = find_run(request, name, number)
+    return render(request, "run/run_overview.html", run_frame(run, request, tab="overview"))

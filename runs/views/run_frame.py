@@ -1,0 +1,150 @@
+"""What every tab of a run's page stands in: finding the run, its version, and the head with toolbar and tabs.
+
+A tab's view:
+
+    run = find_run(request, name, number)
+    return render(request, "run/run_logs.html", {**run_frame(run, request, tab="logs"), …})
+
+and its template extends `run/base_run.html` and fills the block `tab`. The head polls for the whole page:
+when it has news it fires `run-changed` on the body, which is what live parts of a tab listen for.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+from django.http import Http404, HttpRequest
+from django.urls import reverse
+
+from runs.models import Artifact, Run
+from runs.status import ON_NODE, TERMINAL, Kind, Status
+
+#: How often the page of a queued run is drawn afresh: the queue moves on without the run's row changing.
+QUEUE_DRAWN_EVERY_S = 6
+
+
+@dataclass(frozen=True)
+class Tab:
+    """One entry of the tab bar."""
+
+    key: str
+    label: str
+    url: str
+    count: int = 0
+    is_live: bool = False
+
+
+@dataclass(frozen=True)
+class StatusCount:
+    """How many children have a status."""
+
+    status: str
+    count: int
+
+
+def _runs_of(request: HttpRequest, name: str, number: int) -> QuerySet[Run]:
+    """The run at this address of the workspace, with the last change of its family as `family_updated_at`."""
+    if "\0" in name:
+        raise Http404("No experiment has such a name.")
+    family = Run.objects.filter(root=Coalesce(OuterRef("root"), OuterRef("pk"))).order_by("-updated_at")
+    return Run.objects.filter(
+        workspace=request.membership.workspace_id,  # type: ignore[attr-defined]
+        experiment__name=name,
+        number=number,
+    ).annotate(family_updated_at=Subquery(family.values("updated_at")[:1]))
+
+
+def find_run(request: HttpRequest, name: str, number: int) -> Run:
+    """The run with all that its head shows, in one query. Raises Http404, also for other workspaces' runs."""
+    outputs = Artifact.objects.filter(run=OuterRef("pk")).order_by().values("run").annotate(n=Count("pk"))
+    run = (
+        _runs_of(request, name, number)
+        .select_related(
+            "experiment", "submitter", "target", "node", "snapshot", "cancel_requested_by",
+            "parent__experiment", "resubmitted_from__experiment",
+        )
+        .defer("search_text", "snapshot__files", "parent__search_text", "resubmitted_from__search_text")
+        .annotate(output_count=Coalesce(Subquery(outputs.values("n"), output_field=IntegerField()), Value(0)))
+        .first()
+    )  # fmt: skip
+    if run is None:
+        raise Http404(f"There is no run {number} in the experiment {name}.")
+    return run
+
+
+def is_news(request: HttpRequest, name: str, number: int) -> bool:
+    """Whether the page has changed since the version `?seen=`; one query. True if there is no such run."""
+    row = _runs_of(request, name, number).values_list("updated_at", "family_updated_at", "status").first()
+    return row is None or version_text(*row) != request.GET.get("seen")
+
+
+def run_version(run: Run) -> str:
+    """The version of a run that `find_run` gave."""
+    return version_text(run.updated_at, run.family_updated_at, run.status)  # type: ignore[attr-defined]
+
+
+def version_text(updated_at: datetime, family_updated_at: datetime | None, status: str) -> str:
+    """When a run or its family last changed, as one word; of a queued run it also grows with time."""
+    latest = max(updated_at, family_updated_at or updated_at)
+    text = f"{latest.timestamp():.6f}"
+    return f"{text}-{int(time.time() / QUEUE_DRAWN_EVERY_S)}" if status == Status.QUEUED else text
+
+
+def run_url(run: Run, view: str = "run-detail", **more: Any) -> str:
+    """The address of one of a run's pages; costs no query when the run came with its experiment."""
+    return reverse(view, kwargs={"name": run.experiment.name, "number": run.number, **more})
+
+
+def child_counts(run: Run) -> list[StatusCount]:
+    """How many children have which status, in the order of a run's life; one query."""
+    order = list(Status)
+    rows = run.children.order_by().values_list("status").annotate(n=Count("pk"))
+    return [StatusCount(status, n) for status, n in sorted(rows, key=lambda row: order.index(row[0]))]
+
+
+def run_frame(run: Run, request: HttpRequest, *, tab: str) -> dict[str, Any]:
+    """Context of `run/base_run.html` for a run from `find_run`; one more query, for its children."""
+    children = child_counts(run)
+    n_children = sum(row.count for row in children)
+    is_live = run.status not in TERMINAL or any(row.status not in TERMINAL for row in children)
+    return {
+        "section": "pipelines" if run.kind == Kind.PIPELINE else "experiments",
+        "run": run,
+        "tab": tab,
+        "tabs": run_tabs(run, n_children),
+        "children": children,
+        "n_children": n_children,
+        "open_children": sum(row.count for row in children if row.status not in TERMINAL),
+        "is_live": is_live,
+        "head_url": f"{run_url(run, 'run-head')}?tab={tab}&seen={run_version(run)}",
+        "may_contribute": request.membership.can_contribute,  # type: ignore[attr-defined]
+        "why_no_cancel": _why_no_cancel(run),
+    }
+
+
+def run_tabs(run: Run, n_children: int) -> list[Tab]:
+    """The tabs in their order; a pipeline run opens with its graph."""
+    is_pipeline = run.kind == Kind.PIPELINE
+    tabs = [Tab("graph", "Graph", run_url(run))] if is_pipeline else []
+    return [
+        *tabs,
+        Tab("overview", "Overview", run_url(run, "run-overview" if is_pipeline else "run-detail")),
+        Tab("children", "Child runs", run_url(run, "run-children"), count=n_children),
+        Tab("logs", "Logs", run_url(run, "run-logs"), is_live=run.status in ON_NODE),
+        Tab("outputs", "Outputs", run_url(run, "run-outputs"), count=run.output_count),  # type: ignore[attr-defined]
+        Tab("snapshot", "Snapshot", run_url(run, "run-snapshot")),
+    ]
+
+
+def _why_no_cancel(run: Run) -> str:
+    """Why the Cancel button rests; "" when it can be pressed."""
+    if run.may_cancel:
+        return ""
+    if run.status == Status.CANCEL_REQUESTED:
+        return "Cancel was requested already"
+    return f"The run has ended: {run.status}"
