@@ -87,14 +87,14 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "studio.accounts.middleware.SecureHeadersMiddleware",
-    "studio.accounts.middleware.SessionMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "studio.accounts.middleware.PersonMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "runs.toasts.ToastMiddleware",
-    "studio.accounts.middleware.ErrorMiddleware",
+    "runs.middleware.ErrorMiddleware",
 ]
 
 ROOT_URLCONF = "studio.urls"

@@ -1,0 +1,76 @@
+"""Sessions whose row brings along the person, and the workspace that they look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.utils import timezone
+
+from studio.accounts.models import Membership, Session
+
+
+class SessionStore(DatabaseStore):
+    """Django's database sessions, on our own table.
+
+    Loading costs one query and fills `row` with the session, its user, membership and workspace. A session of
+    a person is saved with a membership as long as they have one; `look_at` chooses another.
+    """
+
+    def __init__(self, session_key: str | None = None) -> None:
+        super().__init__(session_key)
+        self.row: Session | None = None
+        self.membership_id: int | None = None
+
+    @classmethod
+    def get_model_class(cls) -> type[Session]:
+        return Session
+
+    def loaded_row(self) -> Session | None:
+        """The stored session, or None for an unknown or expired key. One query at the first call."""
+        self._get_session()
+        return self.row
+
+    def look_at(self, membership: Membership | None) -> None:
+        """Act in the workspace of this membership from now on; None chooses one when saving."""
+        self.membership_id = membership.pk if membership else None
+        self.modified = True
+
+    def flush(self) -> None:
+        self.row = self.membership_id = None
+        super().flush()
+
+    def save(self, must_create: bool = False) -> None:
+        if self.membership_id is None:
+            self.membership_id = self._first_membership(must_create)
+        super().save(must_create)
+
+    def create_model_instance(self, data: dict[str, Any]) -> Session:
+        row: Session = super().create_model_instance(data)
+        row.user_id = self._user_id(data)
+        row.membership_id = self.membership_id
+        return row
+
+    def _get_session_from_db(self) -> Session | None:
+        found = (
+            Session.objects.select_related("user", "membership__workspace")
+            .filter(session_key=self.session_key, expire_date__gt=timezone.now())
+            .first()
+        )
+        if found is None:
+            self._session_key = None
+        self.row = found
+        self.membership_id = found.membership_id if found else None
+        return found
+
+    def _first_membership(self, must_create: bool) -> int | None:
+        user_id = self._user_id(self._get_session(no_load=must_create))
+        if user_id is None:
+            return None
+        memberships = Membership.objects.filter(user_id=user_id).order_by("pk")
+        return memberships.values_list("pk", flat=True).first()
+
+    @staticmethod
+    def _user_id(data: dict[str, Any]) -> int | None:
+        return int(data[SESSION_KEY]) if SESSION_KEY in data else None

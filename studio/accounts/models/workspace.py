@@ -58,7 +58,9 @@ class Membership(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["user", "workspace"], name="membership_once"),
-            models.CheckConstraint(condition=Q(role__in=[role.value for role in Role]), name="membership_role_known"),
+            models.CheckConstraint(
+                condition=Q(role__in=[role.value for role in Role]), name="membership_role_known"
+            ),
         ]
 
     def __str__(self) -> str:

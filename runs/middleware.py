@@ -1,0 +1,92 @@
+"""From exceptions to answers, for every page: the one place that knows which error is which status."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.core.signals import got_request_exception
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.log import log_response
+
+from runs import errors
+from studio.accounts.refusals import is_api, is_htmx, refuse
+
+#: The most special first: the first class that an error belongs to decides.
+STATUS_OF: tuple[tuple[type[errors.StudioError], int], ...] = (
+    (errors.NotFound, 404),
+    (errors.PermissionDenied, 403),
+    (errors.Conflict, 409),
+    (errors.SnapshotTooBig, 413),
+    (errors.SearchError, 400),
+    (errors.InvalidInput, 422),
+    (errors.StudioError, 400),
+)
+
+logger = logging.getLogger("studio.requests")
+
+
+def status_of(error: errors.StudioError) -> int:
+    """The HTTP status of a refusal."""
+    return next(status for kind, status in STATUS_OF if isinstance(error, kind))
+
+
+class ErrorMiddleware:
+    """Answers for views that raise: a refusal with its text, all else with a request id that the log has."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.request_id = secrets.token_hex(6)  # type: ignore[attr-defined]
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """The answer, or None to leave it to Django."""
+        if isinstance(error, errors.StudioError):
+            return refuse(
+                request,
+                status_of(error),
+                error.message,
+                code=error.code,
+                field=error.field,
+                hint=error.hint,
+            )
+        if isinstance(error, Http404 | DjangoPermissionDenied):
+            return self._short(request, error)
+        if settings.DEBUG:
+            return None
+        return self._unknown(request, error)
+
+    @staticmethod
+    def _short(request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Parts and programs get a line; a page gets the page that Django renders."""
+        if not (is_htmx(request) or is_api(request)):
+            return None
+        if isinstance(error, Http404):
+            message = "This is no longer here, or it belongs to another workspace."
+            return refuse(request, 404, message, code=errors.NotFound.code)
+        message = "Your role in this workspace does not allow it."
+        return refuse(request, 403, message, code=errors.PermissionDenied.code)
+
+    @staticmethod
+    def _unknown(request: HttpRequest, error: Exception) -> HttpResponse:
+        got_request_exception.send(sender=ErrorMiddleware, request=request)
+        message = "Your runs go on, and nothing was half-saved."
+        hint = "If it happens again, tell whoever runs this server the number below."
+        response = refuse(request, 500, message, code="server_error", hint=hint)
+        response["X-Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        log_response(
+            "Request %s failed: %s %s",
+            request.request_id,  # type: ignore[attr-defined]
+            request.method,
+            request.path,
+            response=response,
+            request=request,
+            logger=logger,
+            exception=error,
+        )
+        return response

@@ -1,0 +1,29 @@
+"""Makes a sign-in link and prints it: the way in for whoever lost theirs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+from django.urls import reverse
+
+from studio.accounts.models import User
+from studio.accounts.services import make_sign_in_link
+
+
+class Command(BaseCommand):
+    help = "Make a link that signs a person in, once, within a day. Only the link goes to standard output."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--user", required=True, help="the person's user name")
+
+    def handle(self, *args: Any, user: str, **options: Any) -> None:
+        person = User.objects.filter(username=user, is_active=True).first()
+        if person is None:
+            self.stderr.write(f"There is nobody with the user name {user}.")
+            sys.exit(1)
+        path = reverse("sign-in-link", args=[make_sign_in_link(person)])
+        self.stderr.write(f"Signs in {user}, once, within a day:", self.style.NOTICE)
+        self.stdout.write(settings.STUDIO_URL.rstrip("/") + path)

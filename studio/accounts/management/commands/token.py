@@ -1,0 +1,31 @@
+"""Makes an API token and prints it, alone on the last line, for scripts to read."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from studio.accounts.models import User
+from studio.accounts.services import make_token
+
+
+class Command(BaseCommand):
+    help = "Make an API token for a person. Only the token goes to standard output."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--user", required=True, help="the person's user name")
+        parser.add_argument("--name", default="command line", help="what the token is for")
+
+    def handle(self, *args: Any, user: str, name: str, **options: Any) -> None:
+        person = User.objects.filter(username=user, is_active=True).first()
+        if person is None:
+            self.stderr.write(f"There is nobody with the user name {user}.")
+            sys.exit(1)
+        if not 0 < len(name.strip()) <= 100:
+            self.stderr.write("A token's name has 1 to 100 characters.")
+            sys.exit(1)
+        _, text = make_token(person, name.strip())
+        self.stderr.write(f"Token of {user}, shown only now. Revoke it under Tokens.", self.style.NOTICE)
+        self.stdout.write(text)

@@ -1,0 +1,159 @@
+"""Who asks, whether they may, and the headers that keep their browser safe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from django.contrib.auth import HASH_SESSION_KEY
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.utils.crypto import constant_time_compare
+
+from studio.accounts.models import Membership
+from studio.accounts.permissions import REFUSED, has_role, is_public, role_for
+from studio.accounts.refusals import is_api, is_htmx, refuse
+from studio.accounts.services import check_token
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'self'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "form-action 'self'",
+    ]
+)
+PERMISSIONS_POLICY = ", ".join(
+    f"{feature}=()"
+    for feature in ("camera", "display-capture", "geolocation", "microphone", "payment", "usb", "serial")
+)
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+
+class SecureHeadersMiddleware:
+    """Adds the security headers, and keeps what a signed-in person sees out of every cache.
+
+    A view that serves untrusted content sets its own Content-Security-Policy, which then stays as it is.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if not response.has_header("Content-Security-Policy"):
+            response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+            response["X-Frame-Options"] = "DENY"
+        response.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
+        if getattr(request, "user", None) and request.user.is_authenticated:
+            response.setdefault("Cache-Control", "no-store")
+        if response.get("Content-Type", "").startswith("text/html"):
+            patch_vary_headers(response, ["HX-Request", "HX-Target"])
+        return response
+
+
+class PersonMiddleware:
+    """Sets `request.user` and `request.membership`, and lets nobody in who may not.
+
+    Every view needs a signed-in person with a membership unless it is marked public. A browser's session
+    costs one query, a bearer token two.
+    """
+
+    def __init__(self, get_response: Handler) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.user = AnonymousUser()
+        request.membership = None  # type: ignore[attr-defined]
+        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            self._by_token(request, text.strip())
+        else:
+            self._by_session(request)
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        """The refusal, or None to go on."""
+        if is_public(view):
+            return None
+        if not request.user.is_authenticated:
+            return to_sign_in(request)
+        membership: Membership | None = request.membership  # type: ignore[attr-defined]
+        if membership is None:
+            return no_workspace(request)
+        needed = role_for(view, request.method or "GET")
+        if not has_role(membership, needed):
+            return refuse(request, 403, REFUSED[needed], code="permission_denied")
+        return None
+
+    def _by_session(self, request: HttpRequest) -> None:
+        row = request.session.loaded_row()  # type: ignore[attr-defined]
+        if row is None or row.user is None:
+            return
+        signed = request.session.get(HASH_SESSION_KEY, "")
+        if not row.user.is_active or not constant_time_compare(signed, row.user.get_session_auth_hash()):
+            request.session.flush()
+            return
+        request.user = row.user
+        request.membership = row.membership or self._another(request, row.user.pk)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def _another(request: HttpRequest, user_id: int) -> Membership | None:
+        """Where a person goes on whose membership was taken away while they were signed in."""
+        found = Membership.objects.filter(user_id=user_id).select_related("workspace").order_by("pk").first()
+        if found:
+            request.session.look_at(found)  # type: ignore[attr-defined]
+        return found
+
+    @staticmethod
+    def _by_token(request: HttpRequest, text: str) -> None:
+        known = check_token(text)
+        if known is None:
+            return
+        request.user, _ = known
+        # No browser sends this header by itself, so another site cannot forge the request.
+        request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
+        memberships = Membership.objects.filter(user=request.user).select_related("workspace")
+        request.membership = memberships.order_by("pk").first()  # type: ignore[attr-defined]
+
+
+def to_sign_in(request: HttpRequest) -> HttpResponse:
+    """Send the person to the sign-in page and, after it, back to the page they were on."""
+    if is_api(request) or "Authorization" in request.headers:
+        response = refuse(
+            request,
+            401,
+            "This needs a valid token.",
+            code="not_signed_in",
+            hint="Make one under Tokens and send it as “Authorization: Bearer …”.",
+        )
+        response["WWW-Authenticate"] = "Bearer"
+        return response
+    sign_in = reverse("sign-in")
+    if is_htmx(request):
+        page = urlsplit(request.headers.get("HX-Current-URL", ""))
+        back = f"{page.path}?{page.query}" if page.query else page.path
+        response = refuse(request, 401, "You were signed out. Sign in again to go on.", code="not_signed_in")
+        response["HX-Redirect"] = f"{sign_in}?{urlencode({'next': back or '/'})}"
+        return response
+    back = request.get_full_path() if request.method == "GET" else ""
+    return redirect(f"{sign_in}?{urlencode({'next': back})}" if back else sign_in)
+
+
+def no_workspace(request: HttpRequest) -> HttpResponse:
+    """The answer to a person who is in no workspace."""
+    message = "You are not a member of any workspace. Ask an owner to add you."
+    if is_api(request) or is_htmx(request):
+        return refuse(request, 403, message, code="permission_denied")
+    return render(request, "accounts/no_workspace.html", status=403)

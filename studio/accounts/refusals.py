@@ -1,0 +1,58 @@
+"""What a refused request is answered with: a page, a line of text for htmx, or JSON under /api/."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+
+HEADINGS = {
+    400: "That request cannot be read",
+    401: "Sign in first",
+    403: "You may not do that",
+    404: "Nothing is here",
+    409: "That is no longer possible",
+    413: "That is too big",
+    422: "That cannot be done as asked",
+    429: "Too many tries",
+    500: "Something broke in Studio",
+}
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether programs ask, which want JSON."""
+    return request.path.startswith("/api/")
+
+
+def is_htmx(request: HttpRequest) -> bool:
+    """Whether a part of a page asks, not the browser for a whole page."""
+    return request.headers.get("HX-Request") == "true" and not request.headers.get(
+        "HX-History-Restore-Request"
+    )
+
+
+def refuse(
+    request: HttpRequest,
+    status: int,
+    message: str,
+    *,
+    code: str,
+    field: str = "",
+    hint: str = "",
+    **context: Any,
+) -> HttpResponse:
+    """The answer with this status. `message` says what was wrong, `hint` what would be right.
+
+    htmx gets the text alone, in an element with `data-error`; the page script shows it as a toast.
+    """
+    request_id = getattr(request, "request_id", "")
+    if is_api(request):
+        error = {"code": code, "message": message, "field": field, "hint": hint, "request_id": request_id}
+        return JsonResponse({"error": error}, status=status)
+    context |= {"code": status, "heading": HEADINGS.get(status, HEADINGS[400]), "text": message, "hint": hint}
+    template = "errors/_error.html" if is_htmx(request) else "errors/refused.html"
+    if status >= 500:
+        # The shell asks the database, which may be what broke.
+        context |= {"request_id": request_id, "layout": "bare.html"}
+    return render(request, template, context, status=status)

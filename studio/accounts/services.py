@@ -1,0 +1,177 @@
+"""What people do with accounts: start, invite, sign in by link, make and revoke tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import string
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from studio.accounts.errors import AlreadyMember, ElsewhereToo, LastOwner
+from studio.accounts.models import ApiToken, Membership, Role, SignInLink, User, Workspace
+
+FIRST_OWNER, FIRST_WORKSPACE = "admin", "default"
+LINK_VALID = timedelta(days=1)
+INVITATION_VALID = timedelta(days=7)
+USED_AT_MOST_EVERY = timedelta(minutes=1)
+
+TOKEN_START, PREFIX_LENGTH = "stu_", 12
+TOKEN = re.compile(r"stu_[A-Za-z0-9]{8}[A-Za-z0-9_-]{43}\Z")
+LETTERS = string.ascii_letters + string.digits
+
+
+def digest_of(secret: str) -> str:
+    """What is stored of a secret. It is random and long, so a plain hash is enough."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+# The first start -----------------------------------------------------------------------------------------
+def ensure_first_start() -> User:
+    """The first owner of the workspace `default`; makes both when they are missing.
+
+    Safe to call at every start and from several processes at once. A new owner has no password: they come by
+    a sign-in link.
+    """
+    with transaction.atomic():
+        workspace, _ = Workspace.objects.get_or_create(name=FIRST_WORKSPACE)
+        workspace = Workspace.objects.select_for_update().get(pk=workspace.pk)
+        owners = workspace.memberships.filter(role=Role.OWNER, user__is_active=True)
+        membership = owners.select_related("user").order_by("pk").first()
+        if membership:
+            return membership.user
+        user = User.objects.filter(username=FIRST_OWNER).first() or _new_user(FIRST_OWNER)
+        Membership.objects.update_or_create(user=user, workspace=workspace, defaults={"role": Role.OWNER})
+        return user
+
+
+def _new_user(username: str) -> User:
+    user = User(username=username)
+    user.set_unusable_password()
+    user.save()
+    return user
+
+
+# Sign-in links -------------------------------------------------------------------------------------------
+def make_sign_in_link(user: User, valid_for: timedelta = LINK_VALID) -> str:
+    """The secret of a new link that signs this person in, once. Only its hash is kept."""
+    token = secrets.token_urlsafe(32)
+    SignInLink.objects.create(user=user, digest=digest_of(token), expires_at=timezone.now() + valid_for)
+    return token
+
+
+def find_sign_in_link(token: str) -> SignInLink | None:
+    """The link, with its person, if it still works. Does not use it up."""
+    links = SignInLink.objects.select_related("user").filter(digest=digest_of(token))
+    return links.filter(used_at=None, expires_at__gt=timezone.now(), user__is_active=True).first()
+
+
+def use_sign_in_link(token: str) -> User | None:
+    """The person of a link that still works, which from now on works no more; None for any other."""
+    link = find_sign_in_link(token)
+    if link is None:
+        return None
+    # Of several who come at once, the one whose update finds the link unused is let in.
+    won = SignInLink.objects.filter(pk=link.pk, used_at=None).update(used_at=Now())
+    return link.user if won else None
+
+
+# Members -------------------------------------------------------------------------------------------------
+def invite(workspace: Workspace, username: str, role: Role) -> tuple[Membership, str]:
+    """Make a person a member. Gives the secret of a sign-in link when the person is new, "" otherwise.
+
+    Somebody who is known already has a way in, which is not the inviting owner's to replace.
+    Raises AlreadyMember. User names are compared without regard to case, so that nobody looks like another.
+    """
+    with transaction.atomic():
+        workspace = Workspace.objects.select_for_update().get(pk=workspace.pk)
+        user = User.objects.filter(username__iexact=username).first()
+        known = user is not None
+        user = user or _new_user(User.normalize_username(username))
+        membership, made = Membership.objects.get_or_create(
+            user=user, workspace=workspace, defaults={"role": role}
+        )
+        if not made:
+            raise AlreadyMember(f"{user.username} is a {membership.role} here already.", field="username")
+        return membership, "" if known else make_sign_in_link(user, INVITATION_VALID)
+
+
+def change_role(membership: Membership, role: Role) -> None:
+    """Give a member another role. Raises LastOwner if nobody would be left who can manage the workspace."""
+    with transaction.atomic():
+        if role != Role.OWNER:
+            _keep_an_owner(membership)
+        Membership.objects.filter(pk=membership.pk).update(role=role)
+
+
+def remove_member(membership: Membership) -> None:
+    """Take a person out of the workspace; what they did stays theirs. Raises LastOwner."""
+    with transaction.atomic():
+        _keep_an_owner(membership)
+        Membership.objects.filter(pk=membership.pk).delete()
+
+
+def _keep_an_owner(membership: Membership) -> None:
+    """Raise LastOwner unless another owner stays. The lock makes two owners who leave at once take turns."""
+    Workspace.objects.select_for_update().get(pk=membership.workspace_id)
+    owners = Membership.objects.filter(workspace_id=membership.workspace_id, role=Role.OWNER)
+    if not owners.filter(user__is_active=True).exclude(pk=membership.pk).exists():
+        raise LastOwner(
+            f"{membership.user.username} is the only owner. Make somebody else an owner first, "
+            "so that the workspace can still be managed."
+        )
+
+
+def make_link_for_member(membership: Membership, *, by: User) -> str:
+    """The secret of a new sign-in link for a member who lost their way in.
+
+    Raises ElsewhereToo for a person who belongs to a workspace that `by` does not own: the link would open
+    that one too.
+    """
+    owned = Membership.objects.filter(user=by, role=Role.OWNER).values("workspace")
+    if Membership.objects.filter(user_id=membership.user_id).exclude(workspace__in=owned).exists():
+        raise ElsewhereToo(
+            f"{membership.user.username} also belongs to a workspace that is not yours. Whoever runs the "
+            f"server can make a link: python manage.py link --user {membership.user.username}"
+        )
+    return make_sign_in_link(membership.user)
+
+
+# API tokens ----------------------------------------------------------------------------------------------
+def make_token(user: User, name: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
+    """A new token, and its text, which nobody can show again."""
+    prefix = TOKEN_START + "".join(secrets.choice(LETTERS) for _ in range(PREFIX_LENGTH - len(TOKEN_START)))
+    text = prefix + secrets.token_urlsafe(32)
+    token = ApiToken.objects.create(
+        user=user, name=name, prefix=prefix, digest=digest_of(text), expires_at=expires_at
+    )
+    return token, text
+
+
+def check_token(text: str) -> tuple[User, ApiToken] | None:
+    """The person and the token that this text stands for, or None. One query, and a write once a minute."""
+    if not TOKEN.match(text):
+        return None
+    token = (
+        ApiToken.objects.select_related("user")
+        .filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), user__is_active=True)
+        .filter(prefix=text[:PREFIX_LENGTH], revoked_at=None)
+        .first()
+    )
+    if token is None or not constant_time_compare(token.digest, digest_of(text)):
+        return None
+    stale = timezone.now() - USED_AT_MOST_EVERY
+    if token.last_used_at is None or token.last_used_at < stale:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=Now())
+    return token.user, token
+
+
+def revoke_token(token: ApiToken) -> bool:
+    """End a token at once. False if it was revoked before."""
+    return bool(ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now()))
