@@ -1,4 +1,4 @@
-"""Rows for tests, made with the plain ORM: consistent as Studio would have left them, none of its services asked."""
+"""Rows for tests, made with the plain ORM, consistent as Studio would have left them."""
 
 from __future__ import annotations
 
@@ -71,17 +71,15 @@ def make_node(name: str = "box", *, target: ComputeTarget | None = None, **over:
     """A node of the target (`local`) with two slots, seen just now."""
     now = datetime.now(UTC)
     facts = {"cpus": 2, "memory_bytes": 8 * 2**30, "gpus": [], "python": "3.11.7", "system": "Linux"}
-    columns = {"slots": 2, "facts": facts, "started_at": now - timedelta(hours=1), "last_seen_at": now, **over}
-    return Node.objects.create(target=target or make_target(), name=name, **columns)
+    columns = {"slots": 2, "facts": facts, "started_at": now - timedelta(hours=1), "last_seen_at": now}
+    return Node.objects.create(target=target or make_target(), name=name, **{**columns, **over})
 
 
 def make_snapshot(files: Mapping[str, str | bytes] | None = None) -> Snapshot:
     """A snapshot of these files, really stored; of one script `train.py` unless told otherwise."""
     given = files or {"train.py": "print('hello')\n"}
-    return snapshot_from_files(
-        [(path, io.BytesIO(data if isinstance(data, bytes) else data.encode())) for path, data in given.items()],
-        by=None,
-    )
+    files_bytes = {path: data if isinstance(data, bytes) else data.encode() for path, data in given.items()}
+    return snapshot_from_files([(path, io.BytesIO(data)) for path, data in files_bytes.items()], by=None)
 
 
 def make_run(
