@@ -325,7 +325,7 @@ def _store_group(chunks: QuerySet[LogChunk], group: list[LogChunk]) -> None:
     """Replace rows that follow one another by one stored piece, unless somebody changed them meanwhile."""
     first, end = group[0], group[-1].offset + group[-1].size
     chunks = chunks.filter(offset__gte=first.offset, offset__lt=end, storage_name="").order_by("offset")
-    data = b"".join(bytes(part) for part in chunks.values_list("data", flat=True))
+    data = b"".join(bytes(part or b"") for part in chunks.values_list("data", flat=True))
     if len(data) != end - first.offset:
         return
     piece = LogChunk(
