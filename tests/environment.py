@@ -25,6 +25,10 @@ os.environ.setdefault(_FOLDER_OF_ALL, str(FOLDER))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 os.environ["STUDIO_DATA"] = str(FOLDER)
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+if _worker and os.environ.get("STUDIO_BROKER_URL", "").startswith("redis:"):
+    # Parallel test processes must not take each other's messages: each has a Redis database.
+    os.environ["STUDIO_BROKER_URL"] = os.environ["STUDIO_BROKER_URL"].rpartition("/")[0] + f"/{_worker[2:]}"
 os.environ["STUDIO_SECRET_KEY"] = "only-for-tests"
 os.environ["STUDIO_NODE"] = "test-node"
 os.environ["PYTHONUNBUFFERED"] = "1"
