@@ -16,6 +16,10 @@ def main() -> None:
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
+    if "up" in sys.argv[1:2]:
+        from studio.options import apply_options
+
+        apply_options(sys.argv[2:])
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

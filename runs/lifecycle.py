@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Subquery
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from runs.models import Run, RunDependency, RunEvent
@@ -52,7 +52,7 @@ def move(
             to_status=to,
             by=by,
             why=why,
-            attempt=attempt or 0,
+            attempt=Subquery(Run.objects.filter(pk=pk).values("attempt")),
         )
         if follow:
             transaction.on_commit(partial(_after_move, pk, to))
@@ -63,8 +63,8 @@ def _stamps(to: Status) -> dict[str, Any]:
     """The columns that go with a status, by the database's clock."""
     if to == Status.QUEUED:
         return {"queued_at": Now(), "started_at": None, "heartbeat_at": None, "node": None, "holds_slot": False}
-    if to == Status.PREPARING:
-        return {"heartbeat_at": Now()}
+    if to == Status.PREPARING:  # every claim is an attempt of its own, so that an older one can be refused
+        return {"heartbeat_at": Now(), "attempt": F("attempt") + 1}
     if to == Status.RUNNING:
         return {"started_at": Coalesce("started_at", Now())}
     if to in TERMINAL:
@@ -183,7 +183,3 @@ def subtree(pk: int) -> list[int]:
         found += level
     return found
 
-
-def next_attempt() -> F:
-    """What a claim raises `attempt` to."""
-    return F("attempt") + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from runs.search.index import create_extension, create_index, drop_index
 
@@ -15,10 +16,10 @@ class Command(BaseCommand):
     help = "Make the index behind free text anew, from the runs there are. Safe at any time; searches go on."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Drop and make the index."""
-        drop_index()
-        if not (create_extension() and create_index()):
-            raise CommandError(
-                "The search index could not be made; the log above says why. Search works, slower."
-            )
+        """Drop and make the index; searches see the old one until the new one is there."""
+        with transaction.atomic():
+            drop_index()
+            made = create_extension() and create_index()
+        if not made:
+            raise CommandError("The search index could not be made; the line above says why.")
         self.stdout.write("The search index is made.")

@@ -1,0 +1,285 @@
+"""The agent of one node: it claims runs, launches them and supervises them, inside the Celery worker's process.
+
+Here the services (database) and the execution (processes) are joined.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.core import signing
+from django.db import DatabaseError, close_old_connections, connections
+
+from runs.errors import NotFound, RunFinished, StaleAttempt, StudioError
+from runs.execution import launch
+from runs.execution.folder import RunFolder, run_folders
+from runs.execution.outcome import Outcome, Wish
+from runs.execution.supervise import Supervision
+from runs.models import Node, Run
+from runs.services import logs, nodes
+from runs.services.artifacts import keep_outputs, place_inputs
+from runs.services.snapshots import unpack
+from runs.status import TERMINAL, ErrorClass, Status
+
+logger = logging.getLogger("studio.agent")
+
+TICK_S = 0.25
+BEAT_S = 5.0
+LAUNCH_LOG = "system_logs/launch.log"
+TOKEN_SALT = "studio.run-token"
+
+
+def run_token(run: Run) -> str:
+    """The token of one attempt: valid for this run only, while it is active and at this attempt."""
+    return signing.dumps({"run": run.run_id, "attempt": run.attempt}, salt=TOKEN_SALT)
+
+
+def run_environment(run: Run) -> dict[str, str]:
+    """What a script is told of its run, under the names that Azure ML's SDK reads, and ours."""
+    return {
+        "AZUREML_RUN_ID": run.run_id,
+        "AZUREML_RUN_TOKEN": run_token(run),
+        "AZUREML_ARM_SUBSCRIPTION": run.workspace.subscription_id,
+        "AZUREML_ARM_RESOURCEGROUP": run.workspace.resource_group,
+        "AZUREML_ARM_WORKSPACE_NAME": run.workspace.name,
+        "AZUREML_ARM_PROJECT_NAME": run.experiment.name,
+        "AZUREML_EXPERIMENT_ID": str(run.experiment_id),
+        "AZUREML_WORKSPACE_ID": str(run.workspace_id),
+        "AZUREML_SERVICE_ENDPOINT": settings.STUDIO_URL,
+        "STUDIO_URL": settings.STUDIO_URL,
+    }
+
+
+@dataclass
+class _State:
+    """What the last look at the database said of a run."""
+
+    status: str
+    attempt: int
+
+
+class _Reporter:
+    """Supervision's reports about one attempt, written into the database."""
+
+    def __init__(self, agent: Agent, run: Run, folder: RunFolder) -> None:
+        self.agent, self.run, self.folder = agent, run, folder
+
+    def wish(self) -> Wish:
+        state = self.agent.state_of(self.run.pk)
+        if state is None:
+            return Wish.KEEP
+        if state.attempt != self.run.attempt:
+            raise StaleAttempt("Another attempt of this run has begun.")
+        if state.status in TERMINAL:
+            raise RunFinished("This run has ended.")
+        return Wish.STOP if state.status == Status.CANCEL_REQUESTED else Wish.KEEP
+
+    def log_size(self, file: str) -> int:
+        return logs.log_size(self.run, self.run.attempt, file)
+
+    def append_log(self, file: str, offset: int, data: bytes) -> None:
+        logs.append_log(self.run, self.run.attempt, file, offset, data)
+
+    def started(self, pid: int) -> None:
+        nodes.started(self.run, pid)
+
+    def ended(self, outcome: Outcome) -> None:
+        nodes.finalizing(self.run)
+        self._keep_files()
+        if outcome.kind is None and not outcome.canceled:
+            nodes.end_completed(self.run)
+        else:
+            nodes.end_failed(
+                self.run, outcome.kind or ErrorClass.LOST, outcome.message, traceback=outcome.traceback,
+                exit_code=outcome.exit_code,
+            )
+
+    def _keep_files(self) -> None:
+        try:
+            kept = keep_outputs(self.run, self.folder.code)
+        except OSError as error:
+            notes = [f"outputs could not be kept: {error.strerror or error}"]
+        else:
+            notes = kept.notes
+        size = logs.log_size(self.run, self.run.attempt, LAUNCH_LOG)
+        if notes:
+            text = "".join(f"{note}\n" for note in notes).encode()
+            logs.append_log(self.run, self.run.attempt, LAUNCH_LOG, size, text)
+        logs.roll_up(self.run, self.run.attempt)
+
+
+class Agent:
+    """One machine's part: `start` registers it and takes up what it was doing, `stop` lets everything go."""
+
+    def __init__(self, name: str, targets: list[str], slots: int, work: Path) -> None:
+        self.name, self.slots, self.work = name, slots, work
+        self.nodes: list[Node] = nodes.register(name, targets, slots)
+        self._claiming = threading.Lock()
+        self._lock = threading.Lock()
+        self._supervised: dict[int, Supervision] = {}
+        self._threads: list[threading.Thread] = []
+        self._states: dict[int, _State] = {}
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Take up the runs of before, then look for new ones."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        mine = nodes.supervised(self.nodes)
+        nodes.beat(self.nodes, [run.pk for run in mine])
+        for run in mine:
+            self._take_up(run)
+        self._clear_folders({(run.run_id, run.attempt) for run in mine})
+        self._spawn("ticker", self._tick_until_stopped)
+        self.claim()
+
+    def stop(self) -> None:
+        """Let go of everything within a second; the runs go on by themselves."""
+        self._stopping.set()
+        for supervision in list(self._supervised.values()):
+            supervision.let_go()
+        for thread in list(self._threads):
+            if thread is not threading.current_thread():
+                thread.join(timeout=2)
+
+    def state_of(self, pk: int) -> _State | None:
+        """What the last tick saw of a run; None when no tick has seen it yet."""
+        return self._states.get(pk)
+
+    def claim(self) -> None:
+        """Claim what waits and launch it, while there are free slots."""
+        if self._stopping.is_set():
+            return
+        with self._claiming:
+            for run in nodes.claim(self.nodes, self.slots):
+                self._launch(run)
+
+    def _launch(self, run: Run) -> None:
+        folder = RunFolder(self.work, run.run_id, run.attempt)
+        try:
+            self._prepare(run, folder)
+        except (StudioError, OSError, DatabaseError) as error:
+            logger.warning("run %s could not be launched", run.run_id, exc_info=True)
+            reason = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
+            nodes.end_failed(run, ErrorClass.LAUNCH, f"It could not be prepared on {self.name}: {reason}")
+            return
+        self._supervise(run, folder)
+
+    def _prepare(self, run: Run, folder: RunFolder) -> None:
+        folder.create()
+        if run.snapshot is None:
+            raise NotFound("The run has no snapshot.")
+        unpack(run.snapshot, folder.code)
+        place_inputs(run, folder.code)
+        environment = launch.build_env(
+            os.environ, run_env=run_environment(run), user_env=run.environment_variables
+        )
+        spec = launch.LaunchSpec(
+            run_id=run.run_id,
+            attempt=run.attempt,
+            argv=launch.command_for(run.script, run.arguments, sys.executable),
+            env=environment,
+            grace_s=run.grace_s,
+            time_limit_s=run.time_limit_s,
+        )
+        if nodes.starting(run):
+            launch.start(folder, spec)
+        else:  # canceled meanwhile: supervision finds the wish and an attempt that never started
+            folder.request_stop()
+            launch.start(folder, spec)
+
+    def _take_up(self, run: Run) -> None:
+        folder = RunFolder(self.work, run.run_id, run.attempt)
+        if not folder.launch_file.exists() and nodes.give_back(run, "Studio went away before it was started"):
+            return
+        self._supervise(run, folder)
+
+    def _supervise(self, run: Run, folder: RunFolder) -> None:
+        supervision = Supervision(
+            folder, _Reporter(self, run, folder), log_cap_bytes=settings.LOG_CAP_BYTES
+        )
+        with self._lock:
+            self._supervised[run.pk] = supervision
+        self._spawn(f"run-{run.pk}", lambda: self._supervise_until_ended(run.pk, folder, supervision))
+
+    def _supervise_until_ended(self, pk: int, folder: RunFolder, supervision: Supervision) -> None:
+        supervision.run()
+        with self._lock:
+            self._supervised.pop(pk, None)
+            self._states.pop(pk, None)
+        if self._stopping.is_set():
+            return
+        folder.remove()
+        launch.reap()
+        self.claim()
+
+    def _clear_folders(self, mine: set[tuple[str, int]]) -> None:
+        """End and remove what belongs to no run of this node any more."""
+        for folder in list(run_folders(self.work)):
+            if (folder.run_id, folder.attempt) in mine:
+                continue
+            run = Run.objects.filter(run_id=folder.run_id).first()
+            if folder.is_watched() and run is not None:
+                run.attempt = folder.attempt
+                self._states[run.pk] = _State(run.status, -1)
+                self._supervise(run, folder)
+            elif not folder.is_watched():
+                folder.remove()
+
+    def _spawn(self, name: str, work: Callable[[], None]) -> None:
+        def body() -> None:
+            try:
+                work()
+            except Exception:
+                logger.exception("%s ended unexpectedly", name)
+            finally:
+                connections.close_all()
+                with self._lock:
+                    self._threads.remove(thread)
+
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        with self._lock:
+            self._threads.append(thread)
+        thread.start()
+
+    def _tick_until_stopped(self) -> None:
+        beat_at = 0.0
+        while not self._stopping.wait(TICK_S):
+            try:
+                self._look()
+                if time.monotonic() >= beat_at:
+                    nodes.beat(self.nodes, list(self._supervised))
+                    beat_at = time.monotonic() + BEAT_S
+            except DatabaseError:
+                logger.warning("the database did not answer; trying again", exc_info=True)
+                close_old_connections()
+                self._stopping.wait(1)
+
+    def _look(self) -> None:
+        """One query for the wishes of all runs that are supervised here."""
+        pks = list(self._supervised)
+        if not pks:
+            return
+        rows = Run.objects.filter(pk__in=pks).values_list("pk", "status", "attempt")
+        self._states.update({pk: _State(status, attempt) for pk, status, attempt in rows})
+
+
+_current: Agent | None = None
+
+
+def set_current(agent: Agent | None) -> None:
+    """Make this the agent of the process, which its Celery tasks work for."""
+    global _current
+    _current = agent
+
+
+def current() -> Agent | None:
+    """The agent of this process; None outside a node's worker."""
+    return _current

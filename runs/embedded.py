@@ -1,0 +1,176 @@
+"""Studio on one machine: this process serves the pages, and looks after a node in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+from django.db import DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.urls import reverse
+from waitress.server import create_server
+
+from runs.execution.locking import LockTaken, hold_lock
+from runs.models import Run
+from runs.services.cancel import cancel_runs
+from runs.services.compute import create_target
+from studio.accounts.models import SignInLink, Workspace
+from studio.accounts.services import ensure_first_start, make_sign_in_link
+
+#: How long a second Ctrl-C is waited for, and how long a node may take to let go of its runs.
+SECOND_CTRL_C_S = 5.0
+LET_GO_S = 10.0
+WEB_THREADS = 8
+
+
+class CannotStart(Exception):  # noqa: N818 (it says what is so)
+    """Studio cannot start here; the message is one line for the person who tried."""
+
+
+class Studio:
+    """`run` starts everything and returns after a signal told it to stop."""
+
+    def __init__(self, host: str, port: int, say: Callable[[str], Any]) -> None:
+        self.host, self.port, self.say = host, port, say
+        self._signals: list[int] = []
+        self._signalled = threading.Event()
+        self._node: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+
+    def run(self) -> None:
+        """Blocks. Raises CannotStart before anything is changed."""
+        lock = self._lock_data_folder()
+        with lock:
+            listener = self._listen()
+            self._migrate()
+            link = self._first_start()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._on_signal)
+            server = create_server(
+                get_wsgi_application(), sockets=[listener], threads=WEB_THREADS, ident=None,
+                max_request_body_size=2 * settings.SNAPSHOT_MAX_BYTES, channel_timeout=60,
+            )
+            self._start_node()
+            threading.Thread(target=server.run, name="web", daemon=True).start()
+            self._greet(link)
+            self._look_after_node()
+            self._stop(server)
+
+    def _lock_data_folder(self) -> Any:
+        try:
+            settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
+            return hold_lock(settings.DATA_DIR / "up.lock")
+        except LockTaken as error:
+            raise CannotStart(
+                f"Studio is running on {settings.DATA_DIR} already (process {error.holder}). Stop it, or choose "
+                "another folder with STUDIO_DATA."
+            ) from None
+        except OSError as error:
+            raise CannotStart(f"The data folder {settings.DATA_DIR} cannot be used: {error.strerror}.") from None
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((self.host, self.port))
+            listener.listen(128)
+        except OSError as error:
+            listener.close()
+            raise CannotStart(
+                f"{self.host}:{self.port} cannot be listened on: {error.strerror}. Choose another with STUDIO_PORT."
+            ) from None
+        listener.setblocking(False)
+        return listener
+
+    def _migrate(self) -> None:
+        try:
+            executor = MigrationExecutor(connections["default"])
+            if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+                call_command("migrate", verbosity=0, interactive=False)
+        except DatabaseError as error:
+            raise CannotStart(f"The database cannot be used: {str(error).strip()}") from None
+
+    def _first_start(self) -> str:
+        """Make what is missing; a path that signs the owner in, once, while nobody has a password."""
+        owner = ensure_first_start()
+        workspace = Workspace.objects.order_by("pk").first()
+        if workspace is not None and not workspace.compute_targets.exists():
+            create_target(workspace, settings.NODE_TARGETS[0].rpartition("/")[2], by=owner)
+        SignInLink.objects.filter(user=owner, used_at=None).delete()
+        return reverse("sign-in-link", args=[make_sign_in_link(owner, timedelta(hours=24))])
+
+    def _greet(self, link: str) -> None:
+        shown = "localhost" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        self.say(f"Studio is at  http://{shown}:{self.port}/")
+        self.say(f"Sign in with  http://{shown}:{self.port}{link}")
+        self.say("              (works once, for a day; another: python manage.py link --user admin)")
+        self.say("Ctrl-C stops it; runs go on and are taken up at the next start.")
+        sys.stdout.flush()
+
+    def _start_node(self) -> None:
+        command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "node", "--parent", str(os.getpid())]
+        # A session of its own: a Ctrl-C in the terminal is for this process, which stops the node in order.
+        self._node = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+
+    def _look_after_node(self) -> None:
+        """Until a signal comes, start the node again whenever it has ended; its runs survive that."""
+        pause = 0.5
+        while not self._signalled.wait(pause):
+            if self._node is not None and self._node.poll() is None:
+                pause = 0.5
+                continue
+            self.say("The node ended unexpectedly; starting it again.")
+            self._start_node()
+            pause = min(pause * 2, 10.0)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals.append(number)
+        self._signalled.set()
+
+    def _stop(self, server: Any) -> None:
+        active = list(Run.objects.on_node().exclude(node=None).select_related("experiment"))
+        if active:
+            names = ", ".join(f"{run.experiment.name} #{run.number}" for run in active[:10])
+            more = f" and {len(active) - 10} more" if len(active) > 10 else ""
+            self.say(f"\n{len(active)} active: {names}{more}. They go on, and are taken up at the next start.")
+        if active and self._signals == [signal.SIGINT] and self._ctrl_c_again():
+            self._cancel(active)
+        self._stop_node()
+        server.close()
+        self.say("Studio has stopped.")
+
+    def _ctrl_c_again(self) -> bool:
+        self.say(f"Press Ctrl-C again within {SECOND_CTRL_C_S:.0f} s to cancel them first.")
+        self._signalled.clear()
+        return self._signalled.wait(SECOND_CTRL_C_S) and self._signals[-1] == signal.SIGINT
+
+    def _cancel(self, runs: list[Run]) -> None:
+        self.say("Canceling …")
+        cancel_runs(runs, by=None, why="canceled when Studio was stopped")
+        until = time.monotonic() + settings.GRACE_SECONDS + LET_GO_S
+        pks = [run.pk for run in runs]
+        while time.monotonic() < until and Run.objects.filter(pk__in=pks).on_node().exists():
+            time.sleep(0.1)
+
+    def _stop_node(self) -> None:
+        if self._node is None or self._node.poll() is not None:
+            return
+        self._node.terminate()
+        try:
+            self._node.wait(LET_GO_S)
+        except subprocess.TimeoutExpired:
+            self._node.kill()
+            self._node.wait()

@@ -1,0 +1,105 @@
+"""`manage.py node`: make this machine a node, a Celery worker that claims, launches and supervises runs."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from celery import bootsteps
+from celery.apps.worker import Worker
+from celery.beat import EmbeddedService
+from celery.signals import worker_ready, worker_shutting_down
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from runs import agent
+from runs.execution.locking import LockTaken, hold_lock
+from runs.wake import node_queue, target_queue
+from studio.celery import app
+
+CLAIM_EVERY_S = 2.0
+SWEEP_EVERY_S = 5.0
+PR_SET_PDEATHSIG = 1
+
+
+class BeatStep(bootsteps.StartStopStep):
+    """Celery's beat in a thread of the worker: each node sweeps for itself, with no process more."""
+
+    requires = {"celery.worker.components:Pool"}
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        self.service = EmbeddedService(app, thread=True, scheduler_cls="celery.beat:Scheduler")
+
+    def start(self, worker: Any) -> None:
+        """Start ticking."""
+        self.service.start()
+
+    def stop(self, worker: Any) -> None:
+        """End with the worker."""
+        self.service.stop()
+
+    terminate = stop
+
+
+class Command(BaseCommand):
+    """Serve compute targets with this machine until told to stop; runs survive that."""
+
+    help = "Serve compute targets with this machine. Stopping it leaves its runs running; the next start takes them up."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Each option has its variable; docs/operations.md has them in one table."""
+        parser.add_argument("--name", default=settings.NODE_NAME, help="what pages call this machine")
+        parser.add_argument("--targets", default=",".join(settings.NODE_TARGETS), help="comma-separated, made if new")
+        parser.add_argument("--slots", type=int, default=settings.NODE_SLOTS, help="runs at a time")
+        parser.add_argument("--parent", type=int, default=0, help="stop when the process of this id is gone")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Blocks until SIGTERM or SIGINT."""
+        if options["slots"] < 1:
+            raise CommandError("--slots has to be at least 1.")
+        _die_with(options["parent"])
+        settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = hold_lock(settings.WORK_DIR / "node.lock")
+        except LockTaken as error:
+            raise CommandError(f"Another node uses {settings.WORK_DIR} (process {error.holder}).") from None
+        targets = [word.strip() for word in options["targets"].split(",") if word.strip()]
+        node = agent.Agent(options["name"], targets, options["slots"], settings.WORK_DIR)
+        agent.set_current(node)
+        try:
+            _serve(node)
+        finally:
+            lock.close()
+
+
+def _serve(node: agent.Agent) -> None:
+    worker_ready.connect(lambda **_: node.start(), weak=False)
+    worker_shutting_down.connect(lambda **_: node.stop(), weak=False)
+    mine = node_queue(node.name)
+    app.conf.beat_schedule = {
+        "claim": {"task": "runs.wake", "schedule": CLAIM_EVERY_S, "options": {"queue": mine, "expires": 10}},
+        "sweep": {"task": "runs.sweep", "schedule": SWEEP_EVERY_S, "options": {"queue": mine, "expires": 10}},
+    }
+    app.steps["worker"].add(BeatStep)
+    queues = [mine, *(target_queue(served.target_id) for served in node.nodes)]
+    worker = Worker(
+        app=app, hostname=f"studio@{node.name}", queues=",".join(queues), pool="threads", concurrency=2,
+        loglevel=logging.WARNING, quiet=True, without_gossip=True, without_mingle=True, without_heartbeat=True,
+        optimization="fair",
+    )
+    worker.start()
+    sys.exit(worker.exitcode or 0)
+
+
+def _die_with(parent: int) -> None:
+    """Get SIGTERM when the parent process is gone, so that no node is left behind unseen."""
+    if not parent:
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise CommandError("The process that started this node is gone.")

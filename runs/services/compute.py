@@ -1,0 +1,129 @@
+"""Compute targets and nodes: what people do with them, and what pages say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from runs.errors import Conflict, InvalidName, UnknownTarget
+from runs.folding import clean
+from runs.models import ComputeTarget, Node, Run
+from runs.models.compute import TARGET_NAME, TARGET_NAME_RULE
+from runs.services.descriptions import check_description
+from runs.status import Status
+from studio.accounts.models import User, Workspace
+
+
+def find_target(workspace: Workspace, name: str) -> ComputeTarget:
+    """The target of this name. Raises UnknownTarget with the names that there are."""
+    target = ComputeTarget.objects.filter(workspace=workspace, name=name).first()
+    if target is None:
+        names = ", ".join(ComputeTarget.objects.filter(workspace=workspace).values_list("name", flat=True)[:20])
+        raise UnknownTarget(
+            f"There is no compute target “{clean(name[:40])}”.", field="target", hint=f"There is {names or 'none yet'}."
+        )
+    return target
+
+
+def create_target(
+    workspace: Workspace, name: str, *, by: User | None, description: str = "", default: bool = False
+) -> ComputeTarget:
+    """Make a target; the first of a workspace becomes its default. Raises InvalidName, Conflict if it exists."""
+    name = name.strip()
+    try:
+        TARGET_NAME(name)
+    except ValidationError:
+        raise InvalidName(
+            f"“{clean(name[:40])}” cannot be a compute target's name." if name else "A compute target needs a name.",
+            field="name", hint=TARGET_NAME_RULE,
+        ) from None
+    others = ComputeTarget.objects.filter(workspace=workspace)
+    try:
+        with transaction.atomic():
+            target = ComputeTarget.objects.create(
+                workspace=workspace, name=name, description=check_description(description),
+                is_default=not others.filter(is_default=True).exists(),
+            )
+    except IntegrityError:
+        raise Conflict(f"There is a compute target {name} already.", field="name") from None
+    if default:
+        set_default_target(target, by=by)
+    return target
+
+
+def edit_target(target: ComputeTarget, *, by: User, description: str) -> None:
+    """Change the description. Raises InvalidInput. The name stays: queues and scripts are bound to it."""
+    changed = check_description(description)
+    ComputeTarget.objects.filter(pk=target.pk).update(description=changed, updated_at=Now())
+
+
+def set_default_target(target: ComputeTarget, *, by: User | None) -> None:
+    """Make this the default target of its workspace."""
+    with transaction.atomic():
+        others = ComputeTarget.objects.filter(workspace_id=target.workspace_id, is_default=True)
+        others.exclude(pk=target.pk).update(is_default=False, updated_at=Now())
+        ComputeTarget.objects.filter(pk=target.pk).update(is_default=True, updated_at=Now())
+
+
+def drain_node(node: Node, *, by: User, drained: bool = True) -> bool:
+    """Let a node take nothing new (its runs go on), or let it take runs again; whether that changed it."""
+    rows = Node.objects.filter(pk=node.pk, drained_at__isnull=drained)
+    return bool(rows.update(drained_at=Now() if drained else None, drained_by=by if drained else None))
+
+
+def forget_node(node: Node, *, by: User) -> None:
+    """Drop a node that is gone for good. Raises Conflict while it is alive or has runs."""
+    if Node.objects.alive().filter(pk=node.pk).exists():
+        raise Conflict(f"{node.name} is alive.", hint="Stop it first.")
+    if Run.objects.filter(node=node).on_node().exists():
+        raise Conflict(f"{node.name} still has runs.", hint="They end as lost when its last sign of life is too old.")
+    node.delete()
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Why a queued run waits: its place (1 is next), the nodes alive, their slots and how many are taken.
+
+    `reason` says it in a sentence.
+    """
+
+    place: int
+    queued: int
+    nodes_alive: int
+    slots: int
+    slots_used: int
+    draining: int
+    reason: str
+
+
+def why_waiting(run: Run) -> Waiting | None:
+    """What a queued run waits for; None when it does not wait in a queue. Four queries."""
+    if run.status != Status.QUEUED or run.target is None:
+        return None
+    queue = Run.objects.queued().filter(target_id=run.target_id).order_by()
+    ahead = queue.filter(Q(queued_at__lt=run.queued_at) | Q(queued_at=run.queued_at, pk__lt=run.pk)).count()
+    queued = queue.count()
+    alive = list(Node.objects.alive().filter(target_id=run.target_id))
+    taking = [node for node in alive if node.drained_at is None]
+    slots = sum(node.slots for node in taking)
+    names = [node.name for node in taking]
+    used = Run.objects.filter(node__name__in=names, holds_slot=True).count() if names else 0
+    reason = _reason(run.target.name, ahead, len(alive), len(taking), slots, used)
+    return Waiting(ahead + 1, queued, len(alive), slots, used, len(alive) - len(taking), reason)
+
+
+def _reason(target: str, ahead: int, alive: int, taking: int, slots: int, used: int) -> str:
+    if not alive:
+        return f"No node serves {target}."
+    if not taking:
+        return f"Every node of {target} is draining and takes nothing new."
+    if used >= slots:
+        queue = f"{ahead} queued before it" if ahead else "it is next"
+        return f"All {slots} slots of {target} are taken; {queue}."
+    if ahead:
+        return f"{ahead} queued before it on {target}."
+    return f"{target} has a free slot; a node is about to claim it."

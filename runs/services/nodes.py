@@ -1,0 +1,173 @@
+"""A node's dealings with the database: registering, signs of life, claiming runs, ending them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from runs.errors import InvalidName
+from runs.lifecycle import move
+from runs.models import ComputeTarget, Node, Run
+from runs.services.compute import create_target
+from runs.status import ON_NODE, ErrorClass, Status
+from studio.accounts.models import Workspace
+
+_BEFORE_RUNNING = (Status.PREPARING, Status.STARTING)
+_UNASKED = ON_NODE - {Status.CANCEL_REQUESTED}
+
+
+def register(name: str, targets: Iterable[str], slots: int) -> list[Node]:
+    """The rows of this machine, one for each target that it serves; unknown targets are made.
+
+    A target is `name` (in the workspace `default`, or in the only one) or `workspace/name`.
+    """
+    facts = machine_facts()
+    nodes = []
+    for word in targets:
+        target = _find_target(word)
+        node, _ = Node.objects.update_or_create(
+            target=target, name=name,
+            defaults={"slots": slots, "facts": facts, "started_at": Now(), "last_seen_at": Now()},
+        )
+        nodes.append(node)
+    return nodes
+
+
+def _find_target(word: str) -> ComputeTarget:
+    workspace_name, slash, name = word.rpartition("/")
+    workspaces = Workspace.objects.filter(name=workspace_name) if slash else Workspace.objects.order_by("pk")
+    preferred = workspaces.filter(name="default") if not slash else workspaces
+    workspace = preferred.first() or workspaces.first()
+    if workspace is None:
+        raise InvalidName(f"There is no workspace {workspace_name or 'yet'}.", field="targets")
+    target = ComputeTarget.objects.filter(workspace=workspace, name=name).first()
+    return target or create_target(workspace, name, by=None)
+
+
+def machine_facts() -> dict[str, Any]:
+    """What this machine has: cpus, memory_bytes, gpus (names), python, system."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpus": os.cpu_count() or 1,
+        "memory_bytes": memory,
+        "gpus": _gpus(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _gpus() -> list[str]:
+    """The names that nvidia-smi prints; [] where there is none."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+
+
+def beat(nodes: Collection[Node], runs: Collection[int]) -> None:
+    """A sign of life of this machine and of the runs that it supervises. Two queries at most, and a write
+    for each run whose sign of life had been missed."""
+    Node.objects.filter(pk__in=[node.pk for node in nodes]).update(last_seen_at=Now())
+    if not runs:
+        return
+    mine = Run.objects.filter(pk__in=runs)
+    if mine.filter(status__in=sorted(ON_NODE)).update(heartbeat_at=Now()):
+        for pk in mine.filter(status=Status.NOT_RESPONDING).values_list("pk", flat=True):
+            move(pk, to=Status.RUNNING, expect=(Status.NOT_RESPONDING,), why="heartbeat returned")
+
+
+def claim(nodes: Collection[Node], slots: int) -> list[Run]:
+    """Take what waits for these nodes, the longest waiting first, as far as there are free slots.
+
+    Each run is won by one compare-and-swap, so it does not matter who else claims. The caller sees to it that
+    one machine does not claim twice at the same time.
+    """
+    pks = [node.pk for node in nodes]
+    taken = Run.objects.filter(node_id__in=pks, holds_slot=True).count()
+    open_nodes = {node.target_id: node for node in Node.objects.filter(pk__in=pks, drained_at=None)}
+    claimed: list[Run] = []
+    while len(claimed) < slots - taken:
+        queued = Run.objects.queued().filter(target_id__in=open_nodes).only("target_id")
+        waiting = list(queued[: slots - taken - len(claimed)])
+        if not waiting:
+            break
+        for run in waiting:
+            node = open_nodes[run.target_id or 0]
+            why = f"claimed by {node.name}"
+            if move(run, to=Status.PREPARING, expect=(Status.QUEUED,), why=why, node=node, holds_slot=True):
+                claimed.append(run)
+    return list(_whole(Run.objects.filter(pk__in=[run.pk for run in claimed])).order_by("queued_at", "pk"))
+
+
+def _whole(runs: QuerySet[Run]) -> QuerySet[Run]:
+    """With what launching reads."""
+    return runs.select_related("workspace", "experiment", "snapshot", "parent", "target")
+
+
+def supervised(nodes: Collection[Node]) -> list[Run]:
+    """The runs that a process on this machine belongs to, or belonged to before Studio went away."""
+    return list(_whole(Run.objects.filter(node__in=nodes).on_node()))
+
+
+def starting(run: Run) -> bool:
+    """Preparing is done; False when somebody canceled meanwhile."""
+    return move(run, to=Status.STARTING, expect=(Status.PREPARING,), attempt=run.attempt, why="snapshot unpacked")
+
+
+def started(run: Run, pid: int) -> None:
+    """The script's process is there. Can be called again."""
+    why = f"process {pid}"
+    if not move(run, to=Status.RUNNING, expect=_BEFORE_RUNNING, attempt=run.attempt, why=why):
+        # Asked to stop before it was seen to start: the start still counts for its duration.
+        asked = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.CANCEL_REQUESTED, started_at=None)
+        asked.update(started_at=Now(), updated_at=Now())
+
+
+def finalizing(run: Run) -> None:
+    """Its process has ended, files are being kept."""
+    expect = _UNASKED - {Status.FINALIZING}
+    move(run, to=Status.FINALIZING, expect=expect, attempt=run.attempt, why="its process has ended")
+
+
+def give_back(run: Run, why: str) -> bool:
+    """Queue a run again that was claimed and never started."""
+    return move(run, to=Status.QUEUED, expect=_BEFORE_RUNNING, attempt=run.attempt, why=why)
+
+
+def end_completed(run: Run) -> bool:
+    """The script ended with exit code 0."""
+    with transaction.atomic():
+        return _end_asked(run, 0) or move(
+            run, to=Status.COMPLETED, expect=_UNASKED, attempt=run.attempt, why="exit code 0", exit_code=0)
+
+
+def end_failed(
+    run: Run, kind: ErrorClass, message: str, *, traceback: str = "", exit_code: int | None = None,
+    may_retry: bool = True,
+) -> bool:
+    """The attempt failed: Queued again while the run has retries left, else Failed."""
+    with transaction.atomic():
+        if _end_asked(run, exit_code):
+            return True
+        if may_retry and run.attempt <= run.max_retries:
+            why = f"attempt {run.attempt} of {run.max_retries + 1} failed: {message}"
+            return move(run, to=Status.QUEUED, expect=_UNASKED, attempt=run.attempt, why=why)
+        return move(
+            run, to=Status.FAILED, expect=_UNASKED, attempt=run.attempt, why=message, exit_code=exit_code,
+            error_class=kind, error_message=message, error_traceback=traceback,
+        )
+
+
+def _end_asked(run: Run, exit_code: int | None) -> bool:
+    """A run that was asked to stop ends Canceled, however its process ended in the meantime."""
+    return move(run, to=Status.CANCELED, expect=(Status.CANCEL_REQUESTED,), attempt=run.attempt,
+                why="its process has ended", exit_code=exit_code)

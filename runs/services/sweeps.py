@@ -1,0 +1,60 @@
+"""What is set right from time to time: runs without a sign of life, pipelines that were interrupted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Q
+from django.db.models.functions import Coalesce, Now
+
+from runs.lifecycle import advance_pipeline, move
+from runs.models import Run
+from runs.services.nodes import end_failed
+from runs.status import ON_NODE, OPEN, ErrorClass, Kind, Status
+
+_RESPONDING = ON_NODE - {Status.NOT_RESPONDING, Status.CANCEL_REQUESTED}
+
+
+def sweep() -> None:
+    """Set right what no single change could. Safe to run anywhere, as often as one likes, at the same time."""
+    mark_silent_runs()
+    end_lost_runs()
+    resume_pipelines()
+
+
+def _silent_for(seconds: int):
+    """Runs with a process somewhere whose last sign of life is older than this, by the database's clock."""
+    last_sign = Coalesce("heartbeat_at", "started_at", "queued_at", "created_at")
+    runs = Run.objects.on_node().exclude(kind=Kind.PIPELINE)
+    return runs.annotate(last_sign=last_sign).filter(last_sign__lt=Now() - timedelta(seconds=seconds))
+
+
+def mark_silent_runs() -> int:
+    """NotResponding for runs whose heartbeat is old; how many."""
+    after = settings.NOT_RESPONDING_AFTER_SECONDS
+    silent = _silent_for(after).filter(status__in=sorted(_RESPONDING)).values_list("pk", flat=True)
+    why = f"no heartbeat for {after} s"
+    return sum(move(pk, to=Status.NOT_RESPONDING, expect=_RESPONDING, why=why) for pk in silent)
+
+
+def end_lost_runs() -> int:
+    """Failed (or Canceled, if that was asked) for runs without a sign of life for long; how many."""
+    ended = 0
+    states = (Status.NOT_RESPONDING, Status.CANCEL_REQUESTED)
+    for run in _silent_for(settings.LOST_AFTER_SECONDS).filter(status__in=states).select_related("node"):
+        moment = run.heartbeat_at or run.started_at or run.created_at
+        where = f" of {run.node.name}" if run.node else ""
+        message = f"No sign of life{where} since {moment:%Y-%m-%d %H:%M:%S} UTC."
+        ended += end_failed(run, ErrorClass.LOST, message)
+    return ended
+
+
+def resume_pipelines() -> int:
+    """Go on with pipelines whose next change was lost, as when Studio was killed between two; how many looked at."""
+    has_open_step = Q(children__status__in=sorted(ON_NODE))
+    stuck = Run.objects.filter(kind=Kind.PIPELINE, status__in=sorted(OPEN)).exclude(has_open_step)
+    pks = list(stuck.values_list("pk", flat=True)[:200])
+    for pk in pks:
+        advance_pipeline(pk)
+    return len(pks)
