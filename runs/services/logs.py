@@ -299,9 +299,16 @@ def _drop_orphans(run_pk: int, chunks: QuerySet[LogChunk]) -> None:
             continue
         known = set(chunks.filter(attempt=attempt).values_list("storage_name", flat=True))
         for name in sorted(stored - known):
-            # A young one may belong to a writer that is about to write its row.
-            if timezone.now() - default_storage.get_modified_time(name) > _ORPHAN_AGE:
+            if _is_old(name):
                 default_storage.delete(name)
+
+
+def _is_old(storage_name: str) -> bool:
+    """Whether no writer can be about to write this piece's row any more."""
+    try:
+        return timezone.now() - default_storage.get_modified_time(storage_name) > _ORPHAN_AGE
+    except FileNotFoundError:
+        return False  # its writer gave it up meanwhile
 
 
 def _store_rows(chunks: QuerySet[LogChunk]) -> None:
