@@ -2,7 +2,7 @@
 
     python -m tests.run [--only-checks]
 
-Everything runs even if something before it failed; the last line counts, and the exit code is 0 if all passed.
+Everything runs even if something before it failed; the last line counts, and 0 means that all passed.
 """
 
 from __future__ import annotations
