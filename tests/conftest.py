@@ -85,11 +85,13 @@ def client_of() -> Callable[[User], Client]:
 @pytest.fixture(autouse=True)
 def _let_properties_be_flushed(request: pytest.FixtureRequest, _django_db_marker: None) -> Iterator[None]:
     """Tests with real transactions end with a DELETE per table on SQLite, which properties would refuse."""
-    yield
     marker = request.node.get_closest_marker("django_db")
-    real = {"transactional_db", "live_server"} & set(request.fixturenames)
-    if not (real or (marker and marker.kwargs.get("transaction"))) or connection.vendor != "sqlite":
+    asked = {"transactional_db", "live_server"} & set(request.fixturenames)
+    if not (asked or (marker and marker.kwargs.get("transaction"))) or connection.vendor != "sqlite":
+        yield
         return
+    request.getfixturevalue("_django_db_helper")  # so that it empties the tables after this fixture's end
+    yield
     with connection.cursor() as cursor:
         cursor.execute("SELECT name, sql FROM sqlite_master WHERE name = 'property_never_delete'")
         for name, sql in cursor.fetchall():
