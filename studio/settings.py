@@ -209,4 +209,6 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env_str("STUDIO_LOG_LEVEL", "WARNING").upper()},
+    # The filesystem broker has no host, and kombu says so at every connection.
+    "loggers": {"kombu.connection": {"level": "ERROR"}},
 }

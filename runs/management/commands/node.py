@@ -7,12 +7,14 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from argparse import ArgumentParser
 from typing import Any
 
 from celery import bootsteps
 from celery.apps.worker import Worker
 from celery.beat import EmbeddedService
+from celery.platforms import SecurityWarning
 from celery.signals import worker_ready, worker_shutting_down
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -86,6 +88,8 @@ def _serve(node: agent.Agent) -> None:
         "sweep": {"task": "runs.sweep", "schedule": SWEEP_EVERY_S, "options": {"queue": mine, "expires": 10}},
     }
     app.steps["worker"].add(BeatStep)
+    # As root, scripts run as root too: docs/operations.md says so, and Celery need not at every start.
+    warnings.simplefilter("ignore", SecurityWarning)
     queues = [mine, *(target_queue(served.target_id) for served in node.nodes)]
     worker = Worker(
         app=app, hostname=f"studio@{node.name}", queues=",".join(queues), pool="threads", concurrency=2,
