@@ -8,6 +8,7 @@ import secrets
 import string
 from datetime import datetime, timedelta
 
+from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -46,16 +47,18 @@ def ensure_first_start() -> User:
         membership = owners.select_related("user").order_by("pk").first()
         if membership:
             return membership.user
-        user = User.objects.filter(username=FIRST_OWNER).first() or _new_user(FIRST_OWNER)
+        user, _ = _user(FIRST_OWNER)
         Membership.objects.update_or_create(user=user, workspace=workspace, defaults={"role": Role.OWNER})
         return user
 
 
-def _new_user(username: str) -> User:
-    user = User(username=username)
-    user.set_unusable_password()
-    user.save()
-    return user
+def _user(username: str) -> tuple[User, bool]:
+    """The person of this name, in whatever case, and whether they are new. The new have no password."""
+    known = User.objects.filter(username__iexact=username).first()
+    if known:
+        return known, False
+    name = User.normalize_username(username)
+    return User.objects.get_or_create(username=name, defaults={"password": make_password(None)})
 
 
 # Sign-in links -------------------------------------------------------------------------------------------
@@ -91,15 +94,13 @@ def invite(workspace: Workspace, username: str, role: Role) -> tuple[Membership,
     """
     with transaction.atomic():
         workspace = Workspace.objects.select_for_update().get(pk=workspace.pk)
-        user = User.objects.filter(username__iexact=username).first()
-        known = user is not None
-        user = user or _new_user(User.normalize_username(username))
+        user, new = _user(username)
         membership, made = Membership.objects.get_or_create(
             user=user, workspace=workspace, defaults={"role": role}
         )
         if not made:
             raise AlreadyMember(f"{user.username} is a {membership.role} here already.", field="username")
-        return membership, "" if known else make_sign_in_link(user, INVITATION_VALID)
+        return membership, make_sign_in_link(user, INVITATION_VALID) if new else ""
 
 
 def change_role(membership: Membership, role: Role) -> None:

@@ -283,8 +283,9 @@ def account(request: HttpRequest) -> HttpResponse:
     """The person's workspaces and password."""
     user: User = request.user
     ask = user.has_usable_password() and not request.session.get(BY_LINK)
-    form = PasswordForm(request.POST or None, user=user, ask_current=ask)
-    if request.method == "POST" and form.is_valid():
+    typed = request.POST if request.method == "POST" else None
+    form = PasswordForm(typed, user=user, ask_current=ask)
+    if form.is_valid():
         user.set_password(form.cleaned_data["new"])
         user.save(update_fields=["password"])
         update_session_auth_hash(request, user)

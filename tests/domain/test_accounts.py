@@ -1,0 +1,200 @@
+"""Accounts: first start, links that work once, tokens, and a workspace that always has an owner."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from studio.accounts import services
+from studio.accounts.errors import AlreadyMember, ElsewhereToo, LastOwner
+from studio.accounts.models import ApiToken, Membership, Role, SignInLink, User, Workspace
+from tests.factories import make_user, make_workspace
+
+
+def membership_of(user: User, workspace: Workspace) -> Membership:
+    return Membership.objects.select_related("user").get(user=user, workspace=workspace)
+
+
+def at_once(*calls: Any) -> list[Any]:
+    """Runs the calls in threads of their own; gives what each returned, or the exception it raised."""
+
+    def one(call: Any) -> Any:
+        try:
+            return call()
+        except Exception as error:
+            return error
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(one, calls))
+
+
+class TestFirstStart:
+    def test_makes_an_owner_without_a_password(self, db: None) -> None:
+        user = services.ensure_first_start()
+        assert user.username == "admin"
+        assert not user.has_usable_password()
+        assert membership_of(user, Workspace.objects.get(name="default")).is_owner
+
+    def test_a_second_start_changes_nothing(self, db: None) -> None:
+        first = services.ensure_first_start()
+        assert services.ensure_first_start() == first
+        assert (User.objects.count(), Workspace.objects.count(), Membership.objects.count()) == (1, 1, 1)
+
+    def test_an_owner_of_another_name_is_enough(self, chi: User) -> None:
+        assert services.ensure_first_start() == chi
+        assert not User.objects.filter(username="admin").exists()
+
+    @pytest.mark.django_db(transaction=True)
+    def test_several_starts_at_once_make_one_owner(self) -> None:
+        found = at_once(*[services.ensure_first_start] * 6)
+        assert {user.pk for user in found} == {User.objects.get().pk}
+        assert Membership.objects.get().is_owner
+
+
+class TestSignInLinks:
+    def test_a_link_works_once(self, ana: User) -> None:
+        secret = services.make_sign_in_link(ana)
+        assert services.use_sign_in_link(secret) == ana
+        assert services.use_sign_in_link(secret) is None
+
+    def test_looking_at_a_link_does_not_use_it_up(self, ana: User) -> None:
+        secret = services.make_sign_in_link(ana)
+        assert services.find_sign_in_link(secret)
+        assert services.use_sign_in_link(secret) == ana
+
+    def test_a_link_ends(self, ana: User) -> None:
+        assert services.use_sign_in_link(services.make_sign_in_link(ana, timedelta(seconds=-1))) is None
+
+    def test_a_link_of_somebody_who_may_not_come_in_does_nothing(self, ana: User) -> None:
+        secret = services.make_sign_in_link(ana)
+        User.objects.filter(pk=ana.pk).update(is_active=False)
+        assert services.use_sign_in_link(secret) is None
+
+    def test_only_a_hash_is_stored(self, ana: User) -> None:
+        secret = services.make_sign_in_link(ana)
+        assert secret not in str(SignInLink.objects.values().get())
+
+    @pytest.mark.django_db(transaction=True)
+    def test_of_many_who_come_at_once_one_gets_in(self) -> None:
+        ana = make_user("ana")
+        secret = services.make_sign_in_link(ana)
+        found = at_once(*[lambda: services.use_sign_in_link(secret)] * 8)
+        assert sorted(found, key=bool) == [None] * 7 + [ana]
+
+
+class TestTokens:
+    def test_a_token_stands_for_its_person(self, ana: User) -> None:
+        token, text = services.make_token(ana, "laptop")
+        assert text.startswith("stu_")
+        assert services.check_token(text) == (ana, token)
+
+    def test_only_a_hash_is_stored(self, ana: User) -> None:
+        _, text = services.make_token(ana, "laptop")
+        assert text[len("stu_") + 8 :] not in str(ApiToken.objects.values().get())
+
+    @pytest.mark.parametrize(
+        "spoil", [lambda t: t[:-1] + "~", lambda t: t[:-1], lambda t: t + "a", str.upper]
+    )
+    def test_a_text_that_differs_is_nobody(self, ana: User, spoil: Any) -> None:
+        _, text = services.make_token(ana, "laptop")
+        assert services.check_token(spoil(text)) is None
+
+    def test_another_secret_behind_a_known_prefix_is_nobody(self, ana: User) -> None:
+        (_, first), (_, second) = services.make_token(ana, "a"), services.make_token(ana, "b")
+        assert services.check_token(first[:12] + second[12:]) is None
+
+    @pytest.mark.parametrize("text", ["", "stu_", "x" * 10_000, "stu_\x00", "Ünïcode"])
+    def test_nonsense_is_nobody(self, db: None, text: str) -> None:
+        assert services.check_token(text) is None
+
+    def test_a_revoked_token_is_nobody(self, ana: User) -> None:
+        token, text = services.make_token(ana, "laptop")
+        assert services.revoke_token(token)
+        assert not services.revoke_token(token)
+        assert services.check_token(text) is None
+
+    def test_a_token_ends(self, ana: User) -> None:
+        _, text = services.make_token(ana, "laptop", timezone.now() - timedelta(seconds=1))
+        assert services.check_token(text) is None
+
+    def test_a_token_of_somebody_who_may_not_come_in_is_nobody(self, ana: User) -> None:
+        _, text = services.make_token(ana, "laptop")
+        User.objects.filter(pk=ana.pk).update(is_active=False)
+        assert services.check_token(text) is None
+
+    def test_use_is_noted_once_a_minute(self, ana: User, django_assert_num_queries: Any) -> None:
+        token, text = services.make_token(ana, "laptop")
+        with django_assert_num_queries(2):  # the token with its person; the time of use
+            services.check_token(text)
+        with django_assert_num_queries(1):
+            services.check_token(text)
+        two_minutes_ago = timezone.now() - timedelta(minutes=2)
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=two_minutes_ago)
+        services.check_token(text)
+        token.refresh_from_db()
+        assert token.last_used_at > two_minutes_ago
+
+
+class TestMembers:
+    def test_a_new_person_gets_a_link(self, workspace: Workspace) -> None:
+        membership, secret = services.invite(workspace, "eva", Role.READER)
+        assert membership.role == Role.READER
+        assert services.use_sign_in_link(secret) == membership.user
+        assert not membership.user.has_usable_password()
+
+    def test_somebody_known_becomes_a_member_and_keeps_their_own_way_in(
+        self, workspace: Workspace, dan: User
+    ) -> None:
+        membership, secret = services.invite(workspace, "Dan", Role.READER)
+        assert (membership.user, secret) == (dan, "")
+
+    def test_nobody_is_a_member_twice(self, workspace: Workspace, ana: User) -> None:
+        with pytest.raises(AlreadyMember) as refused:
+            services.invite(workspace, "ANA", Role.OWNER)
+        assert refused.value.field == "username"
+        assert membership_of(ana, workspace).role == Role.CONTRIBUTOR
+
+    @pytest.mark.parametrize(
+        "leave", [lambda m: services.change_role(m, Role.READER), services.remove_member]
+    )
+    def test_the_last_owner_stays(self, workspace: Workspace, chi: User, ana: User, leave: Any) -> None:
+        with pytest.raises(LastOwner):
+            leave(membership_of(chi, workspace))
+        assert membership_of(chi, workspace).is_owner
+
+    def test_an_owner_who_may_not_come_in_does_not_count(self, workspace: Workspace, chi: User) -> None:
+        gone = make_user("gone", Role.OWNER)
+        User.objects.filter(pk=gone.pk).update(is_active=False)
+        with pytest.raises(LastOwner):
+            services.remove_member(membership_of(chi, workspace))
+
+    @pytest.mark.django_db(transaction=True)
+    def test_two_owners_who_leave_at_once_do_not_both_go(self) -> None:
+        here = make_workspace()
+        both = [membership_of(make_user(name, Role.OWNER), here) for name in ("chi", "eva")]
+        first, second = both
+        left = at_once(
+            lambda: services.remove_member(first), lambda: services.change_role(second, Role.READER)
+        )
+        assert [type(answer) for answer in left].count(LastOwner) == 1
+        assert here.memberships.filter(role=Role.OWNER).count() == 1
+
+    def test_an_owner_may_give_a_member_a_new_way_in(
+        self, workspace: Workspace, chi: User, ana: User
+    ) -> None:
+        secret = services.make_link_for_member(membership_of(ana, workspace), by=chi)
+        assert services.use_sign_in_link(secret) == ana
+
+    def test_a_link_never_opens_a_workspace_of_somebody_else(
+        self, workspace: Workspace, chi: User, dan: User
+    ) -> None:
+        membership, _ = services.invite(workspace, "dan", Role.READER)
+        with pytest.raises(ElsewhereToo):
+            services.make_link_for_member(membership, by=chi)

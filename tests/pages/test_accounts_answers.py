@@ -1,0 +1,211 @@
+"""Headers that every answer carries, and what a refusal looks like for a page, a part and a program."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.test import Client, RequestFactory
+from django.urls import path
+
+from runs import errors
+from runs.middleware import STATUS_OF, status_of
+from studio.accounts import views
+from studio.accounts.models import User
+from studio.accounts.permissions import public
+from studio.accounts.services import make_sign_in_link
+from studio.urls import urlpatterns as real_patterns
+
+ClientOf = Callable[[User], Client]
+HTMX = {"HX-Request": "true"}
+RAISED: dict[str, Exception] = {
+    "tag": errors.InvalidTag("A key cannot be empty.", field="key", hint="Give it a name, such as quality."),
+    "conflict": errors.RunFinished("Run 12 has ended."),
+    "gone": errors.NotFound("There is no such run."),
+    "denied": errors.PermissionDenied("Not you."),
+    "big": errors.SnapshotTooBig("More than 300 MiB."),
+    "search": errors.SearchError("A quote is not closed.", position=4),
+    "http404": Http404("nothing"),
+    "django-denied": PermissionDenied("no"),
+    "broken": ZeroDivisionError("secret detail"),
+}
+
+
+def raising(request: HttpRequest, kind: str) -> HttpResponse:
+    raise RAISED[kind]
+
+
+def sandboxed(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("x", headers={"Content-Security-Policy": "sandbox", "Cache-Control": "max-age=60"})
+
+
+urlpatterns = [
+    *real_patterns,
+    path("raise/<str:kind>/", public(raising)),
+    path("api/raise/<str:kind>/", public(raising)),
+    path("api/closed/", sandboxed),
+    path("sandboxed/", sandboxed),
+]
+extra = pytest.mark.urls(__name__)
+
+
+class TestHeaders:
+    @pytest.mark.parametrize("address", ["/sign-in/", "/healthz", "/no/such/", "/tokens/"])
+    def test_every_answer_is_guarded(self, client: Client, db: None, address: str) -> None:
+        answer = client.get(address)
+        policy = answer["Content-Security-Policy"]
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer["X-Content-Type-Options"] == "nosniff"
+        assert answer["X-Frame-Options"] == "DENY"
+        assert answer["Referrer-Policy"] == "same-origin"
+        assert answer["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert "camera=()" in answer["Permissions-Policy"]
+
+    def test_what_a_person_sees_is_kept_by_nobody(self, client_of: ClientOf, ana: User) -> None:
+        answer = client_of(ana).get("/tokens/")
+        assert answer["Cache-Control"] == "no-store"
+        assert {"Cookie", "HX-Request", "HX-Target"} <= set(answer["Vary"].split(", "))
+
+    @extra
+    def test_a_view_may_set_its_own(self, client_of: ClientOf, ana: User) -> None:
+        answer = client_of(ana).get("/sandboxed/")
+        assert answer["Content-Security-Policy"] == "sandbox"
+        assert answer["Cache-Control"] == "max-age=60"
+        assert "X-Frame-Options" not in answer
+
+    def test_cookies_are_closed_to_scripts_and_other_sites(self, client: Client, ana: User) -> None:
+        client.post(f"/sign-in/{make_sign_in_link(ana)}/")
+        session = client.cookies["studio_session"]
+        assert session["httponly"]
+        assert session["samesite"] == "Lax"
+
+    def test_no_page_holds_anything_inline(self, client: Client, client_of: ClientOf, chi: User) -> None:
+        pages = [
+            client.get("/sign-in/"),
+            *(client_of(chi).get(p) for p in ("/members/", "/tokens/", "/account/")),
+        ]
+        for page in pages:
+            text = page.content.decode()
+            assert not re.search(r"<script(?![^>]*\bsrc=)|<style| style=| on[a-z]+=|javascript:", text)
+
+
+@extra
+class TestRefusals:
+    TABLE = pytest.mark.parametrize(
+        ("kind", "status", "code"),
+        [
+            ("tag", 422, "invalid_tag"),
+            ("conflict", 409, "run_finished"),
+            ("gone", 404, "not_found"),
+            ("denied", 403, "permission_denied"),
+            ("big", 413, "snapshot_too_big"),
+            ("search", 400, "invalid_query"),
+        ],
+    )
+
+    @TABLE
+    def test_a_page_says_what_was_wrong(
+        self, client_of: ClientOf, ana: User, kind: str, status: int, code: str
+    ) -> None:
+        answer = client_of(ana).get(f"/raise/{kind}/")
+        assert answer.status_code == status
+        page = answer.content.decode()
+        assert page.startswith("<!doctype html>")
+        assert RAISED[kind].message in page  # type: ignore[attr-defined]
+
+    @TABLE
+    def test_a_part_gets_the_line_alone(
+        self, client_of: ClientOf, ana: User, kind: str, status: int, code: str
+    ) -> None:
+        answer = client_of(ana).get(f"/raise/{kind}/", headers=HTMX)
+        assert answer.status_code == status
+        part = answer.content.decode()
+        assert "<html" not in part
+        assert re.search(r"<p[^>]* data-error>" + re.escape(RAISED[kind].message), part)  # type: ignore[attr-defined]
+
+    @TABLE
+    def test_a_program_gets_the_error_as_json(
+        self, client: Client, db: None, kind: str, status: int, code: str
+    ) -> None:
+        answer = client.get(f"/api/raise/{kind}/")
+        assert answer.status_code == status
+        error = json.loads(answer.content)["error"]
+        assert error["code"] == code
+        assert set(error) == {"code", "message", "field", "hint", "request_id"}
+
+    def test_every_error_of_the_domain_has_a_status(self) -> None:
+        kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+        assert STATUS_OF[-1][0] is errors.StudioError
+        assert all(issubclass(kind, errors.StudioError) for kind in kinds)
+        assert status_of(errors.OffsetMismatch("later", expected=3)) == 409
+
+    @pytest.mark.parametrize(("kind", "status"), [("http404", 404), ("django-denied", 403)])
+    def test_djangos_own_refusals_look_the_same(
+        self, client_of: ClientOf, ana: User, kind: str, status: int
+    ) -> None:
+        for headers in ({}, HTMX):
+            answer = client_of(ana).get(f"/raise/{kind}/", headers=headers)
+            assert answer.status_code == status
+            assert "data-error" in answer.content.decode()
+
+    @pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "htmx"])
+    def test_what_nobody_expected_is_logged_once_with_a_number(
+        self, ana: User, caplog: pytest.LogCaptureFixture, headers: dict[str, str]
+    ) -> None:
+        client = Client(raise_request_exception=False)
+        client.force_login(ana)
+        answer = client.get("/raise/broken/", headers=headers)
+        assert answer.status_code == 500
+        page = answer.content.decode()
+        assert "secret detail" not in page
+        assert f"<code>{answer['X-Request-Id']}</code>" in page
+        logged = [record for record in caplog.records if record.levelno >= logging.ERROR]
+        assert len(logged) == 1
+        assert answer["X-Request-Id"] in logged[0].getMessage()
+        assert logged[0].exc_info
+
+    def test_without_a_token_a_program_gets_401(self, client: Client, db: None) -> None:
+        answer = client.get("/api/closed/")
+        assert answer.status_code == 401
+        assert json.loads(answer.content)["error"]["code"] == "not_signed_in"
+
+
+class TestOutOfDate:
+    def test_an_old_page_says_so_and_offers_itself_again(self, ana: User) -> None:
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(ana)
+        answer = client.post("/tokens/", {"name": "x"}, headers={"Referer": "http://testserver/tokens/"})
+        page = answer.content.decode()
+        assert answer.status_code == 403
+        assert "This page is out of date" in page
+        assert 'href="/tokens/">Load the page again' in page
+
+    def test_a_part_of_it_too(self, ana: User) -> None:
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(ana)
+        answer = client.post("/tokens/", headers=HTMX)
+        assert answer.status_code == 403
+        assert "data-error" in answer.content.decode()
+
+
+class TestHealth:
+    def test_says_ok(self, client: Client, db: None) -> None:
+        assert client.get("/healthz").json() == {"status": "ok"}
+
+    def test_says_when_the_database_is_away(self, rf: RequestFactory, monkeypatch: Any) -> None:
+        def away() -> None:
+            raise OperationalError("no such host")
+
+        monkeypatch.setattr(views.connection, "cursor", away)
+        answer = views.health(rf.get("/healthz"))
+        assert answer.status_code == 503
+        assert b"no such host" not in answer.content
