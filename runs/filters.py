@@ -57,7 +57,15 @@ class SearchField(forms.CharField):
             raise ValidationError(str(error), code=error.code, params={"position": error.position}) from error
 
 
-class NamesField(forms.MultipleChoiceField):
+class WordsField(forms.MultipleChoiceField):
+    """Several of the choices; an empty one, as some forms send for "any", is none."""
+
+    def to_python(self, value: Any) -> list[str]:
+        """The words that are not empty."""
+        return [word for word in super().to_python(value) if word]
+
+
+class NamesField(WordsField):
     """Names that may be others than the choices that are shown."""
 
     def valid_value(self, value: str) -> bool:
@@ -91,13 +99,16 @@ class ConditionField(forms.CharField):
 
 def _quoted_label(text: str) -> str:
     """A key, or key=value, as people write it in a field of its own, where blanks need no quotes."""
-    key, equals, value = text.partition("=")
-    parts = [quote(part.rstrip("*").strip()) + "*" * part.endswith("*") for part in (key, value)]
-    return equals.join(parts) if equals else parts[0]
+    parts = text.split("=", 1)
+    return "=".join("*".join(quote(piece) if piece else "" for piece in part.split("*")) for part in parts)
 
 
 class _SearchFilter(django_filters.Filter):
     field_class = SearchField
+
+
+class _WordsFilter(django_filters.MultipleChoiceFilter):
+    field_class = WordsField
 
 
 class _NamesFilter(django_filters.MultipleChoiceFilter):
@@ -116,11 +127,11 @@ class RunFilter(django_filters.FilterSet):
     """
 
     q = _SearchFilter(label="Search")
-    status = django_filters.MultipleChoiceFilter(label="Status", choices=[(s.value, s.value) for s in Status])
+    status = _WordsFilter(label="Status", choices=[(status.value, status.value) for status in Status])
     submitter = _NamesFilter(label="Submitter")
     experiment = _NamesFilter(label="Experiment")
     target = _NamesFilter(label="Compute target")
-    kind = django_filters.MultipleChoiceFilter(label="Kind", choices=[(k.value, k.value) for k in Kind])
+    kind = _WordsFilter(label="Kind", choices=[(kind.value, kind.value) for kind in Kind])
     created_after = _ConditionFilter(label="Submitted from", qualifier="created:>=")
     created_before = _ConditionFilter(label="Submitted until", qualifier="created:<=")
     duration_min = _ConditionFilter(label="Duration from", qualifier="duration:>=")

@@ -145,8 +145,9 @@ class Conditions:
                 sought, read = self._division(parts)
                 return _all_of([*map(self.seeking, sought), *map(self.reading, read)])
             case nodes.Or(parts):
-                first, *more = (self.scope.filter(self.seeking(part)).values("pk") for part in parts)
-                return Q(pk__in=first.union(*more))
+                return self._any_of(map(self.seeking, parts))
+            case nodes.OneOf(what, words) if len(words) > 1 or words == ("active",):
+                return self._words(what, words)
             case nodes.Text(term):
                 if self.vendor == "sqlite":
                     return Q(pk__in=TrigramHits([fold(term)]))
@@ -157,6 +158,17 @@ class Conditions:
             case nodes.Measured():
                 return Q(pk__in=Metric.objects.filter(_metrics(node)).values("run"))
         return self._column(node)
+
+    def _any_of(self, conditions: Iterable[Q]) -> Q:
+        first, *more = (self.scope.filter(condition).values("pk") for condition in conditions)
+        return Q(pk__in=first.union(*more))
+
+    def _words(self, what: str, words: tuple[str, ...]) -> Q:
+        """One after the other for SQLite, which otherwise takes several words for most of the table."""
+        column, one_of = ("status", sorted(ACTIVE)) if what == "is" else (what, words)
+        if self.vendor == "sqlite":
+            return self._any_of(Q(IsWord(column, [word])) for word in one_of)
+        return Q(IsWord(column, one_of))
 
     def _division(self, parts: tuple[nodes.Node, ...]) -> tuple[list[nodes.Node], list[nodes.Node]]:
         """Which parts of an And to seek, and which to read of what those find.

@@ -44,13 +44,14 @@ _POSTGRESQL_INDEX = """
 CREATE INDEX IF NOT EXISTS run_search_text ON runs_run
 USING gin (search_text gin_trgm_ops) WITH (gin_pending_list_limit = 256)"""
 
-_exists: dict[str, bool] = {}
+#: Databases that are known to have the index.
+_indexed: set[str] = set()
 
 
 def index_exists(using: BaseDatabaseWrapper = connection) -> bool:
-    """Whether free text is indexed in this database; asked once per process and database."""
+    """Whether free text is indexed in this database. Asked once per process, or each time while it is not."""
     name = str(using.settings_dict["NAME"])
-    if name not in _exists:
+    if name not in _indexed:
         sql = "SELECT count(*) FROM sqlite_master WHERE name = 'runs_search_update'"
         if using.vendor == "postgresql":
             sql = (
@@ -59,8 +60,9 @@ def index_exists(using: BaseDatabaseWrapper = connection) -> bool:
             )
         with using.cursor() as cursor:
             cursor.execute(sql)
-            _exists[name] = bool(cursor.fetchone()[0])
-    return _exists[name]
+            if cursor.fetchone()[0]:
+                _indexed.add(name)
+    return name in _indexed
 
 
 def count_hits(terms: Sequence[str], limit: int, using: BaseDatabaseWrapper = connection) -> int:
@@ -90,7 +92,6 @@ def create_extension(using: BaseDatabaseWrapper = connection) -> bool:
 
 def create_index(using: BaseDatabaseWrapper = connection) -> bool:
     """Make the index and fill it from the runs there are; False, and a line in the log, if it cannot be."""
-    _exists.pop(str(using.settings_dict["NAME"]), None)
     try:
         with transaction.atomic(using=using.alias), using.cursor() as cursor:
             if using.vendor == "postgresql":
@@ -108,8 +109,8 @@ def create_index(using: BaseDatabaseWrapper = connection) -> bool:
 
 
 def drop_index(using: BaseDatabaseWrapper = connection) -> None:
-    """Take the index away; the next search notices."""
-    _exists.pop(str(using.settings_dict["NAME"]), None)
+    """Take the index away; the next search of this process notices."""
+    _indexed.discard(str(using.settings_dict["NAME"]))
     with using.cursor() as cursor:
         if using.vendor == "postgresql":
             cursor.execute("DROP INDEX IF EXISTS run_search_text")

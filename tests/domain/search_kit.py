@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from runs.models import ComputeTarget, Experiment, Metric, Node, Property, Run, Tag
+from runs.models import Run
 from runs.search.parser import parse
 from runs.search.query import Search
-from runs.search.text import build_search_text
 from runs.status import TERMINAL, Kind, Status
-from studio.accounts.models import Membership, Role, User, Workspace
+from studio.accounts.models import User, Workspace
+from tests.factories import make_experiment, make_node, make_run, make_target, make_user, make_workspace
 
 NOW = datetime(2026, 11, 21, 15, 30, tzinfo=UTC)
 
@@ -25,18 +25,7 @@ class World:
 
     def person(self, name: str) -> User:
         """A member of this name."""
-        user, made = User.objects.get_or_create(username=name)
-        if made:
-            Membership.objects.create(user=user, workspace=self.workspace, role=Role.CONTRIBUTOR)
-        return user
-
-    def experiment(self, name: str) -> Experiment:
-        """The experiment of this name."""
-        return Experiment.objects.get_or_create(workspace=self.workspace, name=name)[0]
-
-    def target(self, name: str) -> ComputeTarget:
-        """The compute target of this name."""
-        return ComputeTarget.objects.get_or_create(workspace=self.workspace, name=name)[0]
+        return make_user(name, workspace=self.workspace)
 
     def run(
         self,
@@ -46,57 +35,30 @@ class World:
         submitter: str = "ana",
         target: str = "",
         node: str = "",
-        tags: dict[str, str | None] | None = None,
-        properties: dict[str, str] | None = None,
-        metrics: dict[str, float | None] | None = None,
         age: timedelta = timedelta(0),
         lasted: timedelta | None = timedelta(minutes=1),
-        status: str = Status.COMPLETED,
+        status: Status = Status.COMPLETED,
         parent: str = "",
-        **columns: Any,
+        **over: Any,
     ) -> Run:
         """A run that was created `age` ago and, unless `lasted` is None, started at once."""
-        group = self.experiment(experiment)
-        group.last_number += 1
-        group.save()
+        where = make_target(target, workspace=self.workspace) if target else None
         created = NOW - age
-        mother = self.runs[parent] if parent else None
-        run = Run(
-            run_id=f"{experiment}_{group.last_number}_{self.workspace.pk:02x}{len(self.runs):02x}",
-            number=group.last_number,
-            workspace=self.workspace,
-            experiment=group,
+        self.runs[name] = make_run(
+            run_id=f"{experiment}_{self.workspace.pk:02x}{len(self.runs):02x}",
+            experiment=make_experiment(experiment, workspace=self.workspace),
             display_name=name,
             submitter=self.person(submitter) if submitter else None,
-            target=self.target(target) if target else None,
-            node=Node.objects.get_or_create(target=self.target(target), name=node, slots=1)[0]
-            if node
-            else None,
+            target=where,
+            node=make_node(node, target=where) if node else None,
             status=status,
-            parent=mother,
-            root=mother and (mother.root or mother),
+            parent=self.runs[parent] if parent else None,
             created_at=created,
             started_at=None if lasted is None else created,
             ended_at=created + (lasted or timedelta(0)) if status in TERMINAL else None,
-            **{"kind": Kind.SCRIPT, **columns},
+            **{"kind": Kind.SCRIPT, "error_class": "", **over},
         )
-        run.search_text = build_search_text(
-            name=run.name,
-            description=run.description,
-            experiment=experiment,
-            submitter=submitter,
-            run_id=run.run_id,
-            tags=(tags or {}).items(),
-        )
-        run.save()
-        for key, value in (tags or {}).items():
-            Tag.objects.create(run=run, key=key, value=value)
-        for key, text in (properties or {}).items():
-            Property.objects.create(run=run, key=key, value=text)
-        for metric, last in (metrics or {}).items():
-            Metric.objects.create(run=run, name=metric, count=1, last=last, least=last, most=last)
-        self.runs[name] = run
-        return run
+        return self.runs[name]
 
     def search(self, text: str, *, person: str = "", **options: Any) -> Search:
         """A search of the whole workspace at NOW."""
@@ -122,4 +84,4 @@ class World:
 
 def make_world(name: str = "ml-team") -> World:
     """An empty world."""
-    return World(Workspace.objects.get_or_create(name=name)[0])
+    return World(make_workspace(name))
