@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from runs.views import run, search, shell
+from runs.views import run, run_actions, run_overview, search, shell, submit
 from runs.views.stub import stub
 
 urlpatterns = [
@@ -21,12 +21,12 @@ urlpatterns = [
     # One run
     path("experiments/<str:name>/runs/<int:number>/", run.run_detail, name="run-detail"),
     path("experiments/<str:name>/runs/<int:number>/head/", run.run_head, name="run-head"),
-    path("experiments/<str:name>/runs/<int:number>/overview/", stub, name="run-overview"),
-    path("experiments/<str:name>/runs/<int:number>/edit/", stub, name="run-edit"),
-    path("experiments/<str:name>/runs/<int:number>/cancel/", stub, name="run-cancel"),
-    path("experiments/<str:name>/runs/<int:number>/archive/", stub, name="run-archive"),
-    path("experiments/<str:name>/runs/<int:number>/unarchive/", stub, name="run-unarchive"),
-    path("experiments/<str:name>/runs/<int:number>/tags/", stub, name="run-tags"),
+    path("experiments/<str:name>/runs/<int:number>/overview/", run_overview.run_overview, name="run-overview"),
+    path("experiments/<str:name>/runs/<int:number>/edit/", run_actions.run_edit, name="run-edit"),
+    path("experiments/<str:name>/runs/<int:number>/cancel/", run_actions.run_cancel, name="run-cancel"),
+    path("experiments/<str:name>/runs/<int:number>/archive/", run_actions.run_archive, name="run-archive"),
+    path("experiments/<str:name>/runs/<int:number>/unarchive/", run_actions.run_unarchive, name="run-unarchive"),
+    path("experiments/<str:name>/runs/<int:number>/tags/", run_actions.run_tags, name="run-tags"),
     path("experiments/<str:name>/runs/<int:number>/children/", stub, name="run-children"),
     path("experiments/<str:name>/runs/<int:number>/graph/", stub, name="run-graph"),
     path("experiments/<str:name>/runs/<int:number>/logs/", stub, name="run-logs"),
@@ -36,7 +36,9 @@ urlpatterns = [
     path("experiments/<str:name>/runs/<int:number>/snapshot/", stub, name="run-snapshot"),
     path("experiments/<str:name>/runs/<int:number>/snapshot/zip/", stub, name="run-snapshot-zip"),
     # Submit
-    path("submit/", stub, name="submit"),
+    path("submit/", submit.submit, name="submit"),
+    path("submit/upload/", submit.submit_upload, name="submit-upload"),
+    path("submit/drafts/<int:pk>/delete/", submit.submit_draft_delete, name="submit-draft-delete"),
     path("start/", stub, name="start"),
     # Compute
     path("compute/", stub, name="compute-list"),

@@ -1,0 +1,269 @@
+"""The submit form as a whole: its steps and what is said of the run, from content to step specs.
+
+A source that comes with a form becomes a snapshot at first sight and is named in the content from then on, so
+that nothing uploaded is lost when something else in the form is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from itertools import zip_longest
+from typing import Any, BinaryIO
+
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Q
+from django.http import QueryDict
+from django.utils.datastructures import MultiValueDict
+
+from runs.errors import InvalidPipeline, InvalidSnapshot, NotFound, StudioError
+from runs.forms import UPLOADS, RunForm, StepForm
+from runs.models import ComputeTarget, Experiment, Run, Snapshot
+from runs.services.drafts import OwnSnapshots
+from runs.services.examples import load_example
+from runs.services.snapshots import snapshot_from_files, snapshot_from_text, snapshot_from_zip
+from runs.services.submit import MOST_STEPS, StepSpec, check_steps
+from studio.accounts.models import Workspace
+
+EXPERIMENTS_OFFERED = 300
+_STEP_FIELD = re.compile(r"steps-(\d{1,4})-[a-z_]+\Z")
+_RUN_BY_NUMBER = re.compile(r"(?:.*/experiments/)?([A-Za-z0-9_-]+)(?:/runs/|#| )(\d{1,15})/?\Z")
+_RUN_BY_ID = re.compile(r"(?:.*/runs/)?([^/\s]+)/?\Z")
+_RUN_FIELDS = frozenset(RunForm.base_fields) - {"submission_key", "draft"}
+
+Uploads = MultiValueDict[str, UploadedFile]
+
+
+class Submission:
+    """The form with this content. `judge` says whether its fields show what is wrong with them.
+
+    Four queries and those of `OwnSnapshots.find`, whatever the number of steps.
+    """
+
+    def __init__(
+        self,
+        content: QueryDict,
+        own: OwnSnapshots,
+        *,
+        files: Uploads | None = None,
+        judge: bool = False,
+        steps_only: bool = False,
+    ) -> None:
+        self.content = content
+        self.workspace: Workspace = own.membership.workspace
+        self.own = own
+        self.targets = {
+            t.name: t for t in ComputeTarget.objects.filter(workspace=self.workspace).order_by("name")
+        }
+        self.run = RunForm(
+            content, targets=self.targets, experiments=self._experiments(), judge=judge, steps_only=steps_only
+        )
+        self.steps = [
+            StepForm(content, index=index, targets=self.targets, judge=judge)
+            for index in step_indexes(content)
+        ]
+        for step in self.steps:
+            if judge:
+                self._take(step, files or MultiValueDict())
+        self._find_snapshots()
+
+    def _experiments(self) -> list[str]:
+        current = Experiment.objects.in_workspace(self.workspace).current()
+        return list(current.order_by("-updated_at").values_list("name", flat=True)[:EXPERIMENTS_OFFERED])
+
+    def _take(self, step: StepForm, files: Uploads) -> None:
+        """Make the step's source a snapshot, if there is one that is not yet."""
+        try:
+            taken = take_source(step, files, self.own)
+        except StudioError as error:
+            step.source_error = str(error)
+            taken = None
+        if taken is not None:
+            snapshot, label = taken
+            hold(self.content, step.index, source=step.text("source"), snapshot=snapshot, label=label)
+
+    def _find_snapshots(self) -> None:
+        """Give each step its snapshot; forget the ones that this person may not submit."""
+        found = self.own.find(step.text("digest") for step in self.steps)
+        for step in self.steps:
+            digest = step.text("digest")
+            if digest and digest not in found:
+                self.content[f"steps-{step.index}-digest"] = ""
+            elif step.text("digest_source") == step.text("source") and not step.source_error:
+                step.snapshot = found.get(digest)
+
+    def is_valid(self) -> bool:
+        """Whether it can be submitted; each error is at its field then."""
+        valid = [form.is_valid() for form in (self.run, *self.steps)]
+        if not self.steps:
+            self.run.add_error(None, "There is nothing to run. Add a step.")
+            return False
+        if not all(valid[1:]):
+            return False
+        specs = self.specs()
+        for step, spec in zip(self.steps, specs, strict=True):
+            self._check([spec], [step])
+        if all(form.is_valid() for form in self.steps):
+            self._check(specs, self.steps)
+        return all(form.is_valid() for form in (self.run, *self.steps))
+
+    def _check(self, specs: list[StepSpec], steps: list[StepForm]) -> None:
+        try:
+            check_steps(self.workspace, specs, self.default_target)
+        except StudioError as error:
+            self.refuse(error, steps)
+
+    @property
+    def default_target(self) -> ComputeTarget | None:
+        """Where steps run that choose no compute target themselves."""
+        return self.run.cleaned_data.get("target")
+
+    def specs(self) -> list[StepSpec]:
+        """The steps as `submit` takes them; needs forms that are valid by themselves."""
+        names = {str(step.index): step.cleaned_data["name"] for step in self.steps}
+        return [self._spec(step, names) for step in self.steps]
+
+    def _spec(self, step: StepForm, names: dict[str, str]) -> StepSpec:
+        cleaned = step.cleaned_data
+        if step.snapshot is None:
+            raise InvalidSnapshot("This step has no source.", field="source")
+        return StepSpec(
+            name=cleaned["name"],
+            script=cleaned["script"],
+            snapshot=step.snapshot,
+            arguments=cleaned["arguments"],
+            target=cleaned["target"],
+            environment_variables=cleaned["env"],
+            time_limit_s=cleaned["time_limit"],
+            max_retries=cleaned["retries"],
+            after=[names.get(index, f"step {index}") for index in dict.fromkeys(cleaned["after"] or [])],
+        )
+
+    def refuse(self, error: StudioError, steps: list[StepForm] | None = None) -> None:
+        """Put an error of a service where it belongs; `steps` are those the service was given."""
+        among = self.steps if steps is None else steps
+        place = re.fullmatch(r"steps-(\d+)-(\w+)", error.field)
+        if place and int(place[1]) < len(among):
+            among[int(place[1])].refuse(place[2], error)
+            if place[2] == "target" and self.default_target is None and "target" not in self.run.errors:
+                self.run.add_error("target", "Choose where steps run.")
+        elif error.field == "experiment":
+            self.run.refuse(self.run.experiment_field, error)
+        else:
+            self.run.refuse({"tag": "tags"}.get(error.field, error.field), error)
+
+    def kept(self) -> dict[str, list[str]]:
+        """The content as a draft keeps it."""
+        steps = {f"steps-{step.index}-" for step in self.steps}
+        return {
+            field: texts
+            for field, texts in self.content.lists()
+            if field in _RUN_FIELDS or any(field.startswith(prefix) for prefix in steps)
+        }
+
+    @property
+    def steps_in_words(self) -> str:
+        """A name for a form that has none: its steps."""
+        return ", ".join(step.title for step in self.steps[:4])
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether anything is marked as wrong."""
+        return any(form.errors for form in (self.run, *self.steps))
+
+
+def step_indexes(content: QueryDict) -> list[int]:
+    """The numbers of the steps in a content, in order; no more than may be submitted, and one."""
+    found = {int(match[1]) for field in content if (match := _STEP_FIELD.match(field))}
+    return sorted(found)[: MOST_STEPS + 1]
+
+
+def hold(content: QueryDict, index: int, *, source: str, snapshot: Snapshot, label: str) -> None:
+    """Name a step's snapshot in the content."""
+    content[f"steps-{index}-digest"] = snapshot.digest
+    content[f"steps-{index}-digest_source"] = source
+    content[f"steps-{index}-source_label"] = label[:200]
+
+
+def take_source(step: StepForm, files: Uploads, own: OwnSnapshots) -> tuple[Snapshot, str] | None:
+    """The snapshot of what was uploaded, pasted or chosen, and what to call it; None when nothing was.
+
+    Raises StudioError for a source that cannot be taken.
+    """
+    source, user = step.text("source"), own.membership.user
+    if source in UPLOADS:
+        uploads = files.getlist(step.add_prefix(source))
+        return (
+            taken_upload(source, uploads, step.data.get(step.add_prefix("paths"), ""), own)
+            if uploads
+            else None
+        )
+    if source == "paste" and step.text("pasted").strip():
+        name = step.text("pasted_name").strip() or "train.py"
+        return own.remember(snapshot_from_text(name, step.text("pasted"), by=user)), name
+    if source == "run" and step.text("from_run").strip():
+        run = find_run(own.membership.workspace, step.text("from_run"))
+        if run.snapshot is None:
+            raise InvalidSnapshot(
+                "This run has no snapshot.", field="source", hint="Choose a script run or a step."
+            )
+        return run.snapshot, f"snapshot of {run.experiment.name} #{run.number}"
+    if source == "example" and step.text("example"):
+        example = load_example(step.text("example"))
+        return own.remember(example.snapshot(by=user)), example.title
+    return None
+
+
+def taken_upload(
+    source: str, uploads: list[UploadedFile], paths: str, own: OwnSnapshots
+) -> tuple[Snapshot, str]:
+    """The snapshot of uploaded files, and what to call it. `paths` is a JSON list beside them."""
+    user = own.membership.user
+    if source == "zip":
+        return own.remember(snapshot_from_zip(uploads[0], by=user)), str(uploads[0].name)  # type: ignore[arg-type]
+    if source == "file":
+        named: list[tuple[str, Any]] = [(str(uploads[0].name), uploads[0])]
+        return own.remember(snapshot_from_files(named, by=user, unwrap=False)), named[0][0]
+    named = list(_by_path(uploads, paths))
+    tops = {path.split("/", 1)[0] for path, _ in named if "/" in path}
+    label = tops.pop() if len(tops) == 1 else "folder"
+    return own.remember(snapshot_from_files(named, by=user)), label
+
+
+def _by_path(uploads: list[UploadedFile], paths: str) -> Iterable[tuple[str, BinaryIO]]:
+    """Browsers send no folders, so their paths come beside the files; without script there are only names."""
+    try:
+        given = json.loads(paths) if paths else []
+    except ValueError:
+        given = []
+    if not isinstance(given, list) or len(given) != len(uploads):
+        given = []
+    for path, upload in zip_longest(given, uploads):
+        yield (path if isinstance(path, str) else str(upload.name)), upload
+
+
+def find_run(workspace: Workspace, text: str) -> Run:
+    """The run meant by a run id, by the address of its page, or by `experiment#12`. Raises NotFound."""
+    text = text.strip()
+    runs = Run.objects.in_workspace(workspace).select_related("snapshot", "experiment", "target")
+    by_number, by_id = _RUN_BY_NUMBER.match(text), _RUN_BY_ID.match(text)
+    wanted = Q(pk=None)
+    if by_number:
+        wanted |= Q(experiment__name=by_number[1], number=int(by_number[2]))
+    elif by_id and "\0" not in text:
+        wanted |= Q(run_id=by_id[1][:256])
+    found = runs.filter(wanted).first()
+    if found is None:
+        raise NotFound(
+            "There is no such run in this workspace.",
+            field="from_run",
+            hint="Give its run id, or experiment#12.",
+        )
+    return found
+
+
+def refuse_too_many(count: int) -> None:
+    """Raise InvalidPipeline when a pipeline cannot take one more step."""
+    if count >= MOST_STEPS:
+        raise InvalidPipeline(f"A pipeline has at most {MOST_STEPS} steps.")
