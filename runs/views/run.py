@@ -9,6 +9,7 @@ from django.views.decorators.http import require_GET
 from runs.models import Run
 from runs.toasts import add_trigger
 from runs.views.run_frame import find_run, is_news, run_frame, run_url
+from runs.views.run_overview import overview_page
 
 
 @require_GET
@@ -37,5 +38,4 @@ def run_head(request: HttpRequest, name: str, number: int) -> HttpResponse:
 @require_GET
 def run_detail(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The tab that a run opens with."""
-    run = find_run(request, name, number)
-    return render(request, "run/run_overview.html", run_frame(run, request, tab="overview"))
+    return overview_page(request, find_run(request, name, number))

@@ -45,7 +45,9 @@ def test_run_id_leads_to_the_run(ana: User, client_of: SignIn) -> None:
 
 
 @pytest.mark.parametrize("view", ["run-detail", "run-head"])
-def test_runs_that_are_not_there_or_elsewhere_are_404(ana: User, dan: User, client_of: SignIn, view: str) -> None:
+def test_runs_that_are_not_there_or_elsewhere_are_404(
+    ana: User, dan: User, client_of: SignIn, view: str
+) -> None:
     run = make_run()
     assert client_of(ana).get(reverse(view, args=["mnist", 99])).status_code == 404
     assert client_of(ana).get(reverse(view, args=["mnist", 10**30])).status_code == 404
