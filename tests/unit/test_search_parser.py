@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -351,3 +352,21 @@ def test_folding_is_idempotent_and_ignores_case(text):
 )
 def test_what_looks_the_same_folds_to_the_same(one, other):
     assert fold(one) == fold(other)
+
+
+# The documentation ---------------------------------------------------------------------------------------
+
+DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+EXAMPLES = [line.strip() for line in DOCUMENTATION.splitlines() if line.startswith("    ")]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_of_the_documentation_is_a_search(example):
+    assert parse(example)
+
+
+def test_the_documentation_shows_every_qualifier():
+    assert {name for name in QUALIFIERS if not any(f"{name}:" in example for example in EXAMPLES)} == set()
+    with pytest.raises(SearchError) as caught:
+        parse("duration:5")
+    assert f"> {caught.value}" in DOCUMENTATION
