@@ -29,7 +29,7 @@ class SessionStore(DatabaseStore):
 
     def loaded_row(self) -> Session | None:
         """The stored session, or None for an unknown or expired key. One query at the first call."""
-        self._get_session()
+        self.keys()  # loads, unless it was loaded before
         return self.row
 
     def look_at(self, membership: Membership | None) -> None:
@@ -41,14 +41,13 @@ class SessionStore(DatabaseStore):
         self.row = self.membership_id = None
         super().flush()
 
-    def save(self, must_create: bool = False) -> None:
-        if self.membership_id is None:
-            self.membership_id = self._first_membership(must_create)
-        super().save(must_create)
-
     def create_model_instance(self, data: dict[str, Any]) -> Session:
-        row: Session = super().create_model_instance(data)
-        row.user_id = self._user_id(data)
+        row = Session(session_key=self.session_key)
+        row.session_data, row.expire_date = self.encode(data), self.get_expiry_date()
+        row.user_id = int(data[SESSION_KEY]) if SESSION_KEY in data else None
+        if self.membership_id is None and row.user_id is not None:
+            memberships = Membership.objects.filter(user_id=row.user_id).order_by("pk")
+            self.membership_id = memberships.values_list("pk", flat=True).first()
         row.membership_id = self.membership_id
         return row
 
@@ -63,14 +62,3 @@ class SessionStore(DatabaseStore):
         self.row = found
         self.membership_id = found.membership_id if found else None
         return found
-
-    def _first_membership(self, must_create: bool) -> int | None:
-        user_id = self._user_id(self._get_session(no_load=must_create))
-        if user_id is None:
-            return None
-        memberships = Membership.objects.filter(user_id=user_id).order_by("pk")
-        return memberships.values_list("pk", flat=True).first()
-
-    @staticmethod
-    def _user_id(data: dict[str, Any]) -> int | None:
-        return int(data[SESSION_KEY]) if SESSION_KEY in data else None

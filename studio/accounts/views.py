@@ -23,9 +23,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from studio.accounts import attempts, services
 from studio.accounts.errors import AccountError
 from studio.accounts.forms import InviteForm, PasswordForm, SignInForm, TokenForm
-from studio.accounts.models import ApiToken, Membership, Role, User
+from studio.accounts.models import ApiToken, Membership, Role
 from studio.accounts.permissions import member, owner, public
 from studio.accounts.refusals import refuse
+from studio.accounts.requests import MemberRequest
 from studio.accounts.sessions import SessionStore
 
 BACKEND = settings.AUTHENTICATION_BACKENDS[0]
@@ -148,24 +149,24 @@ def health(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @member
-def workspace_switch(request: HttpRequest) -> HttpResponse:
+def workspace_switch(request: MemberRequest) -> HttpResponse:
     """Look at another of one's workspaces."""
     mine = Membership.objects.filter(user=request.user, workspace__name=request.POST.get("workspace", ""))
-    request.session.look_at(get_object_or_404(mine))  # type: ignore[attr-defined]
+    request.session.look_at(get_object_or_404(mine))
     return SeeOther(resolve_url(settings.LOGIN_REDIRECT_URL))
 
 
 # Members -------------------------------------------------------------------------------------------------
 @require_http_methods(["GET", "POST"])
 @owner
-def member_list(request: HttpRequest) -> HttpResponse:
+def member_list(request: MemberRequest) -> HttpResponse:
     """Who belongs to the workspace; a POST adds a person."""
     if request.method == "GET":
         return member_page(request)
     form = InviteForm(request.POST)
     if not form.is_valid():
         return member_page(request, form=form, status=422)
-    workspace = request.membership.workspace  # type: ignore[attr-defined]
+    workspace = request.membership.workspace
     try:
         added, secret = services.invite(workspace, form.cleaned_data["username"], form.cleaned_data["role"])
     except AccountError as error:
@@ -178,10 +179,10 @@ def member_list(request: HttpRequest) -> HttpResponse:
 
 
 def member_page(
-    request: HttpRequest, *, status: int = 200, new_link: str = "", **context: Any
+    request: MemberRequest, *, status: int = 200, new_link: str = "", **context: Any
 ) -> HttpResponse:
     """The page of members. One query."""
-    here = request.membership.workspace  # type: ignore[attr-defined]
+    here = request.membership.workspace
     members = here.memberships.select_related("user").order_by("user__username")
     if new_link:
         context["link"] = request.build_absolute_uri(reverse("sign-in-link", args=[new_link]))
@@ -190,15 +191,15 @@ def member_page(
     return render(request, "accounts/member_list.html", context, status=status)
 
 
-def member_here(request: HttpRequest, username: str) -> Membership:
+def member_here(request: MemberRequest, username: str) -> Membership:
     """The member of this workspace with this user name, or 404."""
-    here = Membership.objects.filter(workspace=request.membership.workspace)  # type: ignore[attr-defined]
+    here = Membership.objects.filter(workspace=request.membership.workspace)
     return get_object_or_404(here.select_related("user"), user__username=username)
 
 
 @require_POST
 @owner
-def member_role(request: HttpRequest, username: str) -> HttpResponse:
+def member_role(request: MemberRequest, username: str) -> HttpResponse:
     """Give a member another role."""
     membership = member_here(request, username)
     if request.POST.get("role") not in list(Role):
@@ -214,20 +215,20 @@ def member_role(request: HttpRequest, username: str) -> HttpResponse:
 
 @require_POST
 @owner
-def member_remove(request: HttpRequest, username: str) -> HttpResponse:
+def member_remove(request: MemberRequest, username: str) -> HttpResponse:
     """Take a person out of the workspace."""
     membership = member_here(request, username)
     try:
         services.remove_member(membership)
     except AccountError as error:
         return member_page(request, status=409, error=error.message)
-    messages.success(request, f"{username} was removed from {request.membership.workspace}")  # type: ignore[attr-defined]
+    messages.success(request, f"{username} was removed from {request.membership.workspace}")
     return SeeOther(reverse("member-list"))
 
 
 @require_POST
 @owner
-def member_link(request: HttpRequest, username: str) -> HttpResponse:
+def member_link(request: MemberRequest, username: str) -> HttpResponse:
     """Show a new sign-in link for a member, once."""
     membership = member_here(request, username)
     try:
@@ -240,7 +241,7 @@ def member_link(request: HttpRequest, username: str) -> HttpResponse:
 # Tokens --------------------------------------------------------------------------------------------------
 @require_http_methods(["GET", "POST"])
 @member
-def token_list(request: HttpRequest) -> HttpResponse:
+def token_list(request: MemberRequest) -> HttpResponse:
     """The person's own tokens; a POST makes one and shows it, once."""
     if request.method == "GET":
         return token_page(request)
@@ -253,7 +254,7 @@ def token_list(request: HttpRequest) -> HttpResponse:
     return token_page(request, made=token, text=text)
 
 
-def token_page(request: HttpRequest, *, status: int = 200, **context: Any) -> HttpResponse:
+def token_page(request: MemberRequest, *, status: int = 200, **context: Any) -> HttpResponse:
     """The page of tokens: those that work first, then those revoked within the last 30 days. One query."""
     now = timezone.now()
     tokens = ApiToken.objects.filter(user=request.user).filter(
@@ -279,9 +280,9 @@ def token_revoke(request: HttpRequest, prefix: str) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "POST"])
 @member
-def account(request: HttpRequest) -> HttpResponse:
+def account(request: MemberRequest) -> HttpResponse:
     """The person's workspaces and password."""
-    user: User = request.user
+    user = request.user
     ask = user.has_usable_password() and not request.session.get(BY_LINK)
     typed = request.POST if request.method == "POST" else None
     form = PasswordForm(typed, user=user, ask_current=ask)
