@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from runs.views import run, run_actions, run_overview, search, shell, submit
+from runs.views import run, run_actions, run_overview, search, shell, start, submit
 from runs.views.stub import stub
 
 urlpatterns = [
@@ -38,8 +38,9 @@ urlpatterns = [
     # Submit
     path("submit/", submit.submit, name="submit"),
     path("submit/upload/", submit.submit_upload, name="submit-upload"),
-    path("submit/drafts/<int:pk>/delete/", submit.submit_draft_delete, name="submit-draft-delete"),
-    path("start/", stub, name="start"),
+    path("submit/drafts/<int:draft>/delete/", submit.submit_draft_delete, name="submit-draft-delete"),
+    path("start/", start.start, name="start"),
+    path("start/files/", start.start_files, name="start-files"),
     # Compute
     path("compute/", stub, name="compute-list"),
 ]

@@ -41,6 +41,11 @@ class Example:
         """The example's folder as a snapshot, the same one each time."""
         return snapshot_from_folder(self.folder, by=by)
 
+    def paths(self) -> list[str]:
+        """The names of its files, sorted. Reads the folder."""
+        files = (path for path in self.folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        return sorted(path.relative_to(self.folder).as_posix() for path in files)
+
 
 def examples_folder() -> Path:
     """Where the bundled examples are."""
@@ -74,3 +79,11 @@ def _read(folder: Path) -> Example:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidPipeline(f"{folder.name}/{DECLARATION} cannot be read: {error!r}") from error
+
+
+def read_file(example: Example, path: str) -> str | None:
+    """The text of one of the example's files (of `paths()`); None for one that is not text."""
+    try:
+        return (example.folder / path).read_text("utf-8")
+    except UnicodeDecodeError:
+        return None

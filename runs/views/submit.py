@@ -30,7 +30,8 @@ from runs.submission import Submission, find_run, hold, refuse_too_many, step_in
 from runs.toasts import toast
 from studio.accounts.permissions import contributor
 
-_KEY = re.compile(r"[A-Za-z0-9_-]{8,48}\Z")
+#: What a submission key looks like.
+KEY = re.compile(r"[A-Za-z0-9_-]{8,48}\Z")
 RECENT_RUNS = 20
 STEP_NUMBERS = frozenset(map(str, range(10_000)))
 
@@ -130,7 +131,7 @@ def _waiting(submission: Submission) -> dict[str, Any]:
 def _submitted(request: HttpRequest, submission: Submission) -> HttpResponse:
     """Submit the form; the run's page, or the form with what was wrong."""
     own, cleaned = submission.own, submission.run.cleaned_data
-    key = cleaned["submission_key"] if _KEY.match(cleaned["submission_key"]) else new_key()
+    key = cleaned["submission_key"] if KEY.match(cleaned["submission_key"]) else new_key()
     try:
         run = submit_run(
             own.membership.workspace,
@@ -228,6 +229,7 @@ def _copy_step(content: QueryDict, index: int, to: int) -> None:
     content[f"steps-{to}-x"] = content[f"steps-{to}-y"] = ""
 
 
+@contributor
 @require_POST
 def submit_upload(request: HttpRequest) -> HttpResponse:
     """Take a step's source as it is chosen; the part of the step that says what it became.
@@ -247,11 +249,12 @@ def submit_upload(request: HttpRequest) -> HttpResponse:
     return render(request, "submit/_kept.html", {"step": step}, status=422 if step.source_error else 200)
 
 
+@contributor
 @require_POST
-def submit_draft_delete(request: HttpRequest, pk: int) -> HttpResponse:
+def submit_draft_delete(request: HttpRequest, draft: int) -> HttpResponse:
     """Remove one's own draft."""
     try:
-        name = delete_draft(request.membership, pk)  # type: ignore[attr-defined]
+        name = delete_draft(request.membership, draft)  # type: ignore[attr-defined]
         toast(request, f"Draft “{name}” is deleted")
     except StudioError as error:
         toast(request, str(error), kind="warning")

@@ -61,6 +61,7 @@ ACCESS = {
     "shell": May.READ,
     "search-complete": May.READ,
     "start": May.READ,
+    "start-files": May.READ,
     # Experiments and runs
     "experiment-list": May.READ,
     "experiment-detail": May.READ,
@@ -84,7 +85,9 @@ ACCESS = {
     "run-snapshot": May.READ,
     "run-snapshot-zip": May.READ,
     # Submit and compute
-    "submit": May.READ,
+    "submit": May.CONTRIBUTE,
+    "submit-upload": May.CONTRIBUTE,
+    "submit-draft-delete": May.CONTRIBUTE,
     "compute-list": May.READ,
 }
 
@@ -139,6 +142,7 @@ def things(chi: User, ana: User, ben: User) -> Things:
         "username": ana.username,
         "prefix": make_token(chi, "laptop")[0].prefix,
         "token": "unknown",
+        "draft": 1,
     }
     return Things(run, values)
 
