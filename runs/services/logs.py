@@ -8,7 +8,7 @@ at whatever moment, a reader finds every byte that was taken, once.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -101,21 +101,33 @@ def log_size(run: Run | int, attempt: int | None, name: str) -> int:
     return chunks.order_by("-offset").values_list(F("offset") + F("size"), flat=True).first() or 0
 
 
+def line_count(run: Run, attempt: int | None, name: str) -> int:
+    """How many lines a log has, with the one at its end if that has no newline yet. Two queries."""
+    chunk = _of(run, name, attempt).order_by("-offset").defer("data").first()
+    if chunk is None:
+        return 0
+    end = chunk.offset + chunk.size
+    return chunk.line + chunk.newlines + (read_log(run, name, end - 1, end, attempt) != b"\n")
+
+
 def log_files(run: Run, attempt: int | None = None) -> list[LogFile]:
     """The logs of one attempt (of the current one if not said), by name. One query."""
     wanted = run.attempt if attempt is None else attempt
-    return [file for file in all_log_files(run) if file.attempt == wanted]
+    return [file for file in log_files_of([run.pk])[run.pk] if file.attempt == wanted]
 
 
-def all_log_files(run: Run) -> list[LogFile]:
-    """The logs of every attempt, by attempt and name. One query."""
+def log_files_of(run_pks: Iterable[int]) -> dict[int, list[LogFile]]:
+    """The logs of these runs, of every attempt, by attempt and name; [] for a run without. One query."""
+    files: dict[int, list[LogFile]] = {pk: [] for pk in run_pks}
     rows = (
-        LogChunk.objects.filter(run=run)
-        .values("attempt", "name")
+        LogChunk.objects.filter(run__in=list(files))
+        .values("run", "attempt", "name")
         .annotate(bytes=Sum("size"), lines=Sum("newlines"), updated=Max("created_at"))
         .order_by("attempt", "name")
     )
-    return [LogFile(row["attempt"], row["name"], row["bytes"], row["lines"], row["updated"]) for row in rows]
+    for pk, *facts in rows.values_list("run_id", "attempt", "name", "bytes", "lines", "updated"):
+        files[pk].append(LogFile(*facts))
+    return files
 
 
 def read_log(run: Run, name: str, start: int, end: int, attempt: int | None = None) -> bytes:
@@ -137,9 +149,10 @@ def tail(run: Run, name: str, size: int, attempt: int | None = None) -> tuple[in
     return start, read_log(run, name, start, end, attempt)
 
 
-def iter_log(run: Run, name: str, attempt: int | None = None) -> Iterator[bytes]:
-    """The whole log as it is now, in portions; memory does not grow with it. A query per mebibyte."""
-    end, at = log_size(run, attempt, name), 0
+def iter_log(run: Run, name: str, attempt: int | None = None, *, end: int | None = None) -> Iterator[bytes]:
+    """The log up to `end`, or as it is now, in portions of bounded memory. A query per mebibyte."""
+    end = log_size(run, attempt, name) if end is None else end
+    at = 0
     while at < end:
         portion = read_log(run, name, at, min(end, at + _WINDOW_BYTES), attempt)
         if not portion:
