@@ -1,10 +1,11 @@
-"""The agent of one node: it claims runs, launches them and supervises them, inside the Celery worker's process.
+"""The agent of one node: it claims, launches and supervises runs, inside the Celery worker's process.
 
 Here the services (database) and the execution (processes) are joined.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -13,10 +14,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core import signing
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import DatabaseError, close_old_connections, connection, connections
 
 from runs.errors import NotFound, RunFinished, StaleAttempt, StudioError
 from runs.execution import launch
@@ -29,12 +31,14 @@ from runs.services.artifacts import keep_outputs, place_inputs
 from runs.services.snapshots import unpack
 from runs.status import TERMINAL, ErrorClass, Status
 
+T = TypeVar("T")
+
 logger = logging.getLogger("studio.agent")
 
 TICK_S = 0.25
 BEAT_S = 5.0
 LAUNCH_LOG = "system_logs/launch.log"
-TOKEN_SALT = "studio.run-token"
+TOKEN_SALT = "studio.run-token"  # noqa: S105 (names a use, is no secret)
 
 
 def run_token(run: Run) -> str:
@@ -66,6 +70,20 @@ class _State:
     attempt: int
 
 
+def _mending(method: Callable[..., T]) -> Callable[..., T]:
+    """Drop a connection that broke, so that supervision's next try gets a new one."""
+
+    @functools.wraps(method)
+    def call(*arguments: Any) -> T:
+        try:
+            return method(*arguments)
+        except DatabaseError:
+            connection.close_if_unusable_or_obsolete()
+            raise
+
+    return call
+
+
 class _Reporter:
     """Supervision's reports about one attempt, written into the database."""
 
@@ -82,15 +100,19 @@ class _Reporter:
             raise RunFinished("This run has ended.")
         return Wish.STOP if state.status == Status.CANCEL_REQUESTED else Wish.KEEP
 
+    @_mending
     def log_size(self, file: str) -> int:
         return logs.log_size(self.run, self.run.attempt, file)
 
+    @_mending
     def append_log(self, file: str, offset: int, data: bytes) -> None:
         logs.append_log(self.run, self.run.attempt, file, offset, data)
 
+    @_mending
     def started(self, pid: int) -> None:
         nodes.started(self.run, pid)
 
+    @_mending
     def ended(self, outcome: Outcome) -> None:
         nodes.finalizing(self.run)
         self._keep_files()
@@ -98,7 +120,10 @@ class _Reporter:
             nodes.end_completed(self.run)
         else:
             nodes.end_failed(
-                self.run, outcome.kind or ErrorClass.LOST, outcome.message, traceback=outcome.traceback,
+                self.run,
+                outcome.kind or ErrorClass.LOST,
+                outcome.message,
+                traceback=outcome.traceback,
                 exit_code=outcome.exit_code,
             )
 
@@ -165,7 +190,12 @@ class Agent:
         folder = RunFolder(self.work, run.run_id, run.attempt)
         try:
             self._prepare(run, folder)
-        except (StudioError, OSError, DatabaseError) as error:
+        except DatabaseError:
+            logger.warning("the database failed while run %s was prepared", run.run_id, exc_info=True)
+            connection.close_if_unusable_or_obsolete()
+            nodes.give_back(run, f"the database did not answer while it was prepared on {self.name}")
+            return
+        except (StudioError, OSError) as error:
             logger.warning("run %s could not be launched", run.run_id, exc_info=True)
             reason = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
             nodes.end_failed(run, ErrorClass.LAUNCH, f"It could not be prepared on {self.name}: {reason}")
@@ -202,9 +232,7 @@ class Agent:
         self._supervise(run, folder)
 
     def _supervise(self, run: Run, folder: RunFolder) -> None:
-        supervision = Supervision(
-            folder, _Reporter(self, run, folder), log_cap_bytes=settings.LOG_CAP_BYTES
-        )
+        supervision = Supervision(folder, _Reporter(self, run, folder), log_cap_bytes=settings.LOG_CAP_BYTES)
         with self._lock:
             self._supervised[run.pk] = supervision
         self._spawn(f"run-{run.pk}", lambda: self._supervise_until_ended(run.pk, folder, supervision))

@@ -35,7 +35,7 @@ LET_GO_S = 10.0
 WEB_THREADS = 8
 
 
-class CannotStart(Exception):  # noqa: N818 (it says what is so)
+class CannotStart(Exception):
     """Studio cannot start here; the message is one line for the person who tried."""
 
 
@@ -59,8 +59,12 @@ class Studio:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._on_signal)
             server = create_server(
-                get_wsgi_application(), sockets=[listener], threads=WEB_THREADS, ident=None,
-                max_request_body_size=2 * settings.SNAPSHOT_MAX_BYTES, channel_timeout=60,
+                get_wsgi_application(),
+                sockets=[listener],
+                threads=WEB_THREADS,
+                ident=None,
+                max_request_body_size=2 * settings.SNAPSHOT_MAX_BYTES,
+                channel_timeout=60,
             )
             self._start_node()
             threading.Thread(target=server.run, name="web", daemon=True).start()
@@ -74,11 +78,13 @@ class Studio:
             return hold_lock(settings.DATA_DIR / "up.lock")
         except LockTaken as error:
             raise CannotStart(
-                f"Studio is running on {settings.DATA_DIR} already (process {error.holder}). Stop it, or choose "
-                "another folder with STUDIO_DATA."
+                f"Studio is running on {settings.DATA_DIR} already (process {error.holder}). Stop it, or "
+                "choose another folder with STUDIO_DATA."
             ) from None
         except OSError as error:
-            raise CannotStart(f"The data folder {settings.DATA_DIR} cannot be used: {error.strerror}.") from None
+            raise CannotStart(
+                f"The data folder {settings.DATA_DIR} cannot be used: {error.strerror}."
+            ) from None
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -90,7 +96,8 @@ class Studio:
         except OSError as error:
             listener.close()
             raise CannotStart(
-                f"{self.host}:{self.port} cannot be listened on: {error.strerror}. Choose another with STUDIO_PORT."
+                f"{self.host}:{self.port} cannot be listened on: {error.strerror}. "
+                "Choose another with STUDIO_PORT."
             ) from None
         listener.setblocking(False)
         return listener
@@ -145,7 +152,9 @@ class Studio:
         if active:
             names = ", ".join(f"{run.experiment.name} #{run.number}" for run in active[:10])
             more = f" and {len(active) - 10} more" if len(active) > 10 else ""
-            self.say(f"\n{len(active)} active: {names}{more}. They go on, and are taken up at the next start.")
+            self.say(
+                f"\n{len(active)} active: {names}{more}. They go on, and are taken up at the next start."
+            )
         if active and self._signals == [signal.SIGINT] and self._ctrl_c_again():
             self._cancel(active)
         self._stop_node()

@@ -1,4 +1,4 @@
-"""The only writer of `Run.status`: compare-and-swap, one event each, and what follows once it is committed."""
+"""The only writer of `Run.status`: compare-and-swap, one event each, and what follows after commit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def move(
     The change, its event and `changes` (other columns of the run) are one transaction of three queries. With
     `attempt`, a run that has been claimed again since is not touched. The loser of a race gets False and
     nothing has happened. What follows a change (a wake-up call, the steps that waited, the end of the parent)
-    is done after commit, unless `follow` is False because the caller sees to it. `run` itself is not refreshed.
+    is done after commit, unless `follow` is False because the caller sees to it. `run` is not refreshed.
     """
     pk = run.pk if isinstance(run, Run) else run
     impossible = [status for status in expect if to not in FOLLOWS[Status(status)]]
@@ -62,7 +62,13 @@ def move(
 def _stamps(to: Status) -> dict[str, Any]:
     """The columns that go with a status, by the database's clock."""
     if to == Status.QUEUED:
-        return {"queued_at": Now(), "started_at": None, "heartbeat_at": None, "node": None, "holds_slot": False}
+        return {
+            "queued_at": Now(),
+            "started_at": None,
+            "heartbeat_at": None,
+            "node": None,
+            "holds_slot": False,
+        }
     if to == Status.PREPARING:  # every claim is an attempt of its own, so that an older one can be refused
         return {"heartbeat_at": Now(), "attempt": F("attempt") + 1}
     if to == Status.RUNNING:
@@ -90,7 +96,9 @@ def advance_pipeline(pk: int) -> None:
     pipeline = Run.objects.only("status", "continue_on_failure").get(pk=pk)
     if pipeline.status not in OPEN:
         return
-    steps = {step.pk: step for step in Run.objects.filter(parent_id=pk).only("status", "step_name", "target_id")}
+    steps = {
+        step.pk: step for step in Run.objects.filter(parent_id=pk).only("status", "step_name", "target_id")
+    }
     waits_for: dict[int, list[int]] = {step: [] for step in steps}
     for edge in RunDependency.objects.filter(step__parent_id=pk):
         waits_for[edge.step_id].append(edge.waits_for_id)
@@ -131,8 +139,14 @@ def _stop_branches(pipeline: Run, steps: dict[int, Run]) -> None:
         if step.status in (Status.NOT_STARTED, Status.QUEUED):
             _cancel_step(step, why)
         if step.status in ON_NODE - {Status.CANCEL_REQUESTED}:
-            move(step, to=Status.CANCEL_REQUESTED, expect=ON_NODE - {Status.CANCEL_REQUESTED}, why=why,
-                 follow=False, cancel_requested_at=Now())
+            move(
+                step,
+                to=Status.CANCEL_REQUESTED,
+                expect=ON_NODE - {Status.CANCEL_REQUESTED},
+                why=why,
+                follow=False,
+                cancel_requested_at=Now(),
+            )
 
 
 def _cancel_step(step: Run, why: str) -> None:
@@ -147,7 +161,9 @@ def _advance_step(pipeline: Run, step: Run, before: list[Run]) -> None:
     if pipeline.status == Status.CANCEL_REQUESTED:
         _cancel_step(step, "the pipeline run was canceled")
     elif dead:
-        _cancel_step(step, f"{dead[0].step_name} {'failed' if dead[0].status == Status.FAILED else 'was canceled'}")
+        _cancel_step(
+            step, f"{dead[0].step_name} {'failed' if dead[0].status == Status.FAILED else 'was canceled'}"
+        )
     elif all(other.status == Status.COMPLETED for other in before):
         why = f"after {', '.join(other.step_name for other in before)}" if before else ""
         if move(step, to=Status.QUEUED, expect=(Status.NOT_STARTED,), why=why):
@@ -159,16 +175,29 @@ def _close(pipeline: Run, steps: list[Run]) -> None:
     if open_steps:
         started = [step for step in steps if step.status not in (Status.NOT_STARTED, Status.QUEUED)]
         if started and pipeline.status in (Status.NOT_STARTED, Status.QUEUED):
-            move(pipeline, to=Status.RUNNING, expect=(Status.NOT_STARTED, Status.QUEUED), why="its first step started")
+            move(
+                pipeline,
+                to=Status.RUNNING,
+                expect=(Status.NOT_STARTED, Status.QUEUED),
+                why="its first step started",
+            )
         return
     failed = [step.step_name for step in steps if step.status == Status.FAILED]
     expect = OPEN - {Status.CANCEL_REQUESTED}
     if pipeline.status == Status.CANCEL_REQUESTED:
-        move(pipeline, to=Status.CANCELED, expect=(Status.CANCEL_REQUESTED,), why="all of its steps have ended")
+        move(
+            pipeline, to=Status.CANCELED, expect=(Status.CANCEL_REQUESTED,), why="all of its steps have ended"
+        )
     elif failed:
         message = f"{len(failed)} of {len(steps)} steps failed: {', '.join(failed)}."
-        move(pipeline, to=Status.FAILED, expect=expect, why=message,
-             error_class=ErrorClass.STEP, error_message=message)
+        move(
+            pipeline,
+            to=Status.FAILED,
+            expect=expect,
+            why=message,
+            error_class=ErrorClass.STEP,
+            error_message=message,
+        )
     elif any(step.status == Status.CANCELED for step in steps):
         move(pipeline, to=Status.CANCELED, expect=expect, why="a step was canceled")
     else:
@@ -182,4 +211,3 @@ def subtree(pk: int) -> list[int]:
         level = list(Run.objects.filter(parent_id__in=level).values_list("pk", flat=True))
         found += level
     return found
-

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 
-class LockTaken(Exception):  # noqa: N818 (it says what is so)
+class LockTaken(Exception):
     """Another process holds the lock; `holder` is its process id, as it wrote it down."""
 
     def __init__(self, holder: str) -> None:

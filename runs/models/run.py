@@ -41,7 +41,9 @@ class RunQuerySet(models.QuerySet["Run"]):
 
     def queued(self) -> RunQuerySet:
         """Those that wait for a slot, the longest waiting first."""
-        return self.filter(status=Status.QUEUED, kind__in=[Kind.SCRIPT, Kind.STEP]).order_by("queued_at", "id")
+        return self.filter(status=Status.QUEUED, kind__in=[Kind.SCRIPT, Kind.STEP]).order_by(
+            "queued_at", "id"
+        )
 
     def roots(self) -> RunQuerySet:
         """Those without a parent."""
@@ -124,10 +126,13 @@ class Run(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["experiment", "number"], name="run_number_once"),
             models.CheckConstraint(condition=Q(number__gte=1), name="run_number_from_1"),
-            models.CheckConstraint(condition=Q(status__in=[s.value for s in Status]), name="run_status_known"),
+            models.CheckConstraint(
+                condition=Q(status__in=[s.value for s in Status]), name="run_status_known"
+            ),
             models.CheckConstraint(condition=Q(kind__in=[k.value for k in Kind]), name="run_kind_known"),
             models.CheckConstraint(
-                condition=Q(error_class__in=["", *(c.value for c in ErrorClass)]), name="run_error_class_known"
+                condition=Q(error_class__in=["", *(c.value for c in ErrorClass)]),
+                name="run_error_class_known",
             ),
             models.CheckConstraint(
                 condition=Q(status__in=_TERMINAL, ended_at__isnull=False)
@@ -138,7 +143,9 @@ class Run(models.Model):
                 condition=Q(started_at=None) | Q(ended_at=None) | Q(started_at__lte=F("ended_at")),
                 name="run_starts_before_it_ends",
             ),
-            models.CheckConstraint(condition=Q(parent=None) | ~Q(parent=F("id")), name="run_not_its_own_parent"),
+            models.CheckConstraint(
+                condition=Q(parent=None) | ~Q(parent=F("id")), name="run_not_its_own_parent"
+            ),
             models.CheckConstraint(
                 condition=Q(parent=None, root=None) | Q(parent__isnull=False, root__isnull=False),
                 name="run_root_if_parent",
@@ -159,7 +166,9 @@ class Run(models.Model):
             # Version of a list that polls: max(updated_at) of its scope.
             models.Index(fields=["workspace", "updated_at"], name="run_workspace_version"),
             models.Index(fields=["experiment", "updated_at"], name="run_experiment_version"),
-            models.Index(fields=["root", "updated_at"], name="run_root_version", condition=Q(root__isnull=False)),
+            models.Index(
+                fields=["root", "updated_at"], name="run_root_version", condition=Q(root__isnull=False)
+            ),
             # Counts per status, capped, and chips.
             models.Index(fields=["experiment", "status", "-id"], name="run_experiment_status"),
             models.Index(fields=["workspace", "status", "-id"], name="run_workspace_status"),
@@ -184,7 +193,9 @@ class Run(models.Model):
             ),
             # Claim: the longest waiting of a target.
             models.Index(
-                fields=["target", "queued_at", "id"], name="run_queue", condition=Q(status=Status.QUEUED.value)
+                fields=["target", "queued_at", "id"],
+                name="run_queue",
+                condition=Q(status=Status.QUEUED.value),
             ),
         ]
 
@@ -246,7 +257,9 @@ class RunEvent(models.Model):
                 fields=["run"], condition=Q(to_status__in=_TERMINAL), name="run_event_one_end"
             ),
             models.CheckConstraint(condition=Q(seq__gte=1), name="run_event_from_1"),
-            models.CheckConstraint(condition=~Q(from_status__in=_TERMINAL), name="run_event_nothing_after_end"),
+            models.CheckConstraint(
+                condition=~Q(from_status__in=_TERMINAL), name="run_event_nothing_after_end"
+            ),
         ]
         ordering = ["seq"]
 

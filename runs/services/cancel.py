@@ -18,7 +18,7 @@ _STOPPABLE = ON_NODE - {Status.CANCEL_REQUESTED}
 
 @dataclass(frozen=True)
 class CancelReport:
-    """What a cancel did: runs that became Canceled at once, that were asked to stop, that had ended before."""
+    """What a cancel did: runs Canceled at once, asked to stop, and ended before it."""
 
     canceled: int = 0
     requested: int = 0
@@ -63,7 +63,9 @@ def _cancel_one(run: Run, *, by: User | None, why: str) -> CancelReport:
     asked = {"cancel_requested_at": Now(), "cancel_requested_by": by}
     if run.kind == Kind.PIPELINE:
         # Not Canceled at once: its steps come first, and advance_pipeline ends it after the last of them.
-        if move(run, to=Status.CANCEL_REQUESTED, expect=_STOPPABLE | {Status.QUEUED}, by=by, why=why, **asked):
+        if move(
+            run, to=Status.CANCEL_REQUESTED, expect=_STOPPABLE | {Status.QUEUED}, by=by, why=why, **asked
+        ):
             return CancelReport(requested=1)
     elif run.kind == Kind.INTERACTIVE:
         if move(run, to=Status.CANCELED, expect=OPEN, by=by, why=why, **asked):

@@ -22,9 +22,13 @@ def find_target(workspace: Workspace, name: str) -> ComputeTarget:
     """The target of this name. Raises UnknownTarget with the names that there are."""
     target = ComputeTarget.objects.filter(workspace=workspace, name=name).first()
     if target is None:
-        names = ", ".join(ComputeTarget.objects.filter(workspace=workspace).values_list("name", flat=True)[:20])
+        names = ", ".join(
+            ComputeTarget.objects.filter(workspace=workspace).values_list("name", flat=True)[:20]
+        )
         raise UnknownTarget(
-            f"There is no compute target “{clean(name[:40])}”.", field="target", hint=f"There is {names or 'none yet'}."
+            f"There is no compute target “{clean(name[:40])}”.",
+            field="target",
+            hint=f"There is {names or 'none yet'}.",
         )
     return target
 
@@ -32,20 +36,25 @@ def find_target(workspace: Workspace, name: str) -> ComputeTarget:
 def create_target(
     workspace: Workspace, name: str, *, by: User | None, description: str = "", default: bool = False
 ) -> ComputeTarget:
-    """Make a target; the first of a workspace becomes its default. Raises InvalidName, Conflict if it exists."""
+    """Make a target; the first of a workspace becomes its default. Raises InvalidName, Conflict."""
     name = name.strip()
     try:
         TARGET_NAME(name)
     except ValidationError:
         raise InvalidName(
-            f"“{clean(name[:40])}” cannot be a compute target's name." if name else "A compute target needs a name.",
-            field="name", hint=TARGET_NAME_RULE,
+            f"“{clean(name[:40])}” cannot be a compute target's name."
+            if name
+            else "A compute target needs a name.",
+            field="name",
+            hint=TARGET_NAME_RULE,
         ) from None
     others = ComputeTarget.objects.filter(workspace=workspace)
     try:
         with transaction.atomic():
             target = ComputeTarget.objects.create(
-                workspace=workspace, name=name, description=check_description(description),
+                workspace=workspace,
+                name=name,
+                description=check_description(description),
                 is_default=not others.filter(is_default=True).exists(),
             )
     except IntegrityError:
@@ -80,7 +89,9 @@ def forget_node(node: Node, *, by: User) -> None:
     if Node.objects.alive().filter(pk=node.pk).exists():
         raise Conflict(f"{node.name} is alive.", hint="Stop it first.")
     if Run.objects.filter(node=node).on_node().exists():
-        raise Conflict(f"{node.name} still has runs.", hint="They end as lost when its last sign of life is too old.")
+        raise Conflict(
+            f"{node.name} still has runs.", hint="They end as lost when its last sign of life is too old."
+        )
     node.delete()
 
 

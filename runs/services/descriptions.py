@@ -12,7 +12,8 @@ def check_description(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\x00", "").strip()
     if len(text) > DESCRIPTION_LENGTH:
         raise InvalidInput(
-            f"The description has {len(text):,} characters.", field="description",
+            f"The description has {len(text):,} characters.",
+            field="description",
             hint=f"At most {DESCRIPTION_LENGTH:,} are kept.",
         )
     return text

@@ -44,14 +44,19 @@ def get_or_create_experiment(workspace: Workspace, name: str, *, by: User | None
             experiment = Experiment.objects.get(workspace=workspace, name=name)
     if experiment.archived_at is not None:
         raise Conflict(
-            f"The experiment {name} is archived.", field="experiment",
+            f"The experiment {name} is archived.",
+            field="experiment",
             hint="Unarchive it on its page, or choose another name.",
         )
     return experiment
 
 
 def edit_experiment(
-    experiment: Experiment, *, by: User, description: str | None = None, tags: dict[str, str | None] | None = None
+    experiment: Experiment,
+    *,
+    by: User,
+    description: str | None = None,
+    tags: dict[str, str | None] | None = None,
 ) -> None:
     """Change what is given. Raises InvalidInput, InvalidTag."""
     changes: dict[str, Any] = {}

@@ -33,7 +33,8 @@ def register(name: str, targets: Iterable[str], slots: int) -> list[Node]:
     for word in targets:
         target = _find_target(word)
         node, _ = Node.objects.update_or_create(
-            target=target, name=name,
+            target=target,
+            name=name,
             defaults={"slots": slots, "facts": facts, "started_at": Now(), "last_seen_at": Now()},
         )
         nodes.append(node)
@@ -120,7 +121,9 @@ def supervised(nodes: Collection[Node]) -> list[Run]:
 
 def starting(run: Run) -> bool:
     """Preparing is done; False when somebody canceled meanwhile."""
-    return move(run, to=Status.STARTING, expect=(Status.PREPARING,), attempt=run.attempt, why="snapshot unpacked")
+    return move(
+        run, to=Status.STARTING, expect=(Status.PREPARING,), attempt=run.attempt, why="snapshot unpacked"
+    )
 
 
 def started(run: Run, pid: int) -> None:
@@ -128,7 +131,9 @@ def started(run: Run, pid: int) -> None:
     why = f"process {pid}"
     if not move(run, to=Status.RUNNING, expect=_BEFORE_RUNNING, attempt=run.attempt, why=why):
         # Asked to stop before it was seen to start: the start still counts for its duration.
-        asked = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.CANCEL_REQUESTED, started_at=None)
+        asked = Run.objects.filter(
+            pk=run.pk, attempt=run.attempt, status=Status.CANCEL_REQUESTED, started_at=None
+        )
         asked.update(started_at=Now(), updated_at=Now())
 
 
@@ -147,11 +152,17 @@ def end_completed(run: Run) -> bool:
     """The script ended with exit code 0."""
     with transaction.atomic():
         return _end_asked(run, 0) or move(
-            run, to=Status.COMPLETED, expect=_UNASKED, attempt=run.attempt, why="exit code 0", exit_code=0)
+            run, to=Status.COMPLETED, expect=_UNASKED, attempt=run.attempt, why="exit code 0", exit_code=0
+        )
 
 
 def end_failed(
-    run: Run, kind: ErrorClass, message: str, *, traceback: str = "", exit_code: int | None = None,
+    run: Run,
+    kind: ErrorClass,
+    message: str,
+    *,
+    traceback: str = "",
+    exit_code: int | None = None,
     may_retry: bool = True,
 ) -> bool:
     """The attempt failed: Queued again while the run has retries left, else Failed."""
@@ -162,12 +173,25 @@ def end_failed(
             why = f"attempt {run.attempt} of {run.max_retries + 1} failed: {message}"
             return move(run, to=Status.QUEUED, expect=_UNASKED, attempt=run.attempt, why=why)
         return move(
-            run, to=Status.FAILED, expect=_UNASKED, attempt=run.attempt, why=message, exit_code=exit_code,
-            error_class=kind, error_message=message, error_traceback=traceback,
+            run,
+            to=Status.FAILED,
+            expect=_UNASKED,
+            attempt=run.attempt,
+            why=message,
+            exit_code=exit_code,
+            error_class=kind,
+            error_message=message,
+            error_traceback=traceback,
         )
 
 
 def _end_asked(run: Run, exit_code: int | None) -> bool:
     """A run that was asked to stop ends Canceled, however its process ended in the meantime."""
-    return move(run, to=Status.CANCELED, expect=(Status.CANCEL_REQUESTED,), attempt=run.attempt,
-                why="its process has ended", exit_code=exit_code)
+    return move(
+        run,
+        to=Status.CANCELED,
+        expect=(Status.CANCEL_REQUESTED,),
+        attempt=run.attempt,
+        why="its process has ended",
+        exit_code=exit_code,
+    )

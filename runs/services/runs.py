@@ -23,15 +23,14 @@ def check_display_name(name: str) -> str:
     name = clean(name).strip()
     if len(name) > DISPLAY_NAME_LENGTH:
         raise InvalidInput(
-            f"A display name of {len(name):,} characters is too long.", field="display_name",
+            f"A display name of {len(name):,} characters is too long.",
+            field="display_name",
             hint=f"At most {DISPLAY_NAME_LENGTH} characters.",
         )
     return name
 
 
-def edit_run(
-    run: Run, *, by: User, display_name: str | None = None, description: str | None = None
-) -> None:
+def edit_run(run: Run, *, by: User, display_name: str | None = None, description: str | None = None) -> None:
     """Change what is given. Raises InvalidInput."""
     changes: dict[str, Any] = {}
     if display_name is not None:
@@ -43,7 +42,7 @@ def edit_run(
 
 
 def archive_runs(runs: QuerySet[Run], *, by: User, archived: bool = True) -> int:
-    """Archive ended runs or bring archived ones back; how many that changed. Runs that go on are left alone."""
+    """Archive ended runs or bring archived ones back; how many it changed. Open runs are left alone."""
     rows = runs.filter(archived_at__isnull=archived)
     if archived:
         rows = rows.filter(status__in=sorted(TERMINAL))

@@ -83,17 +83,28 @@ def submit(
     if known:
         return known
     checked = check_steps(workspace, steps, default_target)
-    name, text, labels = check_display_name(display_name), check_description(description), check_labels(tags or {})
+    name, text, labels = (
+        check_display_name(display_name),
+        check_description(description),
+        check_labels(tags or {}),
+    )
     experiment = get_or_create_experiment(workspace, experiment_name, by=by)
     try:
         with transaction.atomic():
             first = _reserve_numbers(experiment, len(checked) + (len(checked) > 1))
             shared = {
-                "workspace": workspace, "experiment": experiment, "submitter": by,
-                "resubmitted_from": resubmitted_from, "grace_s": settings.GRACE_SECONDS,
+                "workspace": workspace,
+                "experiment": experiment,
+                "submitter": by,
+                "resubmitted_from": resubmitted_from,
+                "grace_s": settings.GRACE_SECONDS,
             }
             head = Run(
-                **shared, number=first, display_name=name, description=text, submission_key=submission_key or None,
+                **shared,
+                number=first,
+                display_name=name,
+                description=text,
+                submission_key=submission_key or None,
                 continue_on_failure=continue_on_failure,
             )
             if len(checked) == 1:
@@ -165,8 +176,14 @@ def _create_pipeline(
     _insert(pipeline, labels)
     runs: dict[str, Run] = {}
     for offset, step in enumerate(steps, start=1):
-        run = Run(**shared, number=pipeline.number + offset, kind=Kind.STEP, parent=pipeline, root=pipeline,
-                  step_name=step.spec.name)
+        run = Run(
+            **shared,
+            number=pipeline.number + offset,
+            kind=Kind.STEP,
+            parent=pipeline,
+            root=pipeline,
+            step_name=step.spec.name,
+        )
         _fill(run, step)
         runs[step.spec.name] = _insert(run, {})
     RunDependency.objects.bulk_create(
@@ -204,7 +221,8 @@ def _check_step(
     target = step.target or default_target
     if target is None:
         raise UnknownTarget(
-            "This step has no compute target.", field=prefix + "target",
+            "This step has no compute target.",
+            field=prefix + "target",
             hint="Choose one here, or a default compute target for all steps.",
         )
     if target.workspace_id != workspace.pk:
@@ -222,7 +240,9 @@ def _check_step(
 def _check_script(step: StepSpec, prefix: str) -> None:
     paths = [entry["path"] for entry in step.snapshot.files]
     if not step.script:
-        raise InvalidSnapshot("No script is chosen.", field=prefix + "script", hint="Name a file of the source.")
+        raise InvalidSnapshot(
+            "No script is chosen.", field=prefix + "script", hint="Name a file of the source."
+        )
     if step.script not in paths:
         scripts = [path for path in paths if path.endswith((".py", ".sh"))][:5]
         hint = f"It has {', '.join(scripts)}." if scripts else "It has no .py or .sh file."
@@ -234,11 +254,14 @@ def _check_variables(step: StepSpec, prefix: str) -> None:
     for name, value in step.environment_variables.items():
         if not _VARIABLE.fullmatch(name):
             raise InvalidInput(
-                f"“{clean(name[:40])}” cannot be the name of an environment variable.", field=prefix + "env",
+                f"“{clean(name[:40])}” cannot be the name of an environment variable.",
+                field=prefix + "env",
                 hint="Letters, digits and _, not a digit first.",
             )
         if _RESERVED.fullmatch(name):
-            raise InvalidInput(f"{name} is set by Studio itself.", field=prefix + "env", hint="Choose another name.")
+            raise InvalidInput(
+                f"{name} is set by Studio itself.", field=prefix + "env", hint="Choose another name."
+            )
         if "\0" in value:
             raise InvalidInput(f"The value of {name} holds a NUL character.", field=prefix + "env")
 
@@ -250,7 +273,8 @@ def split_arguments(arguments: str | Sequence[str], *, field_name: str = "argume
             words = shlex.split(arguments)
         except ValueError as error:
             raise InvalidInput(
-                f"The arguments cannot be read: {str(error).lower()}.", field=field_name,
+                f"The arguments cannot be read: {str(error).lower()}.",
+                field=field_name,
                 hint="Close the quotes, or put \\ before a quote that is meant as a letter.",
             ) from None
     else:
@@ -259,7 +283,8 @@ def split_arguments(arguments: str | Sequence[str], *, field_name: str = "argume
         raise InvalidInput("The arguments hold a NUL character.", field=field_name)
     if len(words) > MOST_ARGUMENTS or sum(map(len, words)) > ARGUMENTS_LENGTH:
         raise InvalidInput(
-            "The arguments are too long.", field=field_name,
+            "The arguments are too long.",
+            field=field_name,
             hint=f"At most {MOST_ARGUMENTS:,} words and {ARGUMENTS_LENGTH:,} characters.",
         )
     return words
@@ -270,24 +295,32 @@ def _check_graph(steps: Sequence[StepSpec]) -> None:
     for index, step in enumerate(steps):
         if not _STEP_NAME.fullmatch(step.name):
             raise InvalidPipeline(
-                f"“{clean(step.name[:40])}” cannot be a step's name." if step.name else "A step needs a name.",
-                field=f"steps-{index}-name", hint="Up to 99 letters, digits, blanks and . _ -, a letter or digit first.",
+                f"“{clean(step.name[:40])}” cannot be a step's name."
+                if step.name
+                else "A step needs a name.",
+                field=f"steps-{index}-name",
+                hint="Up to 99 letters, digits, blanks and . _ -, a letter or digit first.",
             )
         if step.name in names:
-            raise InvalidPipeline(f"Two steps are called {step.name}.", field=f"steps-{index}-name",
-                                  hint="Each needs a name of its own.")
+            raise InvalidPipeline(
+                f"Two steps are called {step.name}.",
+                field=f"steps-{index}-name",
+                hint="Each needs a name of its own.",
+            )
         names[step.name] = index
     for index, step in enumerate(steps):
         for before in step.after:
             if before not in names:
                 raise InvalidPipeline(
                     f"{step.name} runs after {clean(before[:40])}, which is no step of this pipeline.",
-                    field=f"steps-{index}-after", hint=f"The steps are {', '.join(list(names)[:10])}.",
+                    field=f"steps-{index}-after",
+                    hint=f"The steps are {', '.join(list(names)[:10])}.",
                 )
     cycle = find_cycle({step.name: list(step.after) for step in steps})
     if cycle:
         raise InvalidPipeline(
-            f"These steps wait for each other: {' → '.join(cycle)}.", field=f"steps-{names[cycle[0]]}-after",
+            f"These steps wait for each other: {' → '.join(cycle)}.",
+            field=f"steps-{names[cycle[0]]}-after",
             hint="Take one of these edges away.",
         )
 
@@ -308,7 +341,7 @@ def find_cycle(after: Mapping[str, Sequence[str]]) -> list[str]:
                 stack.pop()
                 path.pop()
             elif following in path:
-                return [*path[path.index(following):], following][::-1]
+                return [*path[path.index(following) :], following][::-1]
             elif following not in done:
                 stack.append((following, iter(after[following])))
     return []

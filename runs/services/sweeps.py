@@ -17,7 +17,7 @@ _RESPONDING = ON_NODE - {Status.NOT_RESPONDING, Status.CANCEL_REQUESTED}
 
 
 def sweep() -> None:
-    """Set right what no single change could. Safe to run anywhere, as often as one likes, at the same time."""
+    """Set right what no single change could. Safe to run anywhere, at any time, by several."""
     mark_silent_runs()
     end_lost_runs()
     resume_pipelines()
@@ -51,7 +51,7 @@ def end_lost_runs() -> int:
 
 
 def resume_pipelines() -> int:
-    """Go on with pipelines whose next change was lost, as when Studio was killed between two; how many looked at."""
+    """Go on with pipelines whose next change was lost, as by a kill between two; how many it looked at."""
     has_open_step = Q(children__status__in=sorted(ON_NODE))
     stuck = Run.objects.filter(kind=Kind.PIPELINE, status__in=sorted(OPEN)).exclude(has_open_step)
     pks = list(stuck.values_list("pk", flat=True)[:200])

@@ -30,13 +30,21 @@ def check_label(key: str, value: str | None) -> tuple[str, str | None]:
     """Key and value as they are stored: cleaned of control characters. Raises InvalidTag naming the limit."""
     key, value = clean(key).strip(), None if value is None else clean(value).strip()
     if not key:
-        raise InvalidTag("A tag needs a key.", field="tag", hint="Type key or key=value, such as quality=good.")
+        raise InvalidTag(
+            "A tag needs a key.", field="tag", hint="Type key or key=value, such as quality=good."
+        )
     if len(key) > KEY_LENGTH:
-        raise InvalidTag(f"A key of {len(key):,} characters is too long.", field="tag",
-                         hint=f"At most {KEY_LENGTH} characters.")
+        raise InvalidTag(
+            f"A key of {len(key):,} characters is too long.",
+            field="tag",
+            hint=f"At most {KEY_LENGTH} characters.",
+        )
     if value is not None and len(value) > VALUE_LENGTH:
-        raise InvalidTag(f"The value of {key} has {len(value):,} characters.", field="tag",
-                         hint=f"At most {VALUE_LENGTH:,} characters.")
+        raise InvalidTag(
+            f"The value of {key} has {len(value):,} characters.",
+            field="tag",
+            hint=f"At most {VALUE_LENGTH:,} characters.",
+        )
     return key, value
 
 
@@ -80,7 +88,8 @@ def _refuse_archived(runs: list[Run]) -> None:
     archived = [run for run in runs if run.archived_at is not None]
     if archived:
         raise RunFinished(
-            f"{archived[0].name} is archived, so its tags stay as they are.", field="tag",
+            f"{archived[0].name} is archived, so its tags stay as they are.",
+            field="tag",
             hint="Unarchive it first.",
         )
 
@@ -98,9 +107,12 @@ def add_properties(run: Run, properties: Mapping[str, str], *, by: User | None) 
                 if kept != checked[key]:
                     raise PropertyIsSet(
                         f"The property {key} is “{kept}” and never changes; “{checked[key]}” was refused.",
-                        field=key, hint="Use a tag for what may change.",
+                        field=key,
+                        hint="Use a tag for what may change.",
                     )
-            new = [Property(run=run, key=key, value=value) for key, value in checked.items() if key not in known]
+            new = [
+                Property(run=run, key=key, value=value) for key, value in checked.items() if key not in known
+            ]
             Property.objects.bulk_create(new)
             Run.objects.filter(pk=run.pk).update(updated_at=Now())
     except IntegrityError:  # somebody added one of them just now: compare again

@@ -51,12 +51,14 @@ class BeatStep(bootsteps.StartStopStep):
 class Command(BaseCommand):
     """Serve compute targets with this machine until told to stop; runs survive that."""
 
-    help = "Serve compute targets with this machine. Stopping it leaves its runs running; the next start takes them up."
+    help = "Serve compute targets with this machine. Stopping it leaves its runs to the next start."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Each option has its variable; docs/operations.md has them in one table."""
         parser.add_argument("--name", default=settings.NODE_NAME, help="what pages call this machine")
-        parser.add_argument("--targets", default=",".join(settings.NODE_TARGETS), help="comma-separated, made if new")
+        parser.add_argument(
+            "--targets", default=",".join(settings.NODE_TARGETS), help="comma-separated, made if new"
+        )
         parser.add_argument("--slots", type=int, default=settings.NODE_SLOTS, help="runs at a time")
         parser.add_argument("--parent", type=int, default=0, help="stop when the process of this id is gone")
 
@@ -92,8 +94,16 @@ def _serve(node: agent.Agent) -> None:
     warnings.simplefilter("ignore", SecurityWarning)
     queues = [mine, *(target_queue(served.target_id) for served in node.nodes)]
     worker = Worker(
-        app=app, hostname=f"studio@{node.name}", queues=",".join(queues), pool="threads", concurrency=2,
-        loglevel=logging.WARNING, quiet=True, without_gossip=True, without_mingle=True, without_heartbeat=True,
+        app=app,
+        hostname=f"studio@{node.name}",
+        queues=",".join(queues),
+        pool="threads",
+        concurrency=2,
+        loglevel=logging.WARNING,
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
         optimization="fair",
     )
     worker.start()

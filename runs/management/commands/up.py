@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from runs.embedded import CannotStart, Studio
 from studio.options import OPTIONS
 
+
 class Command(BaseCommand):
     """Migrate, make what a first start needs, serve pages, and run a node, until Ctrl-C."""
 
