@@ -1,0 +1,86 @@
+"""Reads of the environment are typed, and nonsense is refused with the variable's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from studio.database import parse_database_url
+from studio.env import env_bool, env_int, env_list, env_path, env_str
+
+NAME = "STUDIO_UNDER_TEST"
+
+
+@pytest.mark.parametrize("text", ["", "   "])
+def test_unset_and_empty_give_the_default(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(NAME, text)
+    assert env_str(NAME, "a") == "a"
+    assert env_int(NAME, 3) == 3
+    assert env_bool(NAME, True) is True
+    assert env_list(NAME, "a,b") == ["a", "b"]
+    monkeypatch.delenv(NAME)
+    assert env_path(NAME, "/x") == Path("/x")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("1", True), ("YES", True), ("on", True), ("0", False), ("False", False), ("off", False)],
+)
+def test_a_yes_or_no_may_be_written_in_several_ways(
+    monkeypatch: pytest.MonkeyPatch, text: str, meant: bool
+) -> None:
+    monkeypatch.setenv(NAME, text)
+    assert env_bool(NAME, not meant) is meant
+
+
+def test_what_is_neither_yes_nor_no_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, "maybe")
+    with pytest.raises(ImproperlyConfigured, match=f"{NAME}='maybe' is neither yes nor no"):
+        env_bool(NAME, True)
+
+
+@pytest.mark.parametrize("text", ["many", "1.5", "0x10"])
+def test_what_is_not_a_whole_number_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(NAME, text)
+    with pytest.raises(ImproperlyConfigured, match="not a whole number"):
+        env_int(NAME, 1)
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "-1"])
+def test_numbers_out_of_bounds_are_refused_with_the_bounds(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv(NAME, text)
+    with pytest.raises(ImproperlyConfigured, match="between 1 and 65535"):
+        env_int(NAME, 8000, least=1, most=65535)
+
+
+def test_lists_forgive_blanks_and_paths_become_absolute(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(NAME, " gpu , local,,")
+    assert env_list(NAME) == ["gpu", "local"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(NAME, "data")
+    assert env_path(NAME, "/x") == tmp_path / "data"
+    monkeypatch.setenv(NAME, "~/data")
+    assert env_path(NAME, "/x") == Path.home() / "data"
+
+
+def test_a_sqlite_address_names_a_file() -> None:
+    assert parse_database_url("sqlite:////srv/a%20b.sqlite3")["NAME"] == "/srv/a b.sqlite3"
+
+
+def test_a_postgresql_address_may_hold_escaped_letters_and_options() -> None:
+    database = parse_database_url("postgresql://ana:p%40ss@db.lab:5433/studio?sslmode=require")
+    assert (database["USER"], database["PASSWORD"]) == ("ana", "p@ss")
+    assert (database["HOST"], database["PORT"], database["NAME"]) == ("db.lab", "5433", "studio")
+    assert database["OPTIONS"] == {"sslmode": "require"}
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "just-a-word"])
+def test_other_databases_are_refused_with_what_would_be_right(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="Use sqlite:"):
+        parse_database_url(url)
