@@ -37,7 +37,7 @@ class InviteForm(forms.Form):
     username = forms.CharField(
         label="User name",
         max_length=150,
-        validators=[UnicodeUsernameValidator()],
+        validators=[UnicodeUsernameValidator(message="Use letters, digits and @ . + - _ only.")],
         help_text="Letters, digits and @ . + - _. Runs are found by it.",
         widget=_text(autocapitalize="none", spellcheck="false"),
     )

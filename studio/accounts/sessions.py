@@ -42,7 +42,7 @@ class SessionStore(DatabaseStore):
         super().flush()
 
     def create_model_instance(self, data: dict[str, Any]) -> Session:
-        row = Session(session_key=self.session_key)
+        row = Session(session_key=self.session_key or "")
         row.session_data, row.expire_date = self.encode(data), self.get_expiry_date()
         row.user_id = int(data[SESSION_KEY]) if SESSION_KEY in data else None
         if self.membership_id is None and row.user_id is not None:

@@ -64,7 +64,7 @@ class TestMembers:
         ("username", "role", "text"),
         [
             ("", "reader", "This field is required"),
-            ("two words", "reader", "valid username"),
+            ("two words", "reader", "Use letters, digits"),
             ("a\x00b", "reader", "Null characters"),
             ("e" * 151, "reader", "at most 150"),
             ("ana", "reader", "ana is a contributor here already."),

@@ -14,6 +14,8 @@ from studio.accounts.services import make_sign_in_link
 
 
 class Command(BaseCommand):
+    """`manage.py link`: a sign-in link for one person."""
+
     help = "Make a link that signs a person in, once, within a day. Only the link goes to standard output."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -12,6 +12,8 @@ from studio.accounts.services import make_token
 
 
 class Command(BaseCommand):
+    """`manage.py token`: an API token for one person."""
+
     help = "Make an API token for a person. Only the token goes to standard output."
 
     def add_arguments(self, parser: CommandParser) -> None:
