@@ -3,7 +3,19 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from runs.views import run, run_actions, run_overview, search, shell, start, submit
+from runs.views import (
+    bulk,
+    experiments,
+    logs,
+    run,
+    run_actions,
+    run_overview,
+    runs,
+    search,
+    shell,
+    start,
+    submit,
+)
 from runs.views.stub import stub
 
 urlpatterns = [
@@ -12,11 +24,24 @@ urlpatterns = [
     path("shell/", shell.shell, name="shell"),
     path("search/complete/", search.search_complete, name="search-complete"),
     # Experiments
-    path("experiments/", stub, name="experiment-list"),
-    path("experiments/<str:name>/", stub, name="experiment-detail"),
+    path("experiments/", experiments.experiment_list, name="experiment-list"),
+    path("experiments/<str:name>/", experiments.experiment_detail, name="experiment-detail"),
+    path("experiments/<str:name>/actions/", bulk.run_actions, name="experiment-actions"),
+    path("experiments/<str:name>/edit/", experiments.experiment_edit, name="experiment-edit"),
+    path("experiments/<str:name>/archive/", experiments.experiment_archive, name="experiment-archive"),
+    path(
+        "experiments/<str:name>/unarchive/",
+        experiments.experiment_archive,
+        {"archived": False},
+        name="experiment-unarchive",
+    ),
     # Runs and pipelines
-    path("runs/", stub, name="run-list"),
-    path("pipelines/", stub, name="pipeline-list"),
+    path("runs/", runs.run_list, name="run-list"),
+    path("runs/actions/", bulk.run_actions, {"place": "runs"}, name="run-actions"),
+    path("runs/undo/<str:token>/", bulk.run_undo, name="run-undo"),
+    path("pipelines/", runs.pipeline_list, name="pipeline-list"),
+    path("pipelines/actions/", bulk.run_actions, {"place": "pipelines"}, name="pipeline-actions"),
+    path("columns/<str:place>/", runs.run_columns, name="run-columns"),
     path("runs/<str:run_id>/", run.run_by_id, name="run-by-id"),
     # One run
     path("experiments/<str:name>/runs/<int:number>/", run.run_detail, name="run-detail"),
@@ -29,7 +54,11 @@ urlpatterns = [
     path("experiments/<str:name>/runs/<int:number>/tags/", run_actions.run_tags, name="run-tags"),
     path("experiments/<str:name>/runs/<int:number>/children/", stub, name="run-children"),
     path("experiments/<str:name>/runs/<int:number>/graph/", stub, name="run-graph"),
-    path("experiments/<str:name>/runs/<int:number>/logs/", stub, name="run-logs"),
+    path("experiments/<str:name>/runs/<int:number>/logs/", logs.run_logs, name="run-logs"),
+    path("experiments/<str:name>/runs/<int:number>/logs/files/", logs.run_log_files, name="run-log-files"),
+    path("experiments/<str:name>/runs/<int:number>/logs/lines/", logs.run_log_lines, name="run-log-lines"),
+    path("experiments/<str:name>/runs/<int:number>/logs/search/", logs.run_log_search, name="run-log-search"),
+    path("experiments/<str:name>/runs/<int:number>/logs/raw/", logs.run_log_raw, name="run-log-raw"),
     path("experiments/<str:name>/runs/<int:number>/outputs/", stub, name="run-outputs"),
     path("experiments/<str:name>/runs/<int:number>/outputs/zip/", stub, name="run-outputs-zip"),
     path("experiments/<str:name>/runs/<int:number>/outputs/file/<path:path>", stub, name="run-output-file"),

@@ -1,0 +1,73 @@
+"""The columns of a table of runs, and which of them a person has chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from zlib import crc32
+
+from studio.accounts.models import User
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `sort` is what it is sorted by ("" for not at all), `width` and `css` are classes."""
+
+    key: str
+    title: str
+    width: str
+    sort: str = ""
+    css: str = ""
+    place: str = ""  # where its cell stands on narrow screens
+
+
+_ALL = (
+    Column("experiment", "Experiment", "w-172", "experiment", "cut from-1100"),
+    Column("status", "Status", "w-118", "status"),
+    Column("duration", "Duration", "w-86", "duration", "num", "end"),
+    Column("submitter", "Submitter", "w-90", "submitter", "cut from-1100"),
+    Column("target", "Target", "w-108", "target", "cut from-1100"),
+    Column("node", "Node", "w-108", "", "cut from-1100"),
+    Column("kind", "Kind", "w-90", "", "from-1100"),
+    Column("tags", "Tags", "w-252", "", "from-1400"),
+    Column("command", "Command", "w-252", "", "cut mono from-1400"),
+    Column("error", "Error", "w-208", "", "cut from-1400"),
+    Column("run_id", "Run id", "w-208", "", "cut mono from-1400"),
+    Column("started", "Started", "w-108", "", "num from-1100"),
+    Column("ended", "Ended", "w-108", "", "num from-1100"),
+    Column("created", "Submitted", "w-108", "created", "num", "second-end"),
+)
+COLUMNS = {column.key: column for column in _ALL}
+
+#: What each list shows until a person chooses otherwise.
+DEFAULTS: dict[str, tuple[str, ...]] = {
+    "experiment": ("status", "duration", "submitter", "target", "tags", "created"),
+    "runs": ("experiment", "status", "duration", "submitter", "target", "tags", "created"),
+    "pipelines": ("experiment", "status", "duration", "submitter", "tags", "created"),
+}
+
+
+def offered(place: str) -> list[Column]:
+    """The columns that a list can show, in their order."""
+    return [column for column in _ALL if not (place == "experiment" and column.key == "experiment")]
+
+
+def chosen(person: User, place: str) -> list[Column]:
+    """The columns that this person's list shows."""
+    kept = (person.preferences or {}).get("columns", {}).get(place)
+    keys = kept if isinstance(kept, list) else DEFAULTS[place]
+    return [column for column in offered(place) if column.key in keys]
+
+
+def choose(person: User, place: str, keys: Iterable[str]) -> None:
+    """Keep a person's choice; unknown keys are dropped."""
+    wanted = set(keys)
+    known = [column.key for column in offered(place) if column.key in wanted]
+    columns = {**(person.preferences or {}).get("columns", {}), place: known}
+    person.preferences = {**(person.preferences or {}), "columns": columns}
+    person.save(update_fields=["preferences"])
+
+
+def fingerprint(columns: Iterable[Column]) -> str:
+    """A short word for a choice of columns: part of the version of what a page shows."""
+    return f"{crc32(','.join(column.key for column in columns).encode()):x}"

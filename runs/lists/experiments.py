@@ -1,0 +1,179 @@
+"""The rows of the Experiments page: each experiment with what is active in it and its last runs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Count, Expression, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+
+from runs.charts import STRIP_BARS
+from runs.lists.bars import BAR_COLUMNS, Bar
+from runs.lists.capped import CappedCount
+from runs.lists.capped import Count as Capped
+from runs.models import ComputeTarget, Experiment, Run
+from runs.status import Status
+from studio.accounts.models import Workspace
+
+PAGE = 50
+DEFAULT_ORDER = "-submitted"
+_RUNS = Run.objects.filter(experiment=OuterRef("pk")).order_by()
+_LATEST = _RUNS.order_by("-pk")
+
+
+def _number(rows: QuerySet[Any], counted: Count) -> Expression:
+    grouped = rows.values("experiment").annotate(n=counted).values("n")
+    return Coalesce(Subquery(grouped, output_field=IntegerField()), Value(0))
+
+
+def _of_latest(column: str) -> Expression:
+    return Coalesce(Subquery(_LATEST.values(column)[:1]), Value(""))
+
+
+_SORTS: dict[str, tuple[type, Expression | F]] = {
+    "name": (str, F("name")),
+    "active": (int, _number(_RUNS.active(), Count("pk"))),
+    "targets": (int, _number(_RUNS.active(), Count("target", distinct=True))),
+    "latest": (str, _of_latest("status")),
+    "submitted": (int, Coalesce(Subquery(_LATEST.values("pk")[:1]), Value(0))),
+    "runs": (int, F("last_number")),
+    "submitter": (str, _of_latest("submitter__username")),
+}
+
+
+@dataclass
+class ExperimentRow:
+    """One experiment with its active runs and its last runs, oldest first."""
+
+    experiment: Experiment
+    active: int = 0
+    troubled: bool = False  # one of the active runs does not respond
+    targets: list[str] = field(default_factory=list)
+    bars: list[Bar] = field(default_factory=list)
+
+    @property
+    def latest(self) -> Bar | None:
+        """The newest run."""
+        return self.bars[-1] if self.bars else None
+
+
+@dataclass(frozen=True)
+class ExperimentPage:
+    """Some rows, and the cursors of the pages around them ("" where there is none)."""
+
+    rows: list[ExperimentRow]
+    order: str
+    next_cursor: str = ""
+    prev_cursor: str = ""
+
+
+def experiment_page(
+    experiments: QuerySet[Experiment], *, order: str = "", after: str = "", size: int = PAGE
+) -> ExperimentPage:
+    """One page, in 3 queries: experiments, their active runs, their last runs.
+
+    An order or cursor that cannot be read gives the first page in the order of the newest run.
+    """
+    by = order.removeprefix("-")
+    if by not in _SORTS:
+        order, by = DEFAULT_ORDER, DEFAULT_ORDER[1:]
+    descending = order.startswith("-")
+    cursor = _read_cursor(after, order)
+    value, pk, backward = cursor or (None, 0, False)
+    larger_next = descending == backward
+    rows: QuerySet[Any] = experiments.annotate(sort_value=_SORTS[by][1])
+    if cursor:
+        way = "gt" if larger_next else "lt"
+        rows = rows.filter(Q(**{f"sort_value__{way}": value}) | Q(**{"sort_value": value, f"pk__{way}": pk}))
+    sign = "" if larger_next else "-"
+    found = list(rows.order_by(f"{sign}sort_value", f"{sign}pk")[: size + 1])
+    more, found = len(found) > size, found[:size]
+    if backward:
+        found.reverse()
+    ahead, behind = (cursor is not None, more) if backward else (more, cursor is not None)
+    return ExperimentPage(
+        _filled(found),
+        order,
+        _cursor(order, found[-1], False) if ahead and found else "",
+        _cursor(order, found[0], True) if behind and found else "",
+    )
+
+
+def _cursor(order: str, experiment: Any, backward: bool) -> str:
+    parts = json.dumps([order, experiment.sort_value, experiment.pk, int(backward)])
+    return base64.urlsafe_b64encode(parts.encode()).decode().rstrip("=")
+
+
+def _read_cursor(text: str, order: str) -> tuple[Any, int, bool] | None:
+    try:
+        written, value, pk, backward = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (binascii.Error, ValueError, TypeError):
+        return None
+    kind = _SORTS[order.removeprefix("-")][0]
+    if written != order or type(value) is not kind or type(pk) is not int or abs(pk) > 2**62:
+        return None
+    if (kind is int and abs(value) > 2**62) or (kind is str and "\0" in value):
+        return None
+    return value, pk, backward == 1
+
+
+def _filled(experiments: Sequence[Experiment]) -> list[ExperimentRow]:
+    rows = {experiment.pk: ExperimentRow(experiment) for experiment in experiments}
+    grouped = Run.objects.active().filter(experiment__in=rows).order_by()
+    for group in (
+        grouped.values("experiment_id", "target__name")
+        .annotate(n=Count("pk"), troubled=Count("pk", filter=Q(status=Status.NOT_RESPONDING)))
+        .order_by("-n")
+    ):
+        row = rows[group["experiment_id"]]
+        row.active += group["n"]
+        row.troubled |= group["troubled"] > 0
+        if group["target__name"]:
+            row.targets.append(group["target__name"])
+    last = Run.objects.filter(experiment__in=rows, number__gt=F("experiment__last_number") - STRIP_BARS)
+    for experiment_id, *columns in last.order_by("number").values_list("experiment_id", *BAR_COLUMNS):
+        rows[experiment_id].bars.append(Bar(*columns))
+    return list(rows.values())
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The numbers around the list."""
+
+    current: Capped
+    with_active: Capped
+    archived: Capped
+    active_runs: int
+    active_targets: int
+    targets: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the workspace has no experiment at all."""
+        return not (self.current.number or self.archived.number)
+
+
+def overview(workspace: Workspace) -> Overview:
+    """All of them in one query."""
+    experiments = Experiment.objects.in_workspace(workspace)
+    active = Run.objects.in_workspace(workspace).active().order_by()
+    busy = experiments.current().filter(pk__in=active.values("experiment"))
+    grouped = active.values("workspace")
+    row = Workspace.objects.filter(pk=workspace.pk).values_list(
+        CappedCount(experiments.current()),
+        CappedCount(busy),
+        CappedCount(experiments.filter(archived_at__isnull=False)),
+        _whole(grouped.annotate(n=Count("pk"))),
+        _whole(grouped.annotate(n=Count("target", distinct=True))),
+        _whole(ComputeTarget.objects.filter(workspace=workspace).values("workspace").annotate(n=Count("pk"))),
+    )[0]
+    return Overview(*map(Capped.capped, row[:3]), *row[3:])
+
+
+def _whole(grouped: QuerySet[Any]) -> Expression:
+    return Coalesce(Subquery(grouped.order_by().values("n"), output_field=IntegerField()), Value(0))

@@ -1,0 +1,59 @@
+"""When the runs of a scope last changed: what a page that polls compares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+
+from runs.models import Experiment, Run
+from studio.accounts.models import Workspace
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The state of a scope: its `version` as text, and whether anything in it `is_active`."""
+
+    version: str
+    is_active: bool
+
+    @property
+    def trigger(self) -> str:
+        """When a part of a page that shows it asks for news."""
+        return "every 3s, refresh from:body" if self.is_active else "refresh from:body"
+
+
+def workspace_scope(workspace: Workspace) -> Scope:
+    """Of all experiments and runs of a workspace. One query."""
+    experiments = Experiment.objects.filter(workspace=workspace).order_by("-updated_at")
+    runs = Run.objects.in_workspace(workspace)
+    changed, edited, active = Workspace.objects.filter(pk=workspace.pk).values_list(
+        _latest(runs.order_by("-updated_at")), _latest(experiments), Exists(runs.active())
+    )[0]
+    return Scope(stamp(changed, edited), active)
+
+
+def _latest(rows: QuerySet[Run] | QuerySet[Experiment]) -> Subquery:
+    return Subquery(rows.values("updated_at")[:1])
+
+
+def find_experiment(workspace: Workspace, name: str) -> tuple[Experiment, Scope] | None:
+    """The experiment of this name with the state of its runs. One query."""
+    if "\0" in name:
+        return None
+    runs = Run.objects.filter(experiment=OuterRef("pk"))
+    annotated = Experiment.objects.filter(workspace=workspace, name=name).annotate(
+        runs_updated_at=_latest(runs.order_by("-updated_at")), has_active=Exists(runs.active())
+    )
+    experiment: Any = annotated.first()
+    if experiment is None:
+        return None
+    version = stamp(experiment.runs_updated_at, experiment.updated_at)
+    return experiment, Scope(version, experiment.has_active)
+
+
+def stamp(*moments: datetime | None) -> str:
+    """The latest of these moments as a word; "0" if there is none."""
+    return str(max((round(moment.timestamp() * 1_000_000) for moment in moments if moment), default=0))

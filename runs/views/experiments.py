@@ -1,0 +1,214 @@
+"""Experiments: the list of all, one of them with its runs, and the dialogs that change it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from runs.errors import StudioError
+from runs.filters import ExperimentFilter
+from runs.lists.experiments import ExperimentPage, Overview, experiment_page, overview
+from runs.lists.figures import CHART_RUNS, chip_counts, experiment_figures
+from runs.lists.runs import RunList
+from runs.lists.version import Scope, find_experiment, workspace_scope
+from runs.markdown import render_markdown
+from runs.models import Experiment, Tag
+from runs.services.experiments import archive_experiment, edit_experiment
+from runs.services.tags import parse_tag
+from runs.status import Status
+from runs.toasts import toast
+from runs.views.live import is_seen, part_url
+from runs.views.parts import is_htmx, render_dialog, wants_part
+from runs.views.runs import csv_response, list_answer
+from studio.accounts.permissions import contributor
+
+_HEADS = (
+    ("name", "Name", "", "", ""),
+    ("active", "Active runs", "w-104", "num", ""),
+    ("targets", "Active compute targets", "w-172", "", "from-1100"),
+    ("", "Last 20 runs", "w-162", "", ""),
+    ("latest", "Latest run", "w-208", "", ""),
+    ("submitted", "Submitted", "w-104", "", ""),
+    ("runs", "Runs", "w-64", "num", "from-1100"),
+    ("submitter", "Last submitter", "w-120", "", "from-1100"),
+)
+_ASCENDING_FIRST = ("name", "latest", "submitter")
+_CHIP_STATUS = {
+    "active": Status.RUNNING, "queued": Status.QUEUED, "completed": Status.COMPLETED,
+    "failed": Status.FAILED, "canceled": Status.CANCELED,
+}  # fmt: skip
+
+
+@require_GET
+def experiment_list(request: HttpRequest) -> HttpResponse:
+    """All experiments of the workspace, or the way to start when there is none.
+
+    Queries beside session and shell: version, counts, rows, their active runs, their last runs.
+    """
+    workspace = request.membership.workspace  # type: ignore[attr-defined]
+    scope = workspace_scope(workspace)
+    if is_seen(request, scope.version):
+        return HttpResponse(status=204)
+    around = overview(workspace)
+    if around.is_empty:
+        return redirect("start")
+    state = request.GET.copy()
+    for key in [key for key in state if key not in ("q", "active", "mine", "archived", "order", "after")]:
+        del state[key]
+    found = ExperimentFilter(state, workspace=workspace, person=request.user)  # type: ignore[arg-type]
+    page = experiment_page(found.qs, order=state.get("order", ""), after=state.get("after", ""))
+    request.GET = state  # type: ignore[assignment]
+    part = wants_part(request, "experiment-list")
+    template = "experiments/_experiment_table.html" if part else "experiments/experiment_list.html"
+    context = {
+        "section": "experiments",
+        "page": page,
+        "around": around,
+        "filter": found,
+        "heads": _heads(page),
+        "chips": _list_chips(found.form.data, around),
+        "kept": [(key, value) for key, value in state.items() if key not in ("q", "after")],
+        "trigger": scope.trigger,
+        "part_url": part_url(request.path, state, scope.version),
+    }
+    return render(request, template, context)
+
+
+def _list_chips(data: Mapping[str, Any], around: Overview) -> list[dict[str, Any]]:
+    """The filters that are one click away, each with what it puts into the address."""
+    asked = [key for key in ("active", "mine", "archived") if data.get(key)]
+    return [
+        {"label": label, "icon": icon, "hue": hue, "count": count, key: "true", "is_current": key in asked}
+        if key
+        else {"label": label, "count": count, "is_current": not asked}
+        for key, label, icon, hue, count in (
+            ("", "All", "", "", around.current),
+            ("active", "With active runs", "circle-dot", "status status-running", around.with_active),
+            ("mine", "Mine", "", "", None),
+            ("archived", "Archived", "archive", "", around.archived),
+        )
+    ]
+
+
+def _heads(page: ExperimentPage) -> list[dict[str, str]]:
+    """The columns, each with the order that a click asks for and the direction it has now."""
+    by, down = page.order.removeprefix("-"), page.order.startswith("-")
+    heads = []
+    for key, title, width, css, wide in _HEADS:
+        falling = not down if key == by else key not in _ASCENDING_FIRST
+        direction = ("descending" if down else "ascending") if key == by else ""
+        sort = f"-{key}" if falling else key
+        head = {"title": title, "width": width, "css": css, "from": wide}
+        heads.append({**head, "sort": key and sort, "direction": direction})
+    return heads
+
+
+@require_GET
+def experiment_detail(request: HttpRequest, name: str) -> HttpResponse:
+    """One experiment: figures, chart, and its runs with child runs folded under their parents."""
+    experiment, scope = _find(request, name)
+    if wants_part(request, "experiment-figures"):
+        if is_seen(request, scope.version):
+            return HttpResponse(status=204)
+        return render(request, "experiments/_figures.html", _figures(request, experiment, scope))
+    runs = RunList(
+        experiment.workspace, request.user, request.GET, place="experiment", experiment=experiment  # type: ignore[arg-type]
+    )  # fmt: skip
+    if request.GET.get("format") == "csv":
+        return csv_response(runs, experiment.name)
+
+    def more(part: bool) -> dict[str, Any]:
+        counts = chip_counts(experiment)
+        chips = [
+            {"key": key, "label": key.capitalize() or "All", "status": _CHIP_STATUS.get(key), "count": count}
+            for key, count in counts.items()
+            if key != "archived" or count.number
+        ]
+        context = {"experiment": experiment, "chips": chips, "total": counts[""]}
+        return context if part else {**context, **_figures(request, experiment, scope), **_head(experiment)}
+
+    return list_answer(request, runs, scope, more, template="experiments/experiment_detail.html")
+
+
+def _find(request: HttpRequest, name: str) -> tuple[Experiment, Scope]:
+    found = find_experiment(request.membership.workspace, name)  # type: ignore[attr-defined]
+    if found is None:
+        raise Http404(f"There is no experiment {name}.")
+    return found
+
+
+def _figures(request: HttpRequest, experiment: Experiment, scope: Scope) -> dict[str, Any]:
+    return {
+        "experiment": experiment,
+        "figures": experiment_figures(experiment),
+        "chart_runs": CHART_RUNS,
+        "description": render_markdown(experiment.description) if experiment.description else "",
+        "figures_trigger": scope.trigger,
+        "figures_url": f"{request.path}?seen={scope.version}",
+    }
+
+
+def _head(experiment: Experiment) -> dict[str, Any]:
+    labels = [Tag(key=key, value=value) for key, value in experiment.tags.items()]
+    return {"section": "experiments", "labels": labels}
+
+
+@contributor
+@require_http_methods(["GET", "POST"])
+def experiment_edit(request: HttpRequest, name: str) -> HttpResponse:
+    """The dialog for description and tags, and what it sends."""
+    experiment, _ = _find(request, name)
+    tags = "\n".join(str(Tag(key=key, value=value)) for key, value in experiment.tags.items())
+    typed = {"description": experiment.description, "tags": tags}
+    if request.method == "GET":
+        return _edit_dialog(request, experiment, typed)
+    typed = {key: request.POST.get(key, "") for key in typed}
+    try:
+        labels = dict(parse_tag(line) for line in typed["tags"].splitlines() if line.strip())
+        edit_experiment(experiment, by=request.user, description=typed["description"], tags=labels)  # type: ignore[arg-type]
+    except StudioError as error:
+        return _edit_dialog(request, experiment, typed, error)
+    toast(request, f"{experiment.name} was changed")
+    return _to_page(request, experiment)
+
+
+def _edit_dialog(
+    request: HttpRequest, experiment: Experiment, typed: dict[str, str], error: StudioError | None = None
+) -> HttpResponse:
+    context = {
+        "section": "experiments",
+        "heading": f"Edit {experiment.name}",
+        "action": request.path,
+        "typed": typed,
+        "error": error,
+        "wrong": "tags" if error and error.field == "tag" else "description",
+    }
+    return render_dialog(request, "experiments/_edit_dialog.html", context, status=422 if error else 200)
+
+
+@contributor
+@require_POST
+def experiment_archive(request: HttpRequest, name: str, archived: bool = True) -> HttpResponse:
+    """Put an experiment into the archive, or bring it back; refused while runs are active."""
+    experiment, _ = _find(request, name)
+    try:
+        archive_experiment(experiment, by=request.user, archived=archived)  # type: ignore[arg-type]
+    except StudioError as error:
+        toast(request, str(error), kind="error")
+        return _to_page(request, experiment)
+    back = "experiment-unarchive" if archived else "experiment-archive"
+    done = "archived" if archived else "back from the archive"
+    toast(request, f"{experiment.name} is {done}", undo=reverse(back, args=[experiment.name]))
+    return _to_page(request, experiment)
+
+
+def _to_page(request: HttpRequest, experiment: Experiment) -> HttpResponse:
+    url = reverse("experiment-detail", args=[experiment.name])
+    if is_htmx(request):
+        return HttpResponse(headers={"HX-Redirect": url})
+    return redirect(url)

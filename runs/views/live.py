@@ -1,0 +1,26 @@
+"""Live parts of pages, which ask for themselves with the version that they show."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, QueryDict
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from runs.views.parts import is_htmx
+
+
+def is_seen(request: HttpRequest, version: str) -> bool:
+    """Whether a part that polls shows this version already, so that the answer is 204."""
+    return is_htmx(request) and request.GET.get("seen") == version
+
+
+def part_url(path: str, state: QueryDict, version: str) -> str:
+    """Where a live part asks for itself: the address of its page with the version that it shows."""
+    asked = state.copy()
+    asked["seen"] = version
+    return f"{path}?{asked.urlencode()}"
+
+
+def safe_next(request: HttpRequest, fallback: str) -> str:
+    """The page of Studio that `next` names, or the fallback."""
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    return wanted if url_has_allowed_host_and_scheme(wanted, {request.get_host()}) else fallback

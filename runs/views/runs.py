@@ -1,0 +1,224 @@
+"""Lists of runs: those of the workspace, its pipelines, and what the experiment's page shares with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.forms import BoundField
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_http_methods
+
+from runs.filters import RunFilter
+from runs.lists import columns
+from runs.lists.capped import Count
+from runs.lists.export import csv_lines
+from runs.lists.runs import Row, RunList
+from runs.lists.version import Scope, workspace_scope
+from runs.models import Run
+from runs.search.cursors import parse_order
+from runs.search.qualifiers import QUALIFIERS
+from runs.search.query import Page, Search
+from runs.toasts import toast
+from runs.views.live import part_url, safe_next
+from runs.views.parts import done, is_htmx, render_dialog, wants_part
+from studio.accounts.permissions import member
+
+_ASCENDING_FIRST = ("experiment", "name", "status", "submitter", "target")
+_EXPORT_CHUNK = 1_000
+_CHOICES = ("status", "submitter", "experiment", "target", "kind")
+_PLACES = {"runs": "Runs", "pipelines": "Pipelines", "experiment": "Experiment"}
+
+#: Searches that are one click away: label and query.
+_QUICK = (
+    ("All", ""),
+    ("Active", "is:active"),
+    ("My active", "submitter:@me is:active"),
+    ("Failed this week", "status:Failed created:7d"),
+    ("Archived", "is:archived"),
+)
+
+
+@require_GET
+def run_list(request: HttpRequest) -> HttpResponseBase:
+    """All runs of the workspace, newest first."""
+    return _workspace_list(request, "runs")
+
+
+@require_GET
+def pipeline_list(request: HttpRequest) -> HttpResponseBase:
+    """The pipeline runs of the workspace, with their step runs folded under them."""
+    return _workspace_list(request, "pipelines")
+
+
+def _workspace_list(request: HttpRequest, place: str) -> HttpResponseBase:
+    workspace = request.membership.workspace  # type: ignore[attr-defined]
+    runs = RunList(workspace, request.user, request.GET, place=place)  # type: ignore[arg-type]
+    if request.GET.get("format") == "csv":
+        return csv_response(runs, place)
+    if runs.has_panel(request.GET) and runs.is_valid and not is_htmx(request):
+        return redirect(f"{request.path}?{runs.state.urlencode()}")
+
+    def more(part: bool) -> dict[str, Any]:
+        shown, rest = runs.panel
+        text = str(runs.filter.query)
+        panel = RunFilter(shown, workspace=workspace, person=runs.person) if runs.is_valid else runs.filter
+        return {
+            "section": place,
+            "heading": _PLACES[place],
+            "quick": [(label, q, runs.is_valid and q == text) for label, q in _QUICK],
+            "panel": panel.form,
+            "panel_choices": [_choices(panel.form[name]) for name in _CHOICES],
+            "panel_rest": rest,
+            "panel_count": len(shown),
+            "has_panel": runs.state.get("panel") != "off",
+            "qualifiers": QUALIFIERS.values(),
+        }
+
+    return list_answer(request, runs, workspace_scope(workspace), more, template="runs/run_list.html")
+
+
+def _choices(field: BoundField) -> dict[str, Any]:
+    """A field of the panel as check boxes: what is offered, and what was chosen though it is not offered."""
+    chosen = list(field.value() or [])
+    offered = [value for value, _ in field.field.choices]  # type: ignore[attr-defined]
+    values = [*offered, *(value for value in chosen if value not in offered)]
+    choices = [{"value": value, "is_chosen": value in chosen} for value in values]
+    return {"name": field.html_name, "label": field.label, "choices": choices}
+
+
+def list_answer(
+    request: HttpRequest,
+    runs: RunList,
+    scope: Scope,
+    more: Callable[[bool], dict[str, Any]],
+    *,
+    template: str,
+) -> HttpResponse:
+    """The page, or for htmx its part `run-list`; 204 when that is what is shown already.
+
+    `more(part)` gives the context that only this page has, and is called when something is rendered.
+    """
+    shown = columns.chosen(runs.person, runs.place)
+    version = f"{scope.version}.{columns.fingerprint(shown)}"
+    part = wants_part(request, "run-list")
+    seen = request.GET.get("seen")
+    if part and seen == version:
+        return HttpResponse(status=204)
+    request.GET = runs.state  # type: ignore[assignment]
+    page = runs.page()
+    rows = runs.rows(page)
+    context = {
+        "runs": runs,
+        "page": page,
+        "rows": rows,
+        "columns": shown,
+        "heads": _heads(runs, shown),
+        "trigger": scope.trigger,
+        "part_url": part_url(request.path, runs.state, version),
+        "actions_url": f"{_actions_path(runs)}?{runs.state.urlencode()}",
+        "shows_archived": runs.query.asks_for_archived,
+        **_counted(runs, rows, page),
+        **more(part),
+    }
+    if not part:
+        return render(request, template, context)
+    name = "experiments/_runs.html" if runs.experiment else "runs/_run_list.html"
+    response = render(request, name, context)
+    if seen is None:
+        response["HX-Push-Url"] = _address(request, runs)
+    return response
+
+
+def _counted(runs: RunList, rows: list[Row], page: Page) -> dict[str, Any]:
+    """`found`: how many the list has in all. `matching`: how many an action on all of them takes.
+
+    They differ where child runs are folded under their parents; then it costs a query more.
+    """
+    found = Count(*runs.count())
+    matching = found
+    if runs.is_valid and not runs.is_filtered and runs.place != "pipelines":
+        matching = Count(*Search(runs.scope, runs.query).count())
+    unfolded = sum(1 for row in rows if row.depth and not row.unseen)
+    if runs.is_filtered:
+        label = f"{found} run{'' if found.number == 1 else 's'} found"
+    else:
+        what = "pipeline run" if runs.place == "pipelines" else "top-level run"
+        label = f"{found} {what}{'' if found.number == 1 else 's'}"
+    if unfolded:
+        label += f", {unfolded} child run{'' if unfolded == 1 else 's'} unfolded"
+    return {"found": found, "matching": matching, "label": f"{label}. {page.note}" if page.note else label}
+
+
+def _address(request: HttpRequest, runs: RunList) -> str:
+    return f"{request.path}?{runs.state.urlencode()}" if runs.state else request.path
+
+
+def _actions_path(runs: RunList) -> str:
+    if runs.experiment is not None:
+        return reverse("experiment-actions", args=[runs.experiment.name])
+    return reverse("pipeline-actions" if runs.place == "pipelines" else "run-actions")
+
+
+def _heads(runs: RunList, shown: list[columns.Column]) -> list[dict[str, Any]]:
+    """The columns that can be chosen, each with the order that a click asks for and its direction now."""
+    order = parse_order(runs.order)
+    by, down = (order.by, order.descending) if order else ("created", True)
+    number = columns.Column("number", "#", "w-64", "number" if runs.experiment else "", "num")
+    heads = []
+    for column in (number, columns.Column("name", "Name", "", "name"), *shown):
+        is_current = column.sort == by
+        falling = not down if is_current else column.sort not in _ASCENDING_FIRST
+        heads.append(
+            {
+                "title": column.title,
+                "width": column.width,
+                "css": column.css,
+                "sort": column.sort and (f"-{column.sort}" if falling else column.sort),
+                "direction": ("descending" if down else "ascending") if is_current else "",
+            }
+        )
+    return heads
+
+
+def csv_response(runs: RunList, name: str) -> StreamingHttpResponse:
+    """All runs that match, children too, as a file; sent while it is read."""
+    matching = runs.matching() if runs.is_valid else Run.objects.none()
+    rows: Iterator[Run] = (
+        matching.for_table().select_related("experiment", "submitter", "target", "node", "parent")  # type: ignore[attr-defined]
+        .order_by("-pk").iterator(chunk_size=_EXPORT_CHUNK)
+    )  # fmt: skip
+    filename = f"{name}-{timezone.now():%Y-%m-%d}.csv"
+    return StreamingHttpResponse(
+        csv_lines(rows),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{filename}"'},
+    )
+
+
+@member
+@require_http_methods(["GET", "POST"])
+def run_columns(request: HttpRequest, place: str) -> HttpResponse:
+    """The dialog in which a person chooses the columns of a list; the choice is kept."""
+    if place not in columns.DEFAULTS:
+        raise Http404("There is no such list.")
+    person: Any = request.user
+    back = safe_next(request, reverse("run-list"))
+    if request.method == "POST":
+        wanted = columns.DEFAULTS[place] if "reset" in request.POST else request.POST.getlist("column")
+        columns.choose(person, place, wanted)
+        toast(request, "Columns kept")
+        return done(request, back)
+    keys = {column.key for column in columns.chosen(person, place)}
+    context = {
+        "section": "experiments" if place == "experiment" else place,
+        "heading": "Columns",
+        "action": request.path,
+        "next": back,
+        "offered": [(column, column.key in keys) for column in columns.offered(place)],
+        "size": "dialog-sm",
+    }
+    return render_dialog(request, "runs/_columns_dialog.html", context)
