@@ -3,9 +3,10 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from runs.views import (
+from runs.views import compute, (
     bulk,
     experiments,
+    graph,
     logs,
     run,
     run_actions,
@@ -53,7 +54,8 @@ urlpatterns = [
     path("experiments/<str:name>/runs/<int:number>/unarchive/", run_actions.run_unarchive, name="run-unarchive"),
     path("experiments/<str:name>/runs/<int:number>/tags/", run_actions.run_tags, name="run-tags"),
     path("experiments/<str:name>/runs/<int:number>/children/", stub, name="run-children"),
-    path("experiments/<str:name>/runs/<int:number>/graph/", stub, name="run-graph"),
+    path("experiments/<str:name>/runs/<int:number>/graph/", graph.run_graph, name="run-graph"),
+    path("experiments/<str:name>/runs/<int:number>/log-tail/", graph.run_log_tail, name="run-log-tail"),
     path("experiments/<str:name>/runs/<int:number>/logs/", logs.run_logs, name="run-logs"),
     path("experiments/<str:name>/runs/<int:number>/logs/files/", logs.run_log_files, name="run-log-files"),
     path("experiments/<str:name>/runs/<int:number>/logs/lines/", logs.run_log_lines, name="run-log-lines"),
@@ -71,5 +73,10 @@ urlpatterns = [
     path("start/", start.start, name="start"),
     path("start/files/", start.start_files, name="start-files"),
     # Compute
-    path("compute/", stub, name="compute-list"),
+    path("compute/", compute.compute_list, name="compute-list"),
+    path("compute/new/", compute.target_create, name="target-create"),
+    path("compute/<str:target>/edit/", compute.target_edit, name="target-edit"),
+    path("compute/<str:target>/default/", compute.target_default, name="target-default"),
+    path("compute/<str:target>/command/", compute.target_command, name="target-command"),
+    path("compute/<str:target>/node/", compute.node_change, name="node-change"),
 ]

@@ -7,7 +7,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from runs.models import Run
+from runs.status import Kind
 from runs.toasts import add_trigger
+from runs.views.graph import graph_page
 from runs.views.run_frame import find_run, is_news, run_frame, run_url
 from runs.views.run_overview import overview_page
 
@@ -37,5 +39,6 @@ def run_head(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
 @require_GET
 def run_detail(request: HttpRequest, name: str, number: int) -> HttpResponse:
-    """The tab that a run opens with."""
-    return overview_page(request, find_run(request, name, number))
+    """The tab that a run opens with: the graph of a pipeline run, else the Overview."""
+    run = find_run(request, name, number)
+    return graph_page(request, run) if run.kind == Kind.PIPELINE else overview_page(request, run)
