@@ -29,11 +29,15 @@ class Hit:
 
 @dataclass
 class Found:
-    """What a portion found, and where the next one goes on (`offset`, on the line `number`)."""
+    """What a portion found, and where the next one goes on (`offset`, on the line `number`).
+
+    `open_bytes` of them belong to a last line that has no newline yet and may still change.
+    """
 
     offset: int
     number: int
     size: int
+    open_bytes: int = 0
     hits: list[Hit] = field(default_factory=list)
 
     @property
@@ -78,6 +82,7 @@ def _search_window(data: bytes, term: str, found: Found) -> None:
             return
     found.number = number + data.count(b"\n", at)
     found.offset += len(data)
+    found.open_bytes = len(data) - data.rfind(b"\n") - 1
 
 
 def _candidates(data: bytes, term: str) -> Iterator[tuple[int, int]]:

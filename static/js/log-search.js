@@ -1,0 +1,144 @@
+// Searching a log: the server looks through the whole file, this keeps the list of hits and goes from one to the next.
+
+import { markTerm, searchFor, toLine, topLine } from "./logs.js";
+
+const MOST_HITS = 5000;
+const WAIT_MS = 250;
+
+const form = document.getElementById("log-search");
+const field = document.getElementById("log-q");
+const said = document.getElementById("log-found");
+const buttons = [document.getElementById("log-previous"), document.getElementById("log-next")];
+
+let term = "";
+let hits = []; // {number, offset, nth}: one for each match
+let current = -1;
+let end = null; // where to search on when the log has grown
+let isWhole = true;
+let asked = 0; // raised by each search, so that answers to older ones are dropped
+let waiting;
+
+function show() {
+  const count = `${hits.length.toLocaleString("en")}${isWhole ? "" : "+"}`;
+  said.textContent = !term ? "" : !hits.length ? (isWhole ? "None" : "…") : current < 0 ? count : `${current + 1} of ${count}`;
+  for (const button of buttons) button.disabled = !hits.length;
+}
+
+function add(found) {
+  for (const [number, offset, matches] of found) {
+    for (let nth = 0; nth < matches; nth += 1) hits.push({ number, offset, nth });
+  }
+}
+
+async function gather(mine, from) {
+  let at = from;
+  while (at && hits.length < MOST_HITS) {
+    const answer = await searchFor({ q: term, offset: at[0], line: at[1] });
+    if (mine !== asked) return false;
+    add(answer.hits);
+    at = answer.next;
+    end = answer.end;
+    isWhole = !at;
+    show();
+  }
+  return true;
+}
+
+async function search(wanted) {
+  const mine = ++asked;
+  clearTimeout(waiting);
+  term = wanted;
+  hits = [];
+  current = -1;
+  isWhole = !term;
+  end = null;
+  keepInAddress();
+  show();
+  const view = topLine();
+  const from = view ? Number(view.id.slice(1)) : 0;
+  await markTerm(term);
+  if (!term || !(await gather(mine, [0, 1])) || !hits.length) return;
+  const next = hits.findIndex((hit) => hit.number >= from);
+  await go(next < 0 ? hits.length - 1 : next, { onlyIfHidden: true });
+}
+
+function keepInAddress() {
+  const address = new URL(location.href);
+  if (term) address.searchParams.set("q", term);
+  else address.searchParams.delete("q");
+  history.replaceState(history.state, "", address);
+}
+
+function marksOf(hit) {
+  const line = document.getElementById(`L${hit.number}`);
+  const marks = line ? [...line.querySelectorAll("mark")] : [];
+  return marks[Math.min(hit.nth, marks.length - 1)];
+}
+
+function isInView(mark) {
+  const place = mark.getBoundingClientRect();
+  const frame = document.getElementById("log-scroll").getBoundingClientRect();
+  return place.top >= frame.top && place.bottom <= frame.bottom - 40;
+}
+
+async function go(index, { onlyIfHidden = false } = {}) {
+  current = (index + hits.length) % hits.length;
+  show();
+  const hit = hits[current];
+  let mark = marksOf(hit);
+  if (!mark || !onlyIfHidden || !isInView(mark)) {
+    await toLine(hit.number, hit.offset);
+    mark = marksOf(hit);
+  }
+  document.querySelector("#log-lines mark.is-current")?.classList.remove("is-current");
+  mark?.classList.add("is-current");
+  if (mark && !onlyIfHidden) mark.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+const step = (by) => { if (hits.length) go(current < 0 ? 0 : current + by); };
+
+let isGrowing = false;
+document.addEventListener("log-grown", async () => {
+  if (!term || !end || !isWhole || isGrowing) return;
+  isGrowing = true;
+  hits = hits.filter((hit) => hit.offset < end[0]);
+  current = Math.min(current, hits.length - 1);
+  await gather(asked, end).catch(() => {});
+  show();
+  isGrowing = false;
+});
+
+field.addEventListener("input", () => {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => search(field.value), WAIT_MS);
+});
+field.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && field.value) {
+    field.value = "";
+    search("");
+    event.stopPropagation();
+  } else if (event.key === "Enter" && event.shiftKey) {
+    event.preventDefault();
+    step(-1);
+  }
+});
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (field.value === term) step(1);
+  else search(field.value);
+});
+buttons[0].addEventListener("click", () => step(-1));
+buttons[1].addEventListener("click", () => step(1));
+
+const opener = document.getElementById("log-search-open");
+opener.addEventListener("click", () => {
+  const isOpen = form.classList.toggle("is-open");
+  opener.setAttribute("aria-expanded", String(isOpen));
+  if (isOpen) field.focus();
+});
+
+if (field.value) {
+  form.classList.add("is-open");
+  opener.setAttribute("aria-expanded", "true");
+  search(field.value);
+}
