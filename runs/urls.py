@@ -3,8 +3,9 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from runs.views import compute, (
+from runs.views import (
     bulk,
+    compute,
     experiments,
     graph,
     logs,

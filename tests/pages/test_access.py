@@ -89,6 +89,11 @@ ACCESS = {
     "submit-upload": May.CONTRIBUTE,
     "submit-draft-delete": May.CONTRIBUTE,
     "compute-list": May.READ,
+    "target-create": May.MANAGE,
+    "target-edit": May.MANAGE,
+    "target-default": May.MANAGE,
+    "target-command": May.READ,
+    "node-change": May.MANAGE,
 }
 
 #: Addresses that name an object of a workspace: argument name → its value for `things`.
@@ -143,6 +148,7 @@ def things(chi: User, ana: User, ben: User) -> Things:
         "prefix": make_token(chi, "laptop")[0].prefix,
         "token": "unknown",
         "draft": 1,
+        "target": run.target.name,
     }
     return Things(run, values)
 
