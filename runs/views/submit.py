@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -91,7 +92,8 @@ def _context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "submission": submission,
         "run": submission.run,
         "steps": submission.steps,
-        "blank": StepForm(QueryDict(mutable=True), index=9999, targets=submission.targets, judge=False),
+        "blank": StepForm(blank_step(9999), index=9999, targets=submission.targets, judge=False),
+        "most_files": settings.DATA_UPLOAD_MAX_NUMBER_FILES - 1,
         "room": capacities(submission.targets.values(), membership.workspace),
         "drafts": own_drafts(membership),
         "recent_runs": recent.select_related("experiment").defer("search_text").order_by("-id")[:RECENT_RUNS],
