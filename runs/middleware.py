@@ -9,6 +9,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.signals import got_request_exception
+from django.db import DataError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.log import log_response
 
@@ -26,6 +27,9 @@ STATUS_OF: tuple[tuple[type[errors.StudioError], int], ...] = (
     (errors.StudioError, 400),
 )
 
+#: PostgreSQL cannot store this character, so nothing in Studio has it in its name.
+NUL = "A name or text contains the character NUL, which is not allowed."
+
 logger = logging.getLogger("studio.requests")
 
 
@@ -42,6 +46,8 @@ class ErrorMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.request_id = secrets.token_hex(6)  # type: ignore[attr-defined]
+        if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+            return refuse(request, 400, NUL, code=errors.InvalidInput.code)
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
@@ -57,6 +63,8 @@ class ErrorMiddleware:
             )
         if isinstance(error, Http404 | DjangoPermissionDenied):
             return self._short(request, error)
+        if isinstance(error, DataError) and "NUL" in str(error):
+            return refuse(request, 400, NUL, code=errors.InvalidInput.code)
         if settings.DEBUG:
             return None
         return self._unknown(request, error)

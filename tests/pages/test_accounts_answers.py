@@ -173,6 +173,14 @@ class TestRefusals:
         assert answer["X-Request-Id"] in logged[0].getMessage()
         assert logged[0].exc_info
 
+    @pytest.mark.parametrize("address", ["/members/a%00b/role/", "/tokens/?q=%00", "/runs/%00/"])
+    def test_the_character_that_no_database_takes_is_refused(
+        self, client_of: ClientOf, chi: User, address: str
+    ) -> None:
+        for answer in (client_of(chi).get(address), client_of(chi).post(address)):
+            assert answer.status_code == 400
+            assert "NUL" in answer.content.decode()
+
     def test_without_a_token_a_program_gets_401(self, client: Client, db: None) -> None:
         answer = client.get("/api/closed/")
         assert answer.status_code == 401
