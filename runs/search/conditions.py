@@ -148,6 +148,9 @@ class Conditions:
                 return self._any_of(map(self.seeking, parts))
             case nodes.OneOf(what, words) if len(words) > 1 or words == ("active",):
                 return self._words(what, words)
+            case nodes.Named() | nodes.Identified() if self.vendor == "sqlite":
+                # Without statistics SQLite takes a workspace for smaller than a person or an experiment.
+                return Q(pk__in=Run.objects.filter(self._column(node)).values("pk"))
             case nodes.Text(term):
                 if self.vendor == "sqlite":
                     return Q(pk__in=TrigramHits([fold(term)]))
