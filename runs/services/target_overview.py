@@ -118,8 +118,8 @@ class TargetRow:
 
     @property
     def has(self) -> str:
-        """What its nodes have together; only the GPUs where there are any."""
-        facts = [row.node.facts for row in self.nodes]
+        """What its nodes have together, those alive if any is; only the GPUs where there are any."""
+        facts = [row.node.facts for row in self.nodes if row.is_alive or not self.alive]
         whole = facts_text(facts)
         gpus = [word for word in whole.split(", ") if "×" in word]
         return ", ".join(gpus) or whole

@@ -29,11 +29,11 @@ def compute_list(request: MemberRequest) -> HttpResponse:
     """
     workspace = request.membership.workspace
     part = wants_part(request, "targets")
-    version = overview_version(workspace)
-    if part and request.GET.get("seen") == version:
+    seen = overview_version(workspace)
+    if part and request.GET.get("seen") == seen:
         return HttpResponse(status=204)
     overview = target_overview(workspace)
-    context = {"section": "compute", "overview": overview, "version": version}
+    context = {"section": "compute", "overview": overview, "seen": seen}
     return render(request, "compute/_targets.html" if part else "compute/compute_list.html", context)
 
 
