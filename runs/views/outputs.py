@@ -1,0 +1,119 @@
+"""The Outputs tab: the files that a run kept, shown safely, given out whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_GET
+
+from runs.errors import NotFound
+from runs.models import Artifact, Run
+from runs.services.artifacts import find_artifact, open_artifact, zip_stream
+from runs.services.previews import check_is_image, preview
+from runs.views.parts import wants_part
+from runs.views.run_frame import find_run, run_frame, run_url
+
+#: Files that the list shows; with `?folder=` all are of that folder.
+FILES_SHOWN = 500
+
+#: What a run wrote never acts on this origin: no script, no frame, no request, no guessing of types.
+UNTRUSTED = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of the list: names and files as far as they are shown; how many and how large all are."""
+
+    path: str
+    files: list[tuple[str, Artifact]]
+    n_files: int
+    size_bytes: int
+
+    @property
+    def n_hidden(self) -> int:
+        """How many of its files are not in the list."""
+        return self.n_files - len(self.files)
+
+
+@require_GET
+def run_outputs(request: HttpRequest, name: str, number: int) -> HttpResponse:
+    """The tab with the file `?path=` open, else the first one; `?folder=` lists one folder."""
+    run = find_run(request, name, number)
+    files = list(run.artifacts.order_by("path"))
+    folder = request.GET.get("folder", "")
+    shown = [file for file in files if _folder_of(file) == folder] if folder else files
+    artifact = _chosen(run, files, shown, request.GET.get("path", ""))
+    context: dict[str, Any] = {
+        **run_frame(run, request, tab="outputs"),
+        "folders": folders_of(shown),
+        "folder": folder,
+        "n_files": len(files),
+        "size_bytes": sum(file.size_bytes for file in files),
+        "artifact": artifact,
+        **(_shown(run, artifact) if artifact else {}),
+        "outputs_url": run_url(run, "run-outputs"),
+    }
+    part = "run/_outputs.html" if wants_part(request, "run-outputs") else "run/run_outputs.html"
+    return render(request, part, context)
+
+
+def folders_of(files: list[Artifact]) -> list[Folder]:
+    """Files by folder, in the order of their paths; at most `FILES_SHOWN` in all."""
+    groups: dict[str, list[Artifact]] = {}
+    for file in files:
+        groups.setdefault(_folder_of(file), []).append(file)
+    left, folders = FILES_SHOWN, []
+    for path, group in groups.items():
+        named = [(file.path.rpartition("/")[2], file) for file in group[:left]]
+        folders.append(Folder(path, named, len(group), sum(file.size_bytes for file in group)))
+        left -= len(folders[-1].files)
+    return folders
+
+
+def _folder_of(artifact: Artifact) -> str:
+    return artifact.path.rpartition("/")[0]
+
+
+def _chosen(run: Run, files: list[Artifact], shown: list[Artifact], path: str) -> Artifact | None:
+    """The file with this path, or the first one when no path is given. Raises NotFound."""
+    if path:
+        known = next((file for file in files if file.path == path), None)
+        return known or find_artifact(run, path)
+    return shown[0] if shown else None
+
+
+def _shown(run: Run, artifact: Artifact) -> dict[str, Any]:
+    file_url = run_url(run, "run-output-file", path=artifact.path)
+    try:
+        return {"preview": preview(artifact), "file_url": file_url}
+    except NotFound as error:
+        return {"preview_error": str(error), "file_url": file_url}
+
+
+@require_GET
+def run_output_file(request: HttpRequest, name: str, number: int, path: str) -> HttpResponseBase:
+    """One file as it is, to be saved; `?show=1` gives an image in place. Nothing else is ever shown."""
+    artifact = find_artifact(find_run(request, name, number), path)
+    show = request.GET.get("show") == "1"
+    content_type = check_is_image(artifact) if show else "application/octet-stream"
+    return FileResponse(
+        open_artifact(artifact),
+        as_attachment=not show,
+        filename=path.rpartition("/")[2],
+        content_type=content_type,
+        headers=UNTRUSTED,
+    )
+
+
+@require_GET
+def run_outputs_zip(request: HttpRequest, name: str, number: int) -> HttpResponseBase:
+    """All files of the run as one zip, made while it is sent."""
+    run = find_run(request, name, number)
+    response = StreamingHttpResponse(zip_stream(run), content_type="application/zip", headers=UNTRUSTED)
+    response["Content-Disposition"] = content_disposition_header(True, f"{name}-{number}-outputs.zip") or ""
+    return response
