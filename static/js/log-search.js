@@ -15,11 +15,12 @@ let hits = []; // {number, offset, nth}: one for each match
 let current = -1;
 let end = null; // where to search on when the log has grown
 let isWhole = true;
+let isFromStart = true; // a term that is everywhere is looked for from what is in view on
 let asked = 0; // raised by each search, so that answers to older ones are dropped
 let waiting;
 
 function show() {
-  const count = `${hits.length.toLocaleString("en")}${isWhole ? "" : "+"}`;
+  const count = `${hits.length.toLocaleString("en")}${isWhole && isFromStart ? "" : "+"}`;
   said.textContent = !term ? "" : !hits.length ? (isWhole ? "None" : "…") : current < 0 ? count : `${current + 1} of ${count}`;
   for (const button of buttons) button.disabled = !hits.length;
 }
@@ -51,14 +52,22 @@ async function search(wanted) {
   hits = [];
   current = -1;
   isWhole = !term;
+  isFromStart = true;
   end = null;
   keepInAddress();
   show();
   const view = topLine();
   const from = view ? Number(view.id.slice(1)) : 0;
+  const offset = view?.dataset.at;
   await markTerm(term);
   if (!term || !(await gather(mine, [0, 1])) || !hits.length) return;
-  const next = hits.findIndex((hit) => hit.number >= from);
+  let next = hits.findIndex((hit) => hit.number >= from);
+  if (next < 0 && !isWhole) {
+    hits = [];
+    isFromStart = false;
+    if (!(await gather(mine, [offset, from])) || !hits.length) return;
+    next = 0;
+  }
   await go(next < 0 ? hits.length - 1 : next, { onlyIfHidden: true });
 }
 
@@ -99,7 +108,7 @@ const step = (by) => { if (hits.length) go(current < 0 ? 0 : current + by); };
 
 let isGrowing = false;
 document.addEventListener("log-grown", async () => {
-  if (!term || !end || !isWhole || isGrowing) return;
+  if (!term || !end || !isWhole || isGrowing || hits.length >= MOST_HITS) return;
   isGrowing = true;
   hits = hits.filter((hit) => hit.offset < end[0]);
   current = Math.min(current, hits.length - 1);

@@ -1,0 +1,207 @@
+"""The Logs tab as a browser shows it: live lines, paging, search, links, and what a small window leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from runs.models import Run
+from runs.services import logs
+from runs.status import Status
+from studio.accounts.models import User
+from tests.factories import make_pipeline, make_run
+from tests.fixtures.browser import LOOKS
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+EPOCH = (
+    "14:22:{s:02d} \x1b[32mINFO\x1b[0m  epoch \x1b[1m{n}/40\x1b[0m  train_loss 0.171  val_loss 0.252\n"
+    "14:22:{s:02d} \x1b[32mINFO\x1b[0m  checkpoint \x1b[36moutputs/ckpt/epoch_{n}.pt\x1b[0m (4.1 MB)\n"
+    "14:22:{s:02d} DEBUG grad norm 1.84, clipped 0 of 300 steps\n"
+)
+
+
+@pytest.fixture
+def run(ana: User, transactional_db: None) -> Run:
+    run = make_run(status=Status.RUNNING, display_name="width 512", experiment="digits-mlp")
+    grow(run, "".join(EPOCH.format(n=n, s=n % 60) for n in range(6000)))
+    grow(
+        run, "14:23:10 WARN  worker 3 took 2.9 s for one batch\n14:23:10 ERROR could not write it; skipped\n"
+    )
+    grow(run, "launched\n", name="system_logs/launch.log")
+    return run
+
+
+def grow(run: Run, text: str, *, name: str = logs.STD_LOG) -> None:
+    logs.append_log(run, run.attempt, name, logs.log_size(run, run.attempt, name), text.encode())
+
+
+def path_of(run: Run, query: str = "") -> str:
+    return f"/experiments/{run.experiment.name}/runs/{run.number}/logs/{query}"
+
+
+def lines_of(page: Page) -> Any:
+    return page.locator("#log-lines > .log-line")
+
+
+def test_new_lines_come_and_the_end_is_followed(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
+    page = open_page(path_of(run), user=ana)
+    expect(lines_of(page)).to_have_count(1000)
+    expect(page.locator("#log-pill")).to_have_text("Following the end")
+    grow(run, "epoch 6001\nhalf a li")
+    last = lines_of(page).last
+    expect(last).to_contain_text("half a li", timeout=3000)
+    grow(run, "ne\rgone over")
+    expect(last).to_contain_text("gone over", timeout=3000)
+    expect(last).not_to_contain_text("half a line")
+    expect(last).to_be_in_viewport()
+
+
+def test_scrolled_away_the_view_stays_and_new_lines_are_counted(
+    run: Run, ana: User, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(path_of(run), user=ana)
+    expect(page.locator("#log-pill")).to_have_text("Following the end")
+    page.locator("#log-scroll").evaluate("e => { e.scrollTop -= 3000 }")
+    expect(page.locator("#log-pill")).to_have_text("Go to the end")
+    place = page.locator("#log-scroll").evaluate("e => e.scrollTop")
+    grow(run, "one more\n" * 128)
+    expect(page.locator("#log-pill")).to_have_text("128 new lines")
+    assert page.locator("#log-scroll").evaluate("e => e.scrollTop") == place
+    page.locator("#log-pill").click()
+    expect(lines_of(page).last).to_be_in_viewport()
+    expect(page.locator("#log-pill")).to_have_text("Following the end")
+
+
+def test_scrolling_up_pages_back_and_the_page_stays_small(
+    run: Run, ana: User, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(path_of(run), user=ana)
+    for _ in range(7):
+        before = page.locator("#log-lines").get_attribute("data-start")
+        first = lines_of(page).first.get_attribute("id")
+        page.locator("#log-scroll").evaluate("e => { e.scrollTop = 100 }")
+        page.wait_for_function("id => document.querySelector('#log-lines > .log-line').id !== id", arg=first)
+        assert before is not None
+    assert lines_of(page).count() <= 5000
+    numbers = page.evaluate("[...document.querySelectorAll('.log-line')].map((l) => Number(l.id.slice(1)))")
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    page.locator("#log-pill").click()
+    expect(lines_of(page).last).to_contain_text("could not write it")
+
+
+def test_a_search_finds_the_whole_file(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
+    page = open_page(path_of(run), user=ana)
+    page.keyboard.press("/")
+    page.keyboard.type("epoch_3.pt")
+    expect(page.locator("#log-found")).to_have_text("1 of 1")
+    expect(page.locator("mark.is-current")).to_be_in_viewport()
+    page.locator("#log-q").fill("VAL_LOSS")
+    expect(page.locator("#log-found")).to_have_text("1 of 5,000+", timeout=10_000)
+    page.locator("#log-q").press("Enter")
+    expect(page.locator("#log-found")).to_have_text("2 of 5,000+")
+    page.locator("#log-q").press("Shift+Enter")
+    expect(page.locator("#log-found")).to_have_text("1 of 5,000+")
+    assert "q=VAL_LOSS" in page.url
+
+
+def test_a_search_keeps_up_with_the_log(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
+    page = open_page(path_of(run), user=ana)
+    page.get_by_role("searchbox", name="Search this log").fill("could not")
+    expect(page.locator("#log-found")).to_have_text("1 of 1")
+    grow(run, "could")
+    grow(run, " not again\n")
+    expect(page.locator("#log-found")).to_have_text("1 of 2")
+    expect(lines_of(page).last.locator("mark")).to_have_text("could not")
+
+
+def test_a_line_has_an_address(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
+    page = open_page(path_of(run, "?line=4711"), user=ana)
+    expect(page.locator("#L4711")).to_be_in_viewport()
+    expect(page.locator("#L4711.is-chosen")).to_have_count(1)
+    page.locator("#L4713 > a").click()
+    assert page.url.endswith("line=4713#L4713")
+    page.goto(page.url.replace("&line=4713", ""))
+    page.reload()
+    expect(page.locator("#L4713")).to_be_in_viewport()
+
+
+def test_the_end_of_the_run_ends_the_polling(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
+    page = open_page(path_of(run), user=ana)
+    expect(page.locator("#log-pill")).to_have_text("Following the end")
+    grow(run, "the last line\n")
+    Run.objects.filter(pk=run.pk).update(
+        status=Status.COMPLETED, ended_at=run.created_at, started_at=None, holds_slot=False
+    )
+    expect(page.locator("#log-pill")).to_have_text("End of log, run Completed", timeout=5000)
+    expect(lines_of(page).last).to_contain_text("the last line")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "logs/lines" in request.url else None)
+    page.wait_for_timeout(2500)
+    assert asked == []
+
+
+def test_a_log_that_is_empty_fills(ana: User, open_page: Callable[..., Page], transactional_db: None) -> None:
+    run = make_run(status=Status.RUNNING)
+    page = open_page(path_of(run), user=ana)
+    expect(page.get_by_text("Nothing printed yet")).to_be_visible()
+    grow(run, "first line\n")
+    expect(lines_of(page)).to_have_count(1, timeout=3000)
+    expect(page.get_by_text("Nothing printed yet")).to_be_hidden()
+
+
+def test_nothing_in_a_log_can_act(ana: User, open_page: Callable[..., Page], transactional_db: None) -> None:
+    run = make_run()
+    grow(run, "<script>window.acted = 1</script><img src=x onerror='window.acted = 1'>\n\u202egnp.exe\n")
+    page = open_page(path_of(run), user=ana)
+    expect(lines_of(page).first).to_contain_text("<script>window.acted")
+    assert page.evaluate("window.acted") is None
+
+
+def test_levels_lead_to_their_lines(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
+    page = open_page(path_of(run), user=ana)
+    page.get_by_role("button", name="Errors 1").click()
+    expect(page.locator(".log-line.is-error.is-chosen")).to_be_in_viewport()
+
+
+def test_without_javascript_the_log_can_be_read(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
+    page = open_page(path_of(run), user=ana, java_script_enabled=False)
+    expect(lines_of(page)).to_have_count(1000)
+    page.get_by_role("link", name="Earlier lines").click()
+    expect(page.locator("#L17002")).to_have_count(1)
+    page.get_by_role("link", name="Later lines").click()
+    expect(page.locator("#L18002")).to_have_count(1)
+
+
+def test_a_pipeline_leads_to_the_log_that_failed(
+    ana: User, open_page: Callable[..., Page], transactional_db: None
+) -> None:
+    pipeline = make_pipeline(status=Status.FAILED, statuses={"prepare": Status.COMPLETED})
+    train = pipeline.children.get(step_name="train")
+    grow(train, "Traceback (most recent call last):\nValueError: no data\n")
+    page = open_page(path_of(pipeline), user=ana)
+    page.locator(".log-children").get_by_role("link", name="std_log.txt").click()
+    expect(page.locator("#log-lines")).to_contain_text("ValueError: no data")
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_it_is_accessible(
+    run: Run,
+    ana: User,
+    open_page: Callable[..., Page],
+    axe: Callable[[Page], list[str]],
+    width: int,
+    theme: str,
+) -> None:
+    page = open_page(path_of(run, "?q=val_loss"), user=ana, width=width, theme=theme)
+    expect(page.locator("#log-found")).not_to_be_empty()
+    expect(page.locator("mark.is-current")).to_have_count(1)
+    if folder := os.environ.get("STUDIO_PICTURES"):
+        page.screenshot(path=Path(folder) / f"logs-{width}-{theme}.png")
+    assert axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
