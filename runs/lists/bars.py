@@ -11,7 +11,7 @@ from runs.status import Status
 
 BAR_COLUMNS = (
     "number", "display_name", "step_name", "status", "started_at", "ended_at", "created_at",
-    "submitter__username",
+    "submitter__username", "parent",
 )  # fmt: skip
 
 
@@ -27,6 +27,7 @@ class Bar:
     ended_at: datetime | None
     created_at: datetime
     shown_name: str | None  # the submitter's
+    parent_pk: int | None
 
     @property
     def name(self) -> str:

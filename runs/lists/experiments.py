@@ -58,8 +58,9 @@ class ExperimentRow:
 
     @property
     def latest(self) -> Bar | None:
-        """The newest run."""
-        return self.bars[-1] if self.bars else None
+        """The newest run; a parent run rather than its children, which are newer."""
+        roots = [bar for bar in self.bars if bar.parent_pk is None]
+        return (roots or self.bars or [None])[-1]
 
 
 @dataclass(frozen=True)

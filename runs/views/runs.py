@@ -64,6 +64,7 @@ def _workspace_list(request: HttpRequest, place: str) -> HttpResponseBase:
 
     def more(part: bool) -> dict[str, Any]:
         shown, rest = runs.panel
+        fixed = "kind" if place == "pipelines" else ""
         text = str(runs.filter.query)
         panel = RunFilter(shown, workspace=workspace, person=runs.person) if runs.is_valid else runs.filter
         return {
@@ -71,7 +72,7 @@ def _workspace_list(request: HttpRequest, place: str) -> HttpResponseBase:
             "heading": _PLACES[place],
             "quick": [(label, q, runs.is_valid and q == text) for label, q in _QUICK],
             "panel": panel.form,
-            "panel_choices": [_choices(panel.form[name]) for name in _CHOICES],
+            "panel_choices": [_choices(panel.form[name]) for name in _CHOICES if name != fixed],
             "panel_rest": rest,
             "panel_count": len(shown),
             "has_panel": runs.state.get("panel") != "off",
@@ -116,6 +117,7 @@ def list_answer(
         "page": page,
         "rows": rows,
         "columns": shown,
+        "tags_width": 236 if runs.experiment else 150,
         "heads": _heads(runs, shown),
         "trigger": scope.trigger,
         "part_url": part_url(request.path, runs.state, version),
@@ -177,6 +179,9 @@ def _heads(runs: RunList, shown: list[columns.Column]) -> list[dict[str, Any]]:
                 "title": column.title,
                 "width": column.width,
                 "css": column.css,
+                "hidden": " ".join(
+                    word for word in column.css.split() if word.startswith(("from", "beside"))
+                ),
                 "sort": column.sort and (f"-{column.sort}" if falling else column.sort),
                 "direction": ("descending" if down else "ascending") if is_current else "",
             }

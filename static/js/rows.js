@@ -158,3 +158,11 @@ document.addEventListener("click", (event) => {
   if (!event.target.closest?.("main tr[data-row]")) return;
   makeCurrent(event.target.closest("tr[data-row]"));
 });
+
+// The search bar's module comes when there is something in the bar to draw, or somebody goes there.
+
+const searchBar = (element) => element?.closest?.("[data-search-bar]");
+const bring = () => import("./search.js");
+if ([...document.querySelectorAll("[data-search-bar] input[name=q]")].some((field) => field.value)) bring();
+document.addEventListener("focusin", (event) => { if (searchBar(event.target)) bring(); });
+if (searchBar(document.activeElement)) bring();
