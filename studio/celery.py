@@ -3,14 +3,13 @@
 import os
 
 from celery import Celery
-from django.conf import settings
+
+from studio import filesystem
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
+
+filesystem.install()
 
 app = Celery("studio")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["runs"])
-
-if settings.CELERY_BROKER_URL.startswith("filesystem:"):
-    for folder in ("messages", "control"):  # kombu expects them to be there
-        (settings.BROKER_DIR / folder).mkdir(parents=True, exist_ok=True)
