@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,7 +199,5 @@ def test_it_is_accessible(
     page = open_page(path_of(run, "?q=val_loss"), user=ana, width=width, theme=theme)
     expect(page.locator("#log-found")).not_to_be_empty()
     expect(page.locator("mark.is-current")).to_have_count(1)
-    if folder := os.environ.get("STUDIO_PICTURES"):
-        page.screenshot(path=Path(folder) / f"logs-{width}-{theme}.png")
     assert axe(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
