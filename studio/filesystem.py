@@ -1,8 +1,8 @@
 """Celery's filesystem broker with every file appearing whole.
 
 Kombu's own transport writes a message into a file that readers can see already: one that is quick finds it
-empty, loses the message, and its worker ends with a JSONDecodeError (seen with kombu 5.7.0 under load). Here each
-file is written beside its place and moved there in one step; the same for the table of bindings.
+empty, loses the message, and its worker ends with a JSONDecodeError (seen with kombu 5.7.0 under load). Here
+each file is written beside its place and moved there in one step; the same for the table of bindings.
 """
 
 from __future__ import annotations
