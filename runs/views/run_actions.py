@@ -131,16 +131,17 @@ def run_unarchive(request: HttpRequest, name: str, number: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def run_tags(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """Add (`add=key=value`) or remove (`remove=key`) a tag; a GET offers tags that begin with `?add=`."""
+    run = find_run(request, name, number)
     if request.method == "GET":
         options = _suggestions(request, request.GET.get("add", ""))
         return render(request, "run/_tag_options.html", {"options": options})
-    run = find_run(request, name, number)
     typed = request.POST.get("add", "")
     try:
         _edit_tags(request, run, typed)
     except StudioError as error:
         return _tag_editor(request, run, error=str(error), typed=typed, status=422)
-    return _tag_editor(request, run) if is_htmx(request) else done(request, run_url(run))
+    left = typed if "remove" in request.POST else ""
+    return _tag_editor(request, run, typed=left) if is_htmx(request) else done(request, run_url(run))
 
 
 def _edit_tags(request: HttpRequest, run: Run, typed: str) -> None:

@@ -88,6 +88,8 @@ def _page(request: HttpRequest, submission: Submission, *, status: int = 200) ->
 def _context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
     membership = submission.own.membership
     recent = Run.objects.in_workspace(membership.workspace).filter(snapshot__isnull=False)
+    drafts = own_drafts(membership)
+    opened = submission.content.get("draft")
     return {
         "submission": submission,
         "run": submission.run,
@@ -95,7 +97,8 @@ def _context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "blank": StepForm(blank_step(9999), index=9999, targets=submission.targets, judge=False),
         "most_files": settings.DATA_UPLOAD_MAX_NUMBER_FILES - 1,
         "room": capacities(submission.targets.values(), membership.workspace),
-        "drafts": own_drafts(membership),
+        "drafts": drafts,
+        "saved_draft": next((draft for draft in drafts if str(draft.pk) == opened), None),
         "recent_runs": recent.select_related("experiment").defer("search_text").order_by("-id")[:RECENT_RUNS],
         "errors_in_dialog": bool(submission.run.errors) and not any(step.errors for step in submission.steps),
     }
@@ -254,10 +257,7 @@ def submit_upload(request: HttpRequest) -> HttpResponse:
 @contributor
 @require_POST
 def submit_draft_delete(request: HttpRequest, draft: int) -> HttpResponse:
-    """Remove one's own draft."""
-    try:
-        name = delete_draft(request.membership, draft)  # type: ignore[attr-defined]
-        toast(request, f"Draft “{name}” is deleted")
-    except StudioError as error:
-        toast(request, str(error), kind="warning")
+    """Remove one's own draft; 404 for any other."""
+    name = delete_draft(request.membership, draft)  # type: ignore[attr-defined]
+    toast(request, f"Draft “{name}” is deleted")
     return see_other("submit")
