@@ -327,7 +327,7 @@ class RunForm(PageForm):
     submission_key = _hidden()
     resubmitted_from = _hidden()
     draft = _hidden()
-    draft_name = _text("Name of the draft", most=256)
+    draft_name = _text("Name of the draft", most=256, placeholder="Untitled")
 
     def __init__(
         self,

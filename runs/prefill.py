@@ -11,7 +11,7 @@ from django.http import QueryDict
 
 from runs.errors import InvalidInput
 from runs.forms import time_limit_text
-from runs.models import ComputeTarget, Run, RunDependency
+from runs.models import ComputeTarget, Experiment, Run, RunDependency
 from runs.services.drafts import OwnSnapshots
 from runs.services.examples import Example
 from runs.status import Kind
@@ -51,11 +51,12 @@ def fresh(membership: Membership) -> QueryDict:
 def _run_fields(membership: Membership) -> QueryDict:
     targets = ComputeTarget.objects.filter(workspace_id=membership.workspace_id, is_default=True)
     last = membership.user.preferences.get(LAST_EXPERIMENT, {}).get(str(membership.workspace_id), "")
+    any_yet = Experiment.objects.filter(workspace_id=membership.workspace_id, archived_at=None).exists()
     return content_of(
         {
             "target": targets.values_list("name", flat=True).first() or "",
             "experiment": last,
-            "experiment_kind": "existing" if last else "new",
+            "experiment_kind": "existing" if any_yet else "new",
         }
     )
 

@@ -85,6 +85,7 @@ def draw(example: Example) -> list[Box]:
 
 def _run_example(request: HttpRequest, example: Example) -> HttpResponse:
     membership = request.membership  # type: ignore[attr-defined]
+    membership.user = request.user
     snapshot = OwnSnapshots(membership, request.session).remember(example.snapshot(by=membership.user))
     key = request.POST.get("submission_key", "")
     try:

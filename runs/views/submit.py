@@ -29,11 +29,12 @@ from runs.services.examples import load_example
 from runs.services.submit import submit as submit_run
 from runs.submission import Submission, find_run, hold, refuse_too_many, step_indexes, take_source
 from runs.toasts import toast
+from studio.accounts.models import Membership, Workspace
 from studio.accounts.permissions import contributor
 
 #: What a submission key looks like.
 KEY = re.compile(r"[A-Za-z0-9_-]{8,48}\Z")
-RECENT_RUNS = 20
+RECENT_RUNS = 40
 STEP_NUMBERS = frozenset(map(str, range(10_000)))
 
 
@@ -52,7 +53,9 @@ def submit(request: HttpRequest) -> HttpResponse:
 
 
 def _own(request: HttpRequest) -> OwnSnapshots:
-    return OwnSnapshots(request.membership, request.session)  # type: ignore[attr-defined]
+    membership: Membership = request.membership  # type: ignore[attr-defined]
+    membership.user = request.user  # type: ignore[assignment]  # known already; saves its query
+    return OwnSnapshots(membership, request.session)
 
 
 def _opened(request: HttpRequest, own: OwnSnapshots) -> QueryDict:
@@ -87,7 +90,6 @@ def _page(request: HttpRequest, submission: Submission, *, status: int = 200) ->
 
 def _context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
     membership = submission.own.membership
-    recent = Run.objects.in_workspace(membership.workspace).filter(snapshot__isnull=False)
     drafts = own_drafts(membership)
     opened = submission.content.get("draft")
     return {
@@ -99,9 +101,16 @@ def _context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "room": capacities(submission.targets.values(), membership.workspace),
         "drafts": drafts,
         "saved_draft": next((draft for draft in drafts if str(draft.pk) == opened), None),
-        "recent_runs": recent.select_related("experiment").defer("search_text").order_by("-id")[:RECENT_RUNS],
+        "recent_runs": recent_runs(membership.workspace),
         "errors_in_dialog": bool(submission.run.errors) and not any(step.errors for step in submission.steps),
     }
+
+
+def recent_runs(workspace: Workspace) -> list[Run]:
+    """Those of the newest runs whose snapshot could be taken, for the list under the field. One query."""
+    runs = Run.objects.in_workspace(workspace).select_related("experiment").order_by("-id")
+    shown = runs.only("number", "display_name", "step_name", "snapshot_id", "experiment__name")
+    return [run for run in shown[:RECENT_RUNS] if run.snapshot_id is not None]
 
 
 def _posted(request: HttpRequest) -> HttpResponse:

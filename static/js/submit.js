@@ -226,7 +226,7 @@ async function check() {
   const data = new FormData(form());
   data.set("action", "check");
   const headers = { "HX-Request": "true", "HX-Current-URL": location.href };
-  const answer = await fetch(form().action, { method: "POST", body: data, headers });
+  const answer = await fetch(form().getAttribute("action"), { method: "POST", body: data, headers });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   if (answer.status === 401) return location.assign(answer.headers.get("HX-Redirect") ?? "/");
   if (answer.ok) return openDialog([...page.body.childNodes]);

@@ -1,0 +1,193 @@
+"""The submit page in a real browser: the canvas, the keyboard, uploads and the Run dialog."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from runs.models import Run
+from runs.status import Kind
+from studio.accounts.models import User
+from tests.factories import make_experiment, make_node, make_target
+from tests.fixtures.browser import LOOKS
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(autouse=True)
+def places(workspace: Any) -> None:
+    make_node(target=make_target("local", is_default=True))
+    make_target("gpu-compute")
+
+
+def paste(page: Page, text: str = "print(1)") -> None:
+    """Paste a script into the step whose settings are open."""
+    step = page.locator(".step.is-selected")
+    step.get_by_text("Paste", exact=True).click()
+    step.get_by_label("Script text").fill(text)
+    step.get_by_label("Script text").blur()
+    expect(step.get_by_label("Script", exact=True)).to_have_value("train.py")
+
+
+def test_one_step_runs_through_the_dialog(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Run this script")
+    expect(dialog).to_contain_text("1 step: 1 on local (default)")
+    dialog.get_by_label("New experiment").fill("mnist")
+    dialog.get_by_label("Display name").fill("first")
+    dialog.get_by_label("Tags").fill("quality=good")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("button", name="Remove tag quality=good")).to_be_visible()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url(re.compile(r"/experiments/mnist/runs/1/"))
+    run = Run.objects.get()
+    assert (run.display_name, [str(tag) for tag in run.tags.all()]) == ("first", ["quality=good"])
+
+
+def test_an_error_is_shown_before_any_dialog(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.get_by_label("Arguments").fill("--name 'open")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator(".step.is-selected")).to_contain_text("cannot be read")
+    expect(page.get_by_label("Arguments")).to_have_value("--name 'open")
+    expect(page.get_by_label("Arguments")).to_be_focused()
+    expect(page.locator(".node.is-wrong")).to_have_count(1)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_an_edge_is_drawn_from_port_to_port(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.get_by_role("button", name="Add step").click()
+    nodes = page.locator(".node")
+    nodes.nth(0).locator(".port-out").drag_to(nodes.nth(1))
+    expect(page.locator("#canvas-words")).to_have_text("2 steps, 1 edge.")
+    chip = page.locator(".step.is-selected .after-one input")
+    expect(chip).to_be_checked()
+    nodes.nth(1).locator(".port-out").drag_to(nodes.nth(0))
+    expect(page.locator("#toasts")).to_contain_text("wait for each other")
+    expect(page.locator("#canvas-words")).to_have_text("2 steps, 1 edge.")
+
+
+def test_a_box_is_dragged_and_keeps_its_place(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    box = page.locator(".node").first
+    before = box.bounding_box()
+    assert before
+    page.mouse.move(before["x"] + 60, before["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(before["x"] + 160, before["y"] + 90, steps=4)
+    page.mouse.up()
+    after = box.bounding_box()
+    assert after
+    assert (round(after["x"] - before["x"]), round(after["y"] - before["y"])) == (100, 70)
+    page.get_by_role("button", name="Save draft").click()
+    page.wait_for_url(re.compile(r"draft=\d+"))
+    again = page.locator(".node").first.bounding_box()
+    assert again
+    assert (round(again["x"]), round(again["y"])) == (round(after["x"]), round(after["y"]))
+
+
+def test_the_keyboard_alone_builds_and_submits_a_pipeline(open_page: OpenPage, ana: User) -> None:
+    make_experiment("mnist")
+    page = open_page("/submit/?example=digits", user=ana)
+    focus(page, "Add step")
+    page.keyboard.press("Enter")
+    expect(page.locator(".step.is-selected").get_by_label("Name", exact=True)).to_be_focused()
+    page.keyboard.type("again")
+    tab_to(page, '.step.is-selected .source input[type="radio"]')
+    page.keyboard.press("End")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    tab_to(page, ".step.is-selected .source select")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator(".step.is-selected .kept-files")).to_be_visible()
+    tab_to(page, ".step.is-selected .after-one input")
+    page.keyboard.press("Space")
+    expect(page.locator("#canvas-words")).to_have_text("2 steps, 1 edge.")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_role("dialog", name="Run this pipeline")).to_be_visible()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url(re.compile(r"/experiments/digits/runs/1/"))
+    pipeline = Run.objects.get(kind=Kind.PIPELINE)
+    assert [step.dependencies.count() for step in pipeline.children.order_by("number")] == [0, 1]
+
+
+def focus(page: Page, name: str) -> None:
+    """Tab on until the button of this name has the focus."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == name:
+            return
+    raise AssertionError(f"{name} is not reached")
+
+
+def tab_to(page: Page, selector: str) -> None:
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("(wanted) => document.activeElement.matches(wanted)", selector):
+            return
+    raise AssertionError(f"{selector} is not reached")
+
+
+def test_a_folder_is_uploaded_with_its_paths_and_ignore_file(
+    open_page: OpenPage, ana: User, tmp_path: Path
+) -> None:
+    folder = tmp_path / "digits"
+    (folder / "lib").mkdir(parents=True)
+    for name in ("train.py", "lib/nets.py", "big.csv"):
+        (folder / name).write_text("x = 1\n")
+    (folder / ".gitignore").write_text("*.csv\n")
+    page = open_page("/submit/", user=ana)
+    page.locator('.step.is-selected input[name="steps-0-folder"]').set_input_files(folder)
+    kept = page.locator(".step.is-selected .kept")
+    expect(kept).to_contain_text("digits")
+    expect(kept).to_contain_text("3 files")
+    expect(page.get_by_label("Script", exact=True)).to_have_value("train.py")
+    expect(page.locator(".node")).to_contain_text("folder, 3 files")
+    kept.locator("summary").click()
+    expect(kept).to_contain_text("lib/nets.py")
+
+
+def test_a_step_is_duplicated_and_deleted(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/?example=digits", user=ana)
+    page.get_by_label("Time limit").fill("5m")
+    page.get_by_role("button", name="Duplicate this step").click()
+    expect(page.locator(".node")).to_have_count(2)
+    expect(page.locator(".step.is-selected").get_by_label("Name", exact=True)).to_have_value("train-2")
+    expect(page.locator(".step.is-selected").get_by_label("Time limit")).to_have_value("5m")
+    page.get_by_role("button", name="Delete this step").click()
+    expect(page.locator(".node")).to_have_count(1)
+
+
+def test_on_a_phone_steps_are_a_list_and_settings_a_page(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/?example=digits-pipeline", user=ana, width=390)
+    expect(page.get_by_text("runs after train-mlp and train-softmax")).to_be_visible()
+    page.locator(".node-open").nth(1).click()
+    expect(page.locator(".step.is-selected").get_by_label("Arguments")).to_be_visible()
+    page.get_by_role("button", name="Close the settings").click()
+    expect(page.locator(".node-open").nth(1)).to_be_focused()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+@pytest.mark.parametrize("path", ["/submit/?example=digits-pipeline", "/start/", "/start/files/"])
+def test_axe_finds_nothing(
+    open_page: OpenPage, axe: Callable[[Page], list[str]], ana: User, path: str, width: int, theme: str
+) -> None:
+    page = open_page(path, user=ana, width=width, theme=theme)
+    assert axe(page) == []
+    if path.startswith("/submit/"):
+        page.get_by_role("button", name="Run", exact=True).click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        assert axe(page) == []

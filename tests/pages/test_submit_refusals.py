@@ -1,0 +1,277 @@
+"""What the submit page refuses: said at its field, nothing half-saved, nothing typed lost."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from runs.models import Experiment, Run, Snapshot
+from studio.accounts.models import User
+from tests.factories import make_experiment, make_run, make_snapshot, make_target
+from tests.pages.test_submit import errors_of, form, text_of
+
+
+@pytest.fixture
+def client(client_of: Callable[[User], Client], ana: User) -> Client:
+    make_target("local", is_default=True)
+    return client_of(ana)
+
+
+def field_errors(response: Any, field: str) -> list[str]:
+    """The errors right after the control of this name."""
+    after = re.split(rf'name="{field}"', text_of(response), maxsplit=1)[1]
+    until = re.split(r"</(?:div|fieldset)>", after, maxsplit=1)[0]
+    return [html.unescape(text) for text in re.findall(r"<span>([^<]*)</span></p>", until)]
+
+
+@pytest.mark.parametrize(
+    ("over", "field", "said"),
+    [
+        ({"new_experiment": ""}, "new_experiment", "Choose an experiment"),
+        ({"new_experiment": "no blanks here"}, "new_experiment", "cannot be an experiment's name"),
+        ({"new_experiment": "x" * 10_000}, "new_experiment", "cannot be an experiment's name"),
+        ({"new_experiment": "\u202eevil"}, "new_experiment", "cannot be an experiment's name"),
+        ({"new_experiment": "🚀"}, "new_experiment", "cannot be an experiment's name"),
+        ({"new_experiment": "a\0b"}, "new_experiment", "Null characters"),
+        ({"display_name": "x" * 10_000}, "display_name", "at most 256"),
+        ({"display_name": "a\0b"}, "display_name", "Null characters"),
+        ({"tags": "=good"}, "tags", "A tag needs a key"),
+        ({"tags": "a=1\na=2"}, "tags", "there twice"),
+        ({"target": "moon"}, "target", "no compute target “moon”"),
+        ({"steps-0-script": "other.py"}, "steps-0-script", "other.py is not in the source"),
+        ({"steps-0-script": "a\x07b.py"}, "steps-0-script", "control character"),
+        ({"steps-0-arguments": "--name 'open"}, "steps-0-arguments", "no closing quotation"),
+        ({"steps-0-target": "moon"}, "steps-0-target", "no compute target “moon”"),
+        ({"steps-0-time_limit": "soon"}, "steps-0-time_limit", "90s, 5m or 1h 30m"),
+        ({"steps-0-time_limit": "0s"}, "steps-0-time_limit", "between 1 second and 60 days"),
+        ({"steps-0-time_limit": "9999999d"}, "steps-0-time_limit", "between 1 second and 60 days"),
+        ({"steps-0-retries": "11"}, "steps-0-retries", "less than or equal to 10"),
+        ({"steps-0-retries": "-1"}, "steps-0-retries", "greater than or equal to 0"),
+        ({"steps-0-name": "x" * 10_000}, "steps-0-name", "at most 100"),
+    ],
+)
+def test_it_is_said_at_the_field(client: Client, over: dict[str, str], field: str, said: str) -> None:
+    response = client.post("/submit/", form(**over))
+    assert response.status_code == 422
+    assert any(said in error for error in field_errors(response, field)), errors_of(response)
+    assert Run.objects.count() == Experiment.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "said"),
+    [
+        (["2ND"], ["x"], "cannot be the name of an environment variable"),
+        (["A B"], ["x"], "cannot be the name of an environment variable"),
+        (["STUDIO_TOKEN"], ["x"], "set by Studio itself"),
+        (["A", "A"], ["1", "2"], "there twice"),
+        (["A"], ["\0"], "NUL"),
+    ],
+)
+def test_environment_variables_are_checked(
+    client: Client, names: list[str], values: list[str], said: str
+) -> None:
+    response = client.post("/submit/", form(**{"steps-0-env_name": names, "steps-0-env_value": values}))
+    assert response.status_code == 422
+    assert any(said in error for error in errors_of(response))
+
+
+def step(index: int, name: str, after: list[int]) -> dict[str, Any]:
+    return {
+        f"steps-{index}-name": name,
+        f"steps-{index}-source": "paste",
+        f"steps-{index}-pasted": "print(1)",
+        f"steps-{index}-after": [str(other) for other in after],
+    }
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ([step(0, "a", [1]), step(1, "b", [0])], "wait for each other"),
+        ([step(0, "a", []), step(1, "b", [7])], "which is no step of this pipeline"),
+        ([step(0, "same", []), step(1, "same", [])], "Two steps are called same"),
+        ([step(0, "../up", []), step(1, "b", [])], "cannot be a step&#x27;s name"),
+    ],
+)
+def test_what_is_no_pipeline_is_refused(client: Client, steps: list[dict[str, Any]], said: str) -> None:
+    response = client.post("/submit/", form(**{k: v for one in steps for k, v in one.items()}))
+    assert response.status_code == 422
+    assert any(said in error for error in errors_of(response)), errors_of(response)
+    assert Run.objects.count() == 0
+
+
+def test_without_any_target_the_step_and_the_setting_are_marked(client: Client) -> None:
+    response = client.post("/submit/", form(target=""))
+    assert response.status_code == 422
+    assert re.search(r'<select[^>]*name="target"[^>]*aria-invalid="true"', text_of(response))
+    assert "This step has no compute target" in field_errors(response, "steps-0-target")[0]
+
+
+def test_no_steps_is_nothing_to_run(client: Client) -> None:
+    response = client.post("/submit/", {"new_experiment": "mnist", "target": "local"})
+    assert response.status_code == 422
+    assert "nothing to run" in text_of(response)
+
+
+def test_everything_typed_is_still_there(client: Client) -> None:
+    typed = {
+        "display_name": "مرحبا 🚀 <b>",
+        "description": "# why\n\nbecause",
+        "tags": "quality=fantastic run\nbaseline",
+        "steps-0-name": "fit",
+        "steps-0-pasted": "print('<hello>')\n",
+        "steps-0-arguments": "--lr '0.1",
+        "steps-0-env_name": ["A"],
+        "steps-0-env_value": ["1 & 2"],
+        "steps-0-time_limit": "1h",
+        "steps-0-retries": "3",
+    }
+    text = html.unescape(text_of(client.post("/submit/", form(**typed))))
+    for value in ("مرحبا 🚀 <b>", "# why\n\nbecause", "quality=fantastic run\nbaseline", 'value="fit"'):
+        assert value in text
+    for value in (
+        "print('<hello>')",
+        "--lr '0.1",
+        'value="1 & 2"',
+        'value="1h"',
+        'value="3"',
+        'value="mnist"',
+    ):
+        assert value in text
+
+
+def upload(source: str, name: str, data: bytes) -> dict[str, Any]:
+    return {"steps-0-source": source, f"steps-0-{source}": SimpleUploadedFile(name, data)}
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"../evil.py": b""}, "leads out of its folder"),
+        ({"/etc/passwd": b""}, "absolute path"),
+        ({f"f{n}.py": b"" for n in range(2_001)}, "2,001 files; the limit is 2,000"),
+    ],
+)
+def test_hostile_archives_are_refused_and_explained(
+    client: Client, files: dict[str, bytes], said: str
+) -> None:
+    response = client.post("/submit/", form(**upload("zip", "x.zip", zipped(files))))
+    assert response.status_code == 422
+    assert any(said in error for error in errors_of(response)), errors_of(response)
+    assert Snapshot.objects.count() == Run.objects.count() == 0
+
+
+def test_too_much_source_says_what_would_help(client: Client, settings: Any) -> None:
+    settings.SNAPSHOT_MAX_BYTES = 1_000
+    files = {"train.py": b"print(1)", "data/a.bin": b"x" * 5_000}
+    response = client.post("/submit/", form(**upload("zip", "x.zip", zipped(files))))
+    assert response.status_code == 422
+    assert "would help" in text_of(response)
+    assert "data/a.bin" in text_of(response)
+
+
+def test_what_is_no_archive_is_refused(client: Client) -> None:
+    response = client.post("/submit/", form(**upload("zip", "x.zip", b"hello")))
+    assert any("not a zip archive" in error for error in errors_of(response)), errors_of(response)
+
+
+@pytest.mark.parametrize("source", ["folder", "zip", "file", "paste", "run", "example", "nonsense", ""])
+def test_a_missing_source_is_asked_for(client: Client, source: str) -> None:
+    response = client.post("/submit/", form(**{"steps-0-source": source, "steps-0-pasted": ""}))
+    assert response.status_code == 422
+    assert errors_of(response)
+
+
+class TestSnapshotsOfOthers:
+    """A digest is no key to what somebody else uploaded."""
+
+    def digest_of_a_stranger(self, dan: User, digest_in: str = "train.py") -> str:
+        workspace = dan.memberships.get().workspace
+        snapshot = make_snapshot({digest_in: "print('secret of dan')"})
+        make_run(experiment=make_experiment("theirs", workspace=workspace), snapshot=snapshot)
+        return snapshot.digest
+
+    def test_it_cannot_be_submitted(self, client: Client, dan: User) -> None:
+        digest = self.digest_of_a_stranger(dan)
+        for source in ("folder", "zip", "file", "run"):
+            held = {"steps-0-source": source, "steps-0-digest": digest, "steps-0-digest_source": source}
+            response = client.post("/submit/", form(**held))
+            assert response.status_code == 422
+            assert digest not in text_of(response)
+
+    def test_its_files_are_not_listed(self, client: Client, dan: User) -> None:
+        digest = self.digest_of_a_stranger(dan, "secret_name.py")
+        held = {"steps-0-source": "zip", "steps-0-digest": digest, "steps-0-digest_source": "zip"}
+        for action in ("run", "check", "add-step", "save-draft"):
+            response = client.post("/submit/", form(action=action, **held), follow=True)
+            assert "secret_name.py" not in text_of(response)
+
+    def test_a_draft_does_not_launder_it(self, client: Client, dan: User) -> None:
+        digest = self.digest_of_a_stranger(dan)
+        held = {"steps-0-source": "zip", "steps-0-digest": digest, "steps-0-digest_source": "zip"}
+        client.post("/submit/", form(action="save-draft", **held))
+        assert client.post("/submit/", form(**held)).status_code == 422
+
+    def test_their_run_cannot_be_named(self, client: Client, dan: User) -> None:
+        self.digest_of_a_stranger(dan)
+        theirs = Run.objects.get()
+        for name in (theirs.run_id, "theirs#1"):
+            response = client.post("/submit/", form(**{"steps-0-source": "run", "steps-0-from_run": name}))
+            assert response.status_code == 422
+            assert "no such run" in text_of(response)
+        assert "theirs" not in text_of(client.get("/submit/", {"from": theirs.run_id}))
+
+    def test_whoever_uploads_the_same_files_may_submit_them(self, client: Client, dan: User) -> None:
+        digest = self.digest_of_a_stranger(dan)
+        data = b"print('secret of dan')"
+        taken = client.post(
+            "/submit/upload/",
+            {"index": "0", "steps-0-source": "file", "steps-0-file": SimpleUploadedFile("train.py", data)},
+        )
+        assert digest in text_of(taken)
+        held = {"steps-0-source": "file", "steps-0-digest": digest, "steps-0-digest_source": "file"}
+        assert client.post("/submit/", form(**held)).status_code == 303
+
+    def test_a_snapshot_of_a_run_of_the_workspace_may_be_used(self, client: Client) -> None:
+        run = make_run(snapshot=make_snapshot())
+        held = {"steps-0-source": "run", "steps-0-from_run": run.run_id}
+        assert client.post("/submit/", form(**held)).status_code == 303
+
+
+def test_a_key_of_somebody_else_gives_nothing_away(
+    client_of: Callable[[User], Client], client: Client, chi: User
+) -> None:
+    client.post("/submit/", form())
+    response = client_of(chi).post("/submit/", form(display_name="mine"))
+    assert response.status_code == 303
+    assert Run.objects.filter(display_name="mine", submitter=chi).exists()
+
+
+def test_a_reader_cannot_open_or_send_the_form(client_of: Callable[[User], Client], ben: User) -> None:
+    client = client_of(ben)
+    assert client.get("/submit/").status_code == 403
+    assert client.post("/submit/", form()).status_code == 403
+    assert client.post("/submit/upload/", {}).status_code == 403
+
+
+def test_the_check_answers_without_submitting(client: Client) -> None:
+    response = client.post("/submit/", form(action="check", new_experiment=""))
+    assert response.status_code == 200
+    assert "1 step: 1 on" in text_of(response)
+    assert Run.objects.count() == 0
