@@ -20,10 +20,10 @@ from django.conf import settings
 from django.core import signing
 from django.db import DatabaseError, close_old_connections, connection, connections
 
-from runs.errors import NotFound, RunFinished, StaleAttempt, StudioError
+from runs.errors import Conflict, NotFound, RunFinished, StaleAttempt, StudioError
 from runs.execution import launch
 from runs.execution.folder import RunFolder, run_folders
-from runs.execution.outcome import Outcome, Wish
+from runs.execution.outcome import NEVER_STARTED, Outcome, Wish
 from runs.execution.supervise import Supervision
 from runs.models import Node, Run
 from runs.services import logs, nodes
@@ -92,10 +92,12 @@ class _Reporter:
 
     def wish(self) -> Wish:
         state = self.agent.state_of(self.run.pk)
-        if state is None:
+        if state is None or state.attempt < self.run.attempt:  # a look from before this attempt
             return Wish.KEEP
-        if state.attempt != self.run.attempt:
+        if state.attempt > self.run.attempt:
             raise StaleAttempt("Another attempt of this run has begun.")
+        if state.status == Status.QUEUED:
+            raise StaleAttempt("This attempt was given up, and the run waits for another.")
         if state.status in TERMINAL:
             raise RunFinished("This run has ended.")
         return Wish.STOP if state.status == Status.CANCEL_REQUESTED else Wish.KEEP
@@ -114,6 +116,9 @@ class _Reporter:
 
     @_mending
     def ended(self, outcome: Outcome) -> None:
+        # Without its log file the script was not even forked, so starting it again starts it once.
+        if outcome.message == NEVER_STARTED and not self.folder.std_log.exists() and _give_back(self.run):
+            return
         nodes.finalizing(self.run)
         self._keep_files()
         if outcome.kind is None and not outcome.canceled:
@@ -141,6 +146,10 @@ class _Reporter:
         logs.roll_up(self.run, self.run.attempt)
 
 
+def _give_back(run: Run) -> bool:
+    return nodes.give_back(run, "Studio went away before it was started")
+
+
 class Agent:
     """One machine's part: `start` registers it and takes up what it was doing, `stop` lets everything go."""
 
@@ -149,30 +158,27 @@ class Agent:
         self.nodes: list[Node] = nodes.register(name, targets, slots)
         self._claiming = threading.Lock()
         self._lock = threading.Lock()
-        self._supervised: dict[int, Supervision] = {}
+        self._preparing: set[int] = set()
+        self._supervised: dict[tuple[int, int], Supervision] = {}  # by run and attempt
         self._threads: list[threading.Thread] = []
         self._states: dict[int, _State] = {}
+        self._ready = threading.Event()
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Take up the runs of before, then look for new ones."""
+        """Take up the runs of before, then look for new ones, as soon as the database answers."""
         self.work.mkdir(parents=True, exist_ok=True)
-        mine = nodes.supervised(self.nodes)
-        nodes.beat(self.nodes, [run.pk for run in mine])
-        for run in mine:
-            self._take_up(run)
-        self._clear_folders({(run.run_id, run.attempt) for run in mine})
         self._spawn("ticker", self._tick_until_stopped)
-        self.claim()
 
     def stop(self) -> None:
-        """Let go of everything within a second; the runs go on by themselves."""
+        """Let go of everything within two seconds; the runs go on by themselves."""
         self._stopping.set()
         for supervision in list(self._supervised.values()):
             supervision.let_go()
+        until = time.monotonic() + 2
         for thread in list(self._threads):
             if thread is not threading.current_thread():
-                thread.join(timeout=2)
+                thread.join(timeout=max(0.0, until - time.monotonic()))
 
     def state_of(self, pk: int) -> _State | None:
         """What the last tick saw of a run; None when no tick has seen it yet."""
@@ -180,7 +186,7 @@ class Agent:
 
     def claim(self) -> None:
         """Claim what waits and launch it, while there are free slots."""
-        if self._stopping.is_set():
+        if self._stopping.is_set() or not self._ready.is_set():
             return
         with self._claiming:
             for run in nodes.claim(self.nodes, self.slots):
@@ -188,18 +194,23 @@ class Agent:
 
     def _launch(self, run: Run) -> None:
         folder = RunFolder(self.work, run.run_id, run.attempt)
+        self._preparing.add(run.pk)  # its sign of life is this node's while it has no supervision
         try:
             self._prepare(run, folder)
         except DatabaseError:
             logger.warning("the database failed while run %s was prepared", run.run_id, exc_info=True)
             connection.close_if_unusable_or_obsolete()
             nodes.give_back(run, f"the database did not answer while it was prepared on {self.name}")
+            _remove(folder)
             return
         except (StudioError, OSError) as error:
             logger.warning("run %s could not be launched", run.run_id, exc_info=True)
             reason = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
             nodes.end_failed(run, ErrorClass.LAUNCH, f"It could not be prepared on {self.name}: {reason}")
+            _remove(folder)
             return
+        finally:
+            self._preparing.discard(run.pk)
         self._supervise(run, folder)
 
     def _prepare(self, run: Run, folder: RunFolder) -> None:
@@ -225,41 +236,69 @@ class Agent:
             folder.request_stop()
             launch.start(folder, spec)
 
+    def _take_up_all(self) -> None:
+        """What this machine was doing when it was last seen, and folders that nobody looks after."""
+        with self._claiming:
+            mine = nodes.supervised(self.name)
+            nodes.beat(self.nodes, [run.pk for run in mine])
+            for run in mine:
+                self._take_up(run)
+            for folder in list(run_folders(self.work)):
+                self._take_up_folder(folder)
+        self._ready.set()
+        self.claim()
+
     def _take_up(self, run: Run) -> None:
         folder = RunFolder(self.work, run.run_id, run.attempt)
-        if not folder.launch_file.exists() and nodes.give_back(run, "Studio went away before it was started"):
+        if not folder.launch_file.exists() and _give_back(run):
             return
         self._supervise(run, folder)
 
+    def _take_up_folder(self, folder: RunFolder) -> None:
+        """Supervise a process whose run this node does not know as its own, or remove what it left."""
+        run = Run.objects.filter(run_id=folder.run_id).first()
+        if run is not None and (run.pk, folder.attempt) in self._supervised:
+            return
+        if run is None or not folder.is_watched():
+            _remove(folder)
+            return
+        if run.attempt == folder.attempt:  # this machine has another name now, perhaps
+            nodes.adopt(run, self.nodes)
+        run.attempt = folder.attempt
+        self._supervise(run, folder)
+
+    def _take_up_missed(self) -> None:
+        """Runs of this node that an error left without supervision."""
+        if not self._claiming.acquire(blocking=False):
+            return  # what is being launched right now is not missed
+        try:
+            before = set(self._supervised)
+            for run in nodes.supervised(self.name):
+                if (run.pk, run.attempt) not in before | set(self._supervised):
+                    self._take_up(run)
+        finally:
+            self._claiming.release()
+
     def _supervise(self, run: Run, folder: RunFolder) -> None:
         supervision = Supervision(folder, _Reporter(self, run, folder), log_cap_bytes=settings.LOG_CAP_BYTES)
+        key = (run.pk, folder.attempt)
         with self._lock:
-            self._supervised[run.pk] = supervision
-        self._spawn(f"run-{run.pk}", lambda: self._supervise_until_ended(run.pk, folder, supervision))
+            self._supervised[key] = supervision
+        self._spawn(f"run-{run.pk}", lambda: self._supervise_until_ended(key, folder, supervision))
 
-    def _supervise_until_ended(self, pk: int, folder: RunFolder, supervision: Supervision) -> None:
-        supervision.run()
-        with self._lock:
-            self._supervised.pop(pk, None)
-            self._states.pop(pk, None)
+    def _supervise_until_ended(
+        self, key: tuple[int, int], folder: RunFolder, supervision: Supervision
+    ) -> None:
+        try:
+            supervision.run()
+        finally:
+            with self._lock:
+                self._supervised.pop(key, None)
         if self._stopping.is_set():
             return
-        folder.remove()
+        _remove(folder)
         launch.reap()
         self.claim()
-
-    def _clear_folders(self, mine: set[tuple[str, int]]) -> None:
-        """End and remove what belongs to no run of this node any more."""
-        for folder in list(run_folders(self.work)):
-            if (folder.run_id, folder.attempt) in mine:
-                continue
-            run = Run.objects.filter(run_id=folder.run_id).first()
-            if folder.is_watched() and run is not None:
-                run.attempt = folder.attempt
-                self._states[run.pk] = _State(run.status, -1)
-                self._supervise(run, folder)
-            elif not folder.is_watched():
-                folder.remove()
 
     def _spawn(self, name: str, work: Callable[[], None]) -> None:
         def body() -> None:
@@ -279,24 +318,37 @@ class Agent:
 
     def _tick_until_stopped(self) -> None:
         beat_at = 0.0
-        while not self._stopping.wait(TICK_S):
+        while not self._stopping.is_set():
             try:
+                if not self._ready.is_set():
+                    self._take_up_all()
                 self._look()
                 if time.monotonic() >= beat_at:
-                    nodes.beat(self.nodes, list(self._supervised))
+                    runs = {pk for pk, _ in list(self._supervised)} | self._preparing.copy()
+                    nodes.beat(self.nodes, runs)
+                    self._take_up_missed()
                     beat_at = time.monotonic() + BEAT_S
-            except DatabaseError:
-                logger.warning("the database did not answer; trying again", exc_info=True)
+            except Exception:  # whatever it was, signs of life and wishes of all other runs go on
+                logger.warning("a look at the database failed; trying again", exc_info=True)
                 close_old_connections()
                 self._stopping.wait(1)
+            self._stopping.wait(TICK_S)
 
     def _look(self) -> None:
         """One query for the wishes of all runs that are supervised here."""
-        pks = list(self._supervised)
+        pks = {pk for pk, _ in list(self._supervised)}
         if not pks:
             return
         rows = Run.objects.filter(pk__in=pks).values_list("pk", "status", "attempt")
-        self._states.update({pk: _State(status, attempt) for pk, status, attempt in rows})
+        self._states = {pk: _State(status, attempt) for pk, status, attempt in rows}
+
+
+def _remove(folder: RunFolder) -> None:
+    """Delete what an attempt left; what cannot be deleted now is tried again at the next start."""
+    try:
+        folder.remove()
+    except (Conflict, OSError) as error:
+        logger.warning("the folder %s could not be removed: %s", folder.path, error)
 
 
 _current: Agent | None = None

@@ -71,12 +71,14 @@ def _cancel_one(run: Run, *, by: User | None, why: str) -> CancelReport:
         if move(run, to=Status.CANCELED, expect=OPEN, by=by, why=why, **asked):
             return CancelReport(canceled=1)
     else:
-        # Between the two attempts a node may claim it: then it has a process, and the second one wins.
-        if move(run, to=Status.CANCELED, expect=_WAITING, by=by, why=why, **asked):
-            return CancelReport(canceled=1)
-        if move(run, to=Status.CANCEL_REQUESTED, expect=_STOPPABLE, by=by, why=why, **asked):
-            return CancelReport(requested=1)
-        # A retry may have put it back into the queue meanwhile.
-        if move(run, to=Status.CANCELED, expect=_WAITING, by=by, why=why, **asked):
-            return CancelReport(canceled=1)
+        # A node may claim it between the two, or a retry put it back into the queue: then look again.
+        while _may_cancel(run):
+            if move(run, to=Status.CANCELED, expect=_WAITING, by=by, why=why, **asked):
+                return CancelReport(canceled=1)
+            if move(run, to=Status.CANCEL_REQUESTED, expect=_STOPPABLE, by=by, why=why, **asked):
+                return CancelReport(requested=1)
     return CancelReport(finished=1)
+
+
+def _may_cancel(run: Run) -> bool:
+    return Run.objects.filter(pk=run.pk, status__in=sorted(OPEN - {Status.CANCEL_REQUESTED})).exists()

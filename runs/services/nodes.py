@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -93,7 +93,8 @@ def claim(nodes: Collection[Node], slots: int) -> list[Run]:
     one machine does not claim twice at the same time.
     """
     pks = [node.pk for node in nodes]
-    taken = Run.objects.filter(node_id__in=pks, holds_slot=True).count()
+    names = {node.name for node in nodes}  # its slots are one pool, also for targets that it served before
+    taken = Run.objects.filter(node__name__in=names, holds_slot=True).count()
     open_nodes = {node.target_id: node for node in Node.objects.filter(pk__in=pks, drained_at=None)}
     claimed: list[Run] = []
     while len(claimed) < slots - taken:
@@ -114,16 +115,28 @@ def _whole(runs: QuerySet[Run]) -> QuerySet[Run]:
     return runs.select_related("workspace", "experiment", "snapshot", "parent", "target")
 
 
-def supervised(nodes: Collection[Node]) -> list[Run]:
-    """The runs that a process on this machine belongs to, or belonged to before Studio went away."""
-    return list(_whole(Run.objects.filter(node__in=nodes).on_node()))
+def supervised(name: str) -> list[Run]:
+    """The runs that a process on this machine belongs to, or belonged to before Studio went away.
+
+    Whichever of its targets they came from: it may serve others now.
+    """
+    return list(_whole(Run.objects.filter(node__name=name).on_node()))
+
+
+def adopt(run: Run, nodes: Sequence[Node]) -> None:
+    """Write down that this machine has the process of the run's attempt."""
+    node = next((node for node in nodes if node.target_id == run.target_id), nodes[0])
+    Run.objects.filter(pk=run.pk, attempt=run.attempt).on_node().update(node=node, updated_at=Now())
 
 
 def starting(run: Run) -> bool:
-    """Preparing is done; False when somebody canceled meanwhile."""
-    return move(
-        run, to=Status.STARTING, expect=(Status.PREPARING,), attempt=run.attempt, why="snapshot unpacked"
-    )
+    """Preparing is done; False when it must not start, because somebody canceled or claimed it meanwhile."""
+    why = "snapshot unpacked"
+    if move(run, to=Status.STARTING, expect=(Status.PREPARING,), attempt=run.attempt, why=why):
+        return True
+    # Without a sign of life for a while, which is over.
+    late = Run.objects.filter(pk=run.pk, attempt=run.attempt)
+    return late.filter(status__in=(Status.STARTING, Status.NOT_RESPONDING, Status.RUNNING)).exists()
 
 
 def started(run: Run, pid: int) -> None:
@@ -151,8 +164,13 @@ def give_back(run: Run, why: str) -> bool:
 def end_completed(run: Run) -> bool:
     """The script ended with exit code 0."""
     with transaction.atomic():
-        return _end_asked(run, 0) or move(
-            run, to=Status.COMPLETED, expect=_UNASKED, attempt=run.attempt, why="exit code 0", exit_code=0
+        # The last look is for a cancel that was committed between the first two.
+        return (
+            _end_asked(run, 0)
+            or move(
+                run, to=Status.COMPLETED, expect=_UNASKED, attempt=run.attempt, why="exit code 0", exit_code=0
+            )
+            or _end_asked(run, 0)
         )
 
 
@@ -164,6 +182,7 @@ def end_failed(
     traceback: str = "",
     exit_code: int | None = None,
     may_retry: bool = True,
+    expect: Collection[Status] = _UNASKED,
 ) -> bool:
     """The attempt failed: Queued again while the run has retries left, else Failed."""
     with transaction.atomic():
@@ -171,18 +190,20 @@ def end_failed(
             return True
         if may_retry and run.attempt <= run.max_retries:
             why = f"attempt {run.attempt} of {run.max_retries + 1} failed: {message}"
-            return move(run, to=Status.QUEUED, expect=_UNASKED, attempt=run.attempt, why=why)
-        return move(
-            run,
-            to=Status.FAILED,
-            expect=_UNASKED,
-            attempt=run.attempt,
-            why=message,
-            exit_code=exit_code,
-            error_class=kind,
-            error_message=message,
-            error_traceback=traceback,
-        )
+            done = move(run, to=Status.QUEUED, expect=expect, attempt=run.attempt, why=why)
+        else:
+            done = move(
+                run,
+                to=Status.FAILED,
+                expect=expect,
+                attempt=run.attempt,
+                why=message,
+                exit_code=exit_code,
+                error_class=kind,
+                error_message=message,
+                error_traceback=traceback,
+            )
+        return done or _end_asked(run, exit_code)  # a cancel may have been committed in between
 
 
 def _end_asked(run: Run, exit_code: int | None) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -68,6 +69,9 @@ def search_text_of(run: Run, labels: list[tuple[str, str | None]]) -> str:
 
 def refresh_search_text(run: Run) -> None:
     """Bring a run's search text and `updated_at` up to date after a change to what it is searched by."""
-    fresh = Run.objects.select_related("experiment", "submitter").get(pk=run.pk)
-    labels = list(fresh.tags.values_list("key", "value"))
-    Run.objects.filter(pk=run.pk).update(search_text=search_text_of(fresh, labels), updated_at=Now())
+    with transaction.atomic():
+        # One at a time: of two people who change different things, the later one sees both changes.
+        Run.objects.select_for_update().only("pk").get(pk=run.pk)
+        fresh = Run.objects.select_related("experiment", "submitter").get(pk=run.pk)
+        labels = list(fresh.tags.values_list("key", "value"))
+        Run.objects.filter(pk=run.pk).update(search_text=search_text_of(fresh, labels), updated_at=Now())

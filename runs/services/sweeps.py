@@ -46,7 +46,8 @@ def end_lost_runs() -> int:
         moment = run.heartbeat_at or run.started_at or run.created_at
         where = f" of {run.node.name}" if run.node else ""
         message = f"No sign of life{where} since {moment:%Y-%m-%d %H:%M:%S} UTC."
-        ended += end_failed(run, ErrorClass.LOST, message)
+        # Not one whose heartbeat has returned since: that is Running again.
+        ended += end_failed(run, ErrorClass.LOST, message, expect=(Status.NOT_RESPONDING,))
     return ended
 
 

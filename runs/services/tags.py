@@ -65,8 +65,8 @@ def add_tags(runs: Iterable[Run], labels: Labels, *, by: User | None) -> int:
     """
     checked = check_labels(labels)
     chosen = list(runs)
-    _refuse_archived(chosen)
     with transaction.atomic():
+        _hold(chosen)
         for run in chosen:
             for key, value in checked.items():
                 Tag.objects.update_or_create(run=run, key=key, defaults={"value": value})
@@ -76,22 +76,24 @@ def add_tags(runs: Iterable[Run], labels: Labels, *, by: User | None) -> int:
 
 def remove_tag(run: Run, key: str, *, by: User | None) -> bool:
     """Take a tag away; False when it was not there any more. Raises RunFinished if the run is archived."""
-    _refuse_archived([run])
     with transaction.atomic():
+        _hold([run])
         removed, _ = Tag.objects.filter(run=run, key=key).delete()
         if removed:
             refresh_search_text(run)
     return bool(removed)
 
 
-def _refuse_archived(runs: list[Run]) -> None:
-    archived = [run for run in runs if run.archived_at is not None]
-    if archived:
-        raise RunFinished(
-            f"{archived[0].name} is archived, so its tags stay as they are.",
-            field="tag",
-            hint="Unarchive it first.",
-        )
+def _hold(runs: list[Run]) -> None:
+    """Keep others from changing these runs until the transaction ends, always in the same order."""
+    rows = Run.objects.filter(pk__in=[run.pk for run in runs]).order_by("pk").select_for_update()
+    for run in rows.only("display_name", "step_name", "number", "archived_at"):
+        if run.archived_at is not None:
+            raise RunFinished(
+                f"{run.name} is archived, so its tags stay as they are.",
+                field="tag",
+                hint="Unarchive it first.",
+            )
 
 
 def add_properties(run: Run, properties: Mapping[str, str], *, by: User | None) -> None:
