@@ -1,4 +1,4 @@
-"""Python source with its comments, strings, numbers and keywords marked, line by line. Pure; all is escaped."""
+"""Python source with its comments, strings, numbers and keywords marked, line by line. Pure, all escaped."""
 
 from __future__ import annotations
 

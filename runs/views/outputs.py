@@ -44,7 +44,7 @@ class Folder:
 def run_outputs(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The tab with the file `?path=` open, else the first one; `?folder=` lists one folder."""
     run = find_run(request, name, number)
-    files = list(run.artifacts.order_by("path"))
+    files = sorted(run.artifacts.all(), key=_order)
     folder = request.GET.get("folder", "")
     shown = [file for file in files if _folder_of(file) == folder] if folder else files
     artifact = _chosen(run, files, shown, request.GET.get("path", ""))
@@ -73,6 +73,11 @@ def folders_of(files: list[Artifact]) -> list[Folder]:
         folders.append(Folder(path, named, len(group), sum(file.size_bytes for file in group)))
         left -= len(folders[-1].files)
     return folders
+
+
+def _order(artifact: Artifact) -> tuple[bool, str, str]:
+    """Outputs before logs, and the files of a folder before its folders."""
+    return (not artifact.path.startswith("outputs/"), _folder_of(artifact), artifact.path)
 
 
 def _folder_of(artifact: Artifact) -> str:

@@ -82,7 +82,7 @@ def _files(run: Run, snapshot: Snapshot, path: str) -> dict[str, Any]:
 
 
 def _comparable(run: Run) -> list[Run]:
-    """Runs whose source one may want to compare: the one resubmitted, and the last one with another source."""
+    """Runs whose source one may want to compare: the one resubmitted, the last one with another source."""
     found = [run.resubmitted_from] if run.resubmitted_from and run.resubmitted_from.snapshot_id else []
     earlier = Run.objects.filter(experiment=run.experiment_id, pk__lt=run.pk, snapshot__isnull=False)
     before = (

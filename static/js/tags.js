@@ -46,6 +46,12 @@ document.addEventListener("focusout", (event) => {
   const input = entry(event.target);
   if (input) draw(input);
 });
+// A morph keeps what was typed; after an edit the answer says what is left in the field.
+document.addEventListener("htmx:after:swap", (event) => {
+  const form = event.detail.ctx.sourceElement.closest?.("[data-tag-editor]");
+  const input = event.detail.ctx.request.method === "POST" && form?.querySelector("input[name=add]");
+  if (input) input.value = input.getAttribute("value") ?? "";
+});
 document.addEventListener("htmx:after:settle", () => {
   const input = entry(document.activeElement ?? document.body);
   if (input) {
