@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
 from runs.models import Experiment, Run
+from runs.versions import version_word
 from studio.accounts.models import Workspace
 
 
@@ -32,7 +32,7 @@ def workspace_scope(workspace: Workspace) -> Scope:
     changed, edited, active = Workspace.objects.filter(pk=workspace.pk).values_list(
         _latest(runs.order_by("-updated_at")), _latest(experiments), Exists(runs.active())
     )[0]
-    return Scope(stamp(changed, edited), active)
+    return Scope(version_word(changed, edited), active)
 
 
 def _latest(rows: QuerySet[Run] | QuerySet[Experiment]) -> Subquery:
@@ -50,10 +50,5 @@ def find_experiment(workspace: Workspace, name: str) -> tuple[Experiment, Scope]
     experiment: Any = annotated.first()
     if experiment is None:
         return None
-    version = stamp(experiment.runs_updated_at, experiment.updated_at)
+    version = version_word(experiment.runs_updated_at, experiment.updated_at)
     return experiment, Scope(version, experiment.has_active)
-
-
-def stamp(*moments: datetime | None) -> str:
-    """The latest of these moments as a word; "0" if there is none."""
-    return str(max((round(moment.timestamp() * 1_000_000) for moment in moments if moment), default=0))

@@ -23,6 +23,7 @@ from django.urls import reverse
 
 from runs.models import Artifact, Run
 from runs.status import ON_NODE, TERMINAL, Kind, Status
+from runs.versions import version_word
 
 #: How often the page of a queued run is drawn afresh: the queue moves on without the run's row changing.
 QUEUE_DRAWN_EVERY_S = 6
@@ -90,8 +91,7 @@ def run_version(run: Run) -> str:
 
 def version_text(updated_at: datetime, family_updated_at: datetime | None, status: str) -> str:
     """When a run or its family last changed, as one word; of a queued run it also grows with time."""
-    latest = max(updated_at, family_updated_at or updated_at)
-    text = f"{latest.timestamp():.6f}"
+    text = version_word(updated_at, family_updated_at)
     return f"{text}-{int(time.time() / QUEUE_DRAWN_EVERY_S)}" if status == Status.QUEUED else text
 
 
