@@ -41,7 +41,7 @@ def compute_list(request: MemberRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def target_create(request: MemberRequest) -> HttpResponse:
     """The dialog for a new target, and what it sends."""
-    typed = {"name": "", "description": "", "default": False}
+    typed: dict[str, Any] = {"name": "", "description": "", "default": False}
     if request.method == "GET":
         return _dialog(request, "New compute target", typed, confirm="Create")
     typed = _typed(request)
@@ -58,7 +58,7 @@ def target_create(request: MemberRequest) -> HttpResponse:
 def target_edit(request: MemberRequest, target: str) -> HttpResponse:
     """The dialog for description and default mark, and what it sends."""
     row = _find(request, target)
-    typed = {"description": row.description, "default": row.is_default}
+    typed: dict[str, Any] = {"description": row.description, "default": row.is_default}
     if request.method == "GET":
         return _dialog(request, f"Edit {row.name}", typed, target=row)
     typed = _typed(request)
