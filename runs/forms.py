@@ -7,6 +7,7 @@ and what a resubmission fills in are the same thing. Field names of a step begin
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -137,6 +138,12 @@ def _hidden() -> forms.CharField:
     return forms.CharField(required=False, max_length=512, widget=forms.HiddenInput)
 
 
+@cache
+def _examples() -> list[tuple[str, str]]:
+    """Name and title of each bundled example; they do not change while Studio runs."""
+    return [(example.name, example.title) for example in list_examples()]
+
+
 class StepForm(PageForm):
     """One step. `index` is the number in its field names; `snapshot` what its source became, if it did."""
 
@@ -154,7 +161,7 @@ class StepForm(PageForm):
         widget=forms.Textarea(attrs={"class": "textarea mono", "rows": 8, "spellcheck": "false"}),
     )
     from_run = _text("Run", most=600, css="input mono", list="recent-runs", spellcheck="false")
-    example = forms.ChoiceField(
+    example = forms.CharField(
         label="Bundled example", required=False, widget=forms.Select(attrs={"class": "select"})
     )
     script = _text("Script", most=1024, css="input mono", spellcheck="false")
@@ -184,7 +191,7 @@ class StepForm(PageForm):
         self.snapshot: Snapshot | None = None
         self.source_error = ""
         self.fields["target"].widget.choices = [("", "(default)"), *((n, n) for n in targets)]
-        self.fields["example"].choices = [("", "Choose one"), *((e.name, e.title) for e in list_examples())]
+        self.fields["example"].widget.choices = [("", "Choose one"), *_examples()]
         for field in ("name", "script", "pasted_name"):
             self.fields[field].validators.append(no_controls)
         self.fields["script"].widget.attrs["list"] = f"steps-{index}-scripts"
@@ -236,7 +243,7 @@ class StepForm(PageForm):
     @property
     def source_errors(self) -> list[str]:
         """What is wrong with the source: found when it was taken, or else when the form was judged."""
-        return [self.source_error] if self.source_error else list(self["source"].errors)
+        return [self.source_error] if self.source_error else [str(error) for error in self["source"].errors]
 
     @property
     def scripts(self) -> list[str]:
@@ -342,7 +349,9 @@ class RunForm(PageForm):
         self.targets = targets
         self.steps_only = steps_only
         self.fields["target"].widget.choices = [("", "Choose one"), *((n, n) for n in targets)]
-        self.fields["experiment"].widget.choices = [(name, name) for name in experiments]
+        chosen = content.get("experiment", "")[:255]
+        offered = [chosen, *experiments] if chosen and chosen not in experiments else experiments
+        self.fields["experiment"].widget.choices = [(name, name) for name in offered]
         self.fields["display_name"].validators.append(no_controls)
 
     def clean_target(self) -> ComputeTarget | None:

@@ -34,6 +34,13 @@ def content_of(fields: Mapping[str, Any] | None = None) -> QueryDict:
     return content
 
 
+def fill(content: QueryDict, more: QueryDict) -> QueryDict:
+    """The content with these fields set; one that it has already is replaced."""
+    for field, texts in more.lists():
+        content.setlist(field, texts)
+    return content
+
+
 def blank_step(index: int) -> QueryDict:
     """The fields of a step that is still to be filled in."""
     return content_of(
@@ -43,9 +50,7 @@ def blank_step(index: int) -> QueryDict:
 
 def fresh(membership: Membership) -> QueryDict:
     """A form with one empty step, the workspace's default compute target, and the last experiment."""
-    content = blank_step(0)
-    content.update(_run_fields(membership))
-    return content
+    return fill(blank_step(0), _run_fields(membership))
 
 
 def _run_fields(membership: Membership) -> QueryDict:
@@ -78,7 +83,8 @@ def example_content(example: Example, own: OwnSnapshots) -> QueryDict:
     content["draft_name"] = example.title
     numbers = {step.name: index for index, step in enumerate(example.steps)}
     for index, step in enumerate(example.steps):
-        content.update(
+        fill(
+            content,
             _step(
                 index,
                 name=step.name,
@@ -87,7 +93,7 @@ def example_content(example: Example, own: OwnSnapshots) -> QueryDict:
                 script=step.script,
                 arguments=shlex.join(step.arguments),
                 after=[numbers[name] for name in step.after],
-            )
+            ),
         )
         hold(content, index, source="example", snapshot=snapshot, label=example.title)
     return content
@@ -119,7 +125,7 @@ def run_content(run: Run) -> QueryDict:
     )
     numbers = {step.pk: index for index, step in enumerate(steps)}
     for index, step in enumerate(steps):
-        content.update(_step_again(index, step, numbers, default))
+        fill(content, _step_again(index, step, numbers, default))
         hold(
             content,
             index,

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable
 from itertools import zip_longest
-from typing import Any, BinaryIO
+from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Q
@@ -31,6 +31,7 @@ _STEP_FIELD = re.compile(r"steps-(\d{1,4})-[a-z_]+\Z")
 _RUN_BY_NUMBER = re.compile(r"(?:.*/experiments/)?([A-Za-z0-9_-]+)(?:/runs/|#| )(\d{1,15})/?\Z")
 _RUN_BY_ID = re.compile(r"(?:.*/runs/)?([^/\s]+)/?\Z")
 _RUN_FIELDS = frozenset(RunForm.base_fields) - {"submission_key", "draft"}
+_DIALOG_FIELDS = frozenset({"experiment", "new_experiment", "display_name", "description", "tags"})
 
 Uploads = MultiValueDict[str, UploadedFile]
 
@@ -38,7 +39,7 @@ Uploads = MultiValueDict[str, UploadedFile]
 class Submission:
     """The form with this content. `judge` says whether its fields show what is wrong with them.
 
-    Four queries and those of `OwnSnapshots.find`, whatever the number of steps.
+    Two queries and those of `OwnSnapshots.find`, whatever the number of steps.
     """
 
     def __init__(
@@ -168,9 +169,9 @@ class Submission:
         return ", ".join(step.title for step in self.steps[:4])
 
     @property
-    def has_errors(self) -> bool:
-        """Whether anything is marked as wrong."""
-        return any(form.errors for form in (self.run, *self.steps))
+    def is_wrong_in_dialog(self) -> bool:
+        """Whether only the fields of the Run dialog keep it from being submitted."""
+        return bool(_DIALOG_FIELDS & set(self.run.errors)) and not any(step.errors for step in self.steps)
 
 
 def step_indexes(content: QueryDict) -> list[int]:
@@ -231,7 +232,7 @@ def taken_upload(
     return own.remember(snapshot_from_files(named, by=user)), label
 
 
-def _by_path(uploads: list[UploadedFile], paths: str) -> Iterable[tuple[str, BinaryIO]]:
+def _by_path(uploads: list[UploadedFile], paths: str) -> Iterable[tuple[str, Any]]:
     """Browsers send no folders, so their paths come beside the files; without script there are only names."""
     try:
         given = json.loads(paths) if paths else []

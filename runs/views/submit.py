@@ -18,6 +18,7 @@ from runs.prefill import (
     blank_step,
     content_of,
     example_content,
+    fill,
     fresh,
     new_key,
     remember_experiment,
@@ -65,7 +66,7 @@ def _opened(request: HttpRequest, own: OwnSnapshots) -> QueryDict:
             raise NotFound("This draft is not there any more.")
         found = find_draft(own.membership, int(draft))
         content = content_of({**found.content, "draft": found.pk, "draft_name": found.name})
-        return content if step_indexes(content) else _with(content, blank_step(0))
+        return content if step_indexes(content) else fill(content, blank_step(0))
     if run_id := request.GET.get("from"):
         return run_content(find_run(own.membership.workspace, run_id))
     if example := request.GET.get("example"):
@@ -73,11 +74,6 @@ def _opened(request: HttpRequest, own: OwnSnapshots) -> QueryDict:
     content = fresh(own.membership)
     if experiment := request.GET.get("experiment"):
         content["experiment"], content["experiment_kind"] = experiment, "existing"
-    return content
-
-
-def _with(content: QueryDict, more: QueryDict) -> QueryDict:
-    content.update(more)
     return content
 
 
@@ -102,7 +98,7 @@ def _context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "drafts": drafts,
         "saved_draft": next((draft for draft in drafts if str(draft.pk) == opened), None),
         "recent_runs": recent_runs(membership.workspace),
-        "errors_in_dialog": bool(submission.run.errors) and not any(step.errors for step in submission.steps),
+        "errors_in_dialog": submission.is_wrong_in_dialog,
     }
 
 
@@ -137,9 +133,10 @@ def _waiting(submission: Submission) -> dict[str, Any]:
     on: dict[str, list[StepForm]] = {}
     for step in submission.steps:
         target = step.cleaned_data["target"] or submission.default_target
-        on.setdefault(target.name, []).append(step)
-    default = submission.default_target.name if submission.default_target else ""
-    return {"places": [(room[name], steps, name == default) for name, steps in on.items()]}
+        if target is not None:
+            on.setdefault(target.name, []).append(step)
+    default = submission.default_target
+    return {"places": [(room[name], steps, room[name].target == default) for name, steps in on.items()]}
 
 
 def _submitted(request: HttpRequest, submission: Submission) -> HttpResponse:
@@ -207,7 +204,7 @@ def _rearranged(
     try:
         if action == "add-step":
             refuse_too_many(len(indexes))
-            content.update(blank_step(following))
+            fill(content, blank_step(following))
         elif action == "delete-step":
             _drop_step(content, index)
         elif action == "duplicate-step":
@@ -219,7 +216,7 @@ def _rearranged(
     except StudioError as error:
         toast(request, str(error), kind="error")
     if not step_indexes(content):
-        content.update(blank_step(0))
+        fill(content, blank_step(0))
     errors = {step.index: step.source_error for step in submission.steps}
     again = Submission(content, own)
     for step in again.steps:

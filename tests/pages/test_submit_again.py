@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -231,3 +232,18 @@ def test_a_resubmission_costs_the_same_for_every_number_of_steps(client: Client)
         queries(client, f"/submit/?from={pipeline.run_id}")
         <= queries(client, f"/submit/?from={script.run_id}") + 3
     )
+
+
+def test_an_experiment_beyond_the_list_stays_chosen(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runs.submission.EXPERIMENTS_OFFERED", 1)
+    make_experiment("old")
+    make_experiment("new")
+    fields = fields_of(client.get("/submit/", {"experiment": "old"}))
+    assert (fields["experiment_kind"], fields["experiment"]) == (["existing"], ["old"])
+
+
+def test_an_archived_experiment_takes_no_runs(client: Client) -> None:
+    make_experiment("mnist", archived_at=datetime.now(UTC))
+    response = client.post("/submit/", form())
+    assert response.status_code == 422
+    assert "is archived" in text_of(response)
