@@ -84,24 +84,25 @@ class LogPage:
 
 def page_at_end(log: Log, find: str = "") -> LogPage:
     """The last lines."""
-    return _page(log, _start_before(log, log.size), find=find)
+    return _page_before(log, log.size, find)
 
 
 def page_before(log: Log, offset: int, find: str = "") -> LogPage:
     """The lines that end where another page starts."""
-    offset = _within(log, offset)
-    return _page(log, _start_before(log, offset), stop=offset, find=find)
+    return _page_before(log, _within(log, offset), find)
 
 
 def page_after(log: Log, offset: int, *, number: int | None = None, find: str = "") -> LogPage:
     """The lines from the start of a line on; its number is looked up if it is not said."""
-    return _page(log, _within(log, offset), number=number, find=find)
+    start = _within(log, offset)
+    return _page(log, start, _cut(log, start), number=number, find=find)
 
 
 def page_around(log: Log, offset: int, find: str = "") -> LogPage:
     """The line at this offset, with lines before and after it."""
     line = _line_start(log, _within(log, offset))
-    return _page(log, _start_before(log, line, lines=LINES_BEFORE, reach=_BYTES_BEFORE), find=find)
+    start, _ = _before(log, line, lines=LINES_BEFORE, reach=_BYTES_BEFORE)
+    return _page(log, start, _cut(log, start), find=find)
 
 
 def page_of_news(log: Log, offset: int, number: int, find: str = "") -> LogPage:
@@ -131,8 +132,13 @@ def _line_start(log: Log, offset: int) -> int:
     return low
 
 
-def _start_before(log: Log, offset: int, *, lines: int = PAGE_LINES, reach: int = PAGE_BYTES) -> int:
-    """Where to begin so that at most so many lines and bytes come before `offset`."""
+def _before(
+    log: Log, offset: int, *, lines: int = PAGE_LINES, reach: int = PAGE_BYTES
+) -> tuple[int, bytes | None]:
+    """Where to begin so that at most so many lines and bytes come before `offset`, and those bytes.
+
+    A line that is longer than that has its beginning looked for; its bytes are not given.
+    """
     low = max(0, offset - reach)
     data = log.read(low, offset)
     end = at = len(data) - data.endswith(b"\n")
@@ -140,23 +146,28 @@ def _start_before(log: Log, offset: int, *, lines: int = PAGE_LINES, reach: int 
         at = data.rfind(b"\n", 0, at)
         if at < 0:
             break
-    if at >= 0:
-        return low + at + 1
-    if low == 0:
-        return 0
-    first = data.find(b"\n", 0, end)
-    return low + first + 1 if first >= 0 else _line_start(log, low)
+    if at < 0 < low:
+        at = data.find(b"\n", 0, end)
+        if at < 0:
+            return _line_start(log, low), None
+    return low + at + 1, data[at + 1 :]
 
 
-def _page(log: Log, start: int, *, stop: int | None = None, number: int | None = None, find: str) -> LogPage:
-    """The lines from `start` to before `stop`, which may be cut after a line."""
-    stop = log.size if stop is None else stop
-    data = log.read(start, min(stop, start + PAGE_BYTES))
-    if start + len(data) < stop:
-        data = data[: data.rfind(b"\n") + 1] or _long_line(log, start, stop)
+def _page_before(log: Log, offset: int, find: str) -> LogPage:
+    start, data = _before(log, offset)
+    return _page(log, start, log.read(start, offset) if data is None else data, find=find)
+
+
+def _cut(log: Log, start: int) -> bytes:
+    """As many whole lines from `start` on as a page takes."""
+    data = log.read(start, start + PAGE_BYTES)
+    if start + len(data) < log.size:
+        data = data[: data.rfind(b"\n") + 1] or _long_line(log, start)
     parts = data.split(b"\n", PAGE_LINES)
-    if len(parts) > PAGE_LINES:
-        data = data[: len(data) - len(parts[-1])]
+    return data[: len(data) - len(parts[-1])] if len(parts) > PAGE_LINES else data
+
+
+def _page(log: Log, start: int, data: bytes, *, number: int | None = None, find: str) -> LogPage:
     end = start + len(data)
     if number is None:
         number = log.number_at(start) if start else 1
@@ -165,7 +176,7 @@ def _page(log: Log, start: int, *, stop: int | None = None, number: int | None =
     return LogPage(start, end, log.size, number, lines)
 
 
-def _long_line(log: Log, start: int, stop: int) -> bytes:
+def _long_line(log: Log, start: int) -> bytes:
     """One line that is longer than a page, as far as one read goes."""
-    data = log.read(start, min(stop, start + logs.READ_BYTES))
+    data = log.read(start, start + logs.READ_BYTES)
     return data[: data.find(b"\n") + 1] or data

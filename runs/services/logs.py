@@ -136,10 +136,7 @@ def read_log(run: Run, name: str, start: int, end: int, attempt: int | None = No
     end = min(end, start + READ_BYTES)
     chunks = _of(run, name, attempt).filter(offset__gt=start - PIECE_BYTES, offset__lt=end)
     chunks = chunks.alias(ends=F("offset") + F("size")).filter(ends__gt=start).order_by("offset")
-    try:
-        return b"".join(_part(chunk, start, end) for chunk in chunks)
-    except FileNotFoundError:
-        raise NotFound(f"A part of {name} is missing in the storage.") from None
+    return b"".join(_part(chunk, start, end) for chunk in chunks)
 
 
 def tail(run: Run, name: str, size: int, attempt: int | None = None) -> tuple[int, bytes]:
@@ -162,13 +159,13 @@ def iter_log(run: Run, name: str, attempt: int | None = None, *, end: int | None
 
 
 def line_at(run: Run, name: str, offset: int, attempt: int | None = None) -> int:
-    """The number, from 1, of the line that the byte at this offset is on. Reads one piece at most."""
+    """The number, from 1, of the line that the byte at this offset is on. One query, one piece at most."""
     chunk = _of(run, name, attempt).filter(offset__lte=max(0, offset)).order_by("-offset").first()
     if chunk is None:
         return 1
     if offset >= chunk.offset + chunk.size:
         return chunk.line + chunk.newlines + 1
-    return chunk.line + read_log(run, name, chunk.offset, offset, attempt).count(b"\n") + 1
+    return chunk.line + _part(chunk, chunk.offset, offset).count(b"\n") + 1
 
 
 def offset_of_line(run: Run, name: str, number: int, attempt: int | None = None) -> int:
@@ -369,11 +366,14 @@ def _store_group(chunks: QuerySet[LogChunk], group: list[LogChunk]) -> None:
 
 
 def _part(chunk: LogChunk, start: int, end: int) -> bytes:
-    """What a piece has of the stretch from `start` to before `end`."""
+    """What a piece has of the stretch from `start` to before `end`. Raises NotFound when its file is gone."""
     first = max(0, start - chunk.offset)
     last = min(chunk.size, end - chunk.offset)
     if chunk.data is not None:
         return bytes(chunk.data)[first:last]
-    with default_storage.open(chunk.storage_name, "rb") as file:
-        file.seek(first)
-        return file.read(last - first)
+    try:
+        with default_storage.open(chunk.storage_name, "rb") as file:
+            file.seek(first)
+            return file.read(last - first)
+    except FileNotFoundError:
+        raise NotFound(f"A part of {chunk.name} is missing in the storage.") from None

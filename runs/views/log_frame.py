@@ -204,7 +204,7 @@ def _groups(run: Run, files: list[LogFile], choice: LogChoice | None = None) -> 
     """The files by folder: what the script printed first, what Studio noted last."""
     by_folder: dict[str, list[FileEntry]] = {}
     grows_since = timezone.now() - _GROWS_WITHIN
-    for file in files:
+    for file in sorted(files, key=lambda file: file.name != STD_LOG):
         live = run.status in ON_NODE and file.attempt == run.attempt and file.updated > grows_since
         attempt = None if file.attempt == run.attempt else file.attempt
         entry = FileEntry(

@@ -45,8 +45,8 @@ RAW_POLICY = "default-src 'none'; sandbox"
 def run_logs(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The tab, opened at the log's end, or around `?line=` or `?at=` (an offset).
 
-    8 queries: session, run, children, shell; files; size, lines and their first number. More with children
-    (2) and for a log without lines (why).
+    Seven queries, whatever the log's size: session, run, children, shell, files, lines, their first number;
+    one more to list the children, and up to four for why there are no lines.
     """
     run = find_run(request, name, number)
     if "open" in request.GET:

@@ -21,7 +21,7 @@ let waiting;
 
 function show() {
   const count = `${hits.length.toLocaleString("en")}${isWhole && isFromStart ? "" : "+"}`;
-  said.textContent = !term ? "" : !hits.length ? (isWhole ? "None" : "…") : current < 0 ? count : `${current + 1} of ${count}`;
+  said.textContent = !term ? "" : !hits.length ? (isWhole ? "None" : "…") : current < 0 ? count : `${(current + 1).toLocaleString("en")} of ${count}`;
   for (const button of buttons) button.disabled = !hits.length;
 }
 

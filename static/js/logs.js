@@ -105,6 +105,7 @@ function changed() {
   const total = document.getElementById("log-total");
   total.hidden = !log.total;
   total.firstElementChild.textContent = log.total.toLocaleString("en").replaceAll(",", "\u202f");
+  for (const link of document.querySelectorAll("[data-log-raw]")) link.hidden = !log.size;
   const earlier = document.getElementById("log-earlier");
   earlier.parentElement.hidden = !(log.start > 0);
   earlier.href = `${root.dataset.logUrl}&before=${log.start}`;
@@ -151,7 +152,7 @@ const later = () => inTurn(async () => {
   if (isAtEnd() && isScrolledDown()) followFrom(!isOver);
 });
 
-export const toEnd = () => inTurn(async () => {
+const toEnd = () => inTurn(async () => {
   if (!isAtEnd() || !allLines().length) replaceAll(await ask({}));
   toBottom();
   followFrom(!isOver);
@@ -338,16 +339,16 @@ function drawRail() {
 
 function drawRailNow() {
   const scale = rail.clientHeight / Math.max(1, scroll.scrollHeight);
-  const marks = [];
-  for (const line of lines.querySelectorAll(".is-error, .is-warning, [data-hits]")) {
-    const kind = line.dataset.hits ? "hit" : line.classList.contains("is-error") ? "error" : "warning";
-    const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    const y = Math.round((line.offsetTop + lines.offsetTop) * scale);
-    for (const [name, value] of Object.entries({ x: 3, y, width: 8, height: 2, class: `is-${kind}` })) mark.setAttribute(name, value);
-    marks.push(mark);
-    if (marks.length >= 1000) break;
+  const kinds = { hit: "[data-hits]", warning: ".is-warning", error: ".is-error" };
+  const marks = new Map(); // the last of a place is seen
+  for (const [kind, selector] of Object.entries(kinds)) {
+    for (const line of lines.querySelectorAll(selector)) marks.set(Math.round((line.offsetTop + lines.offsetTop) * scale), kind);
   }
-  rail.replaceChildren(...marks);
+  rail.replaceChildren(...[...marks].map(([y, kind]) => {
+    const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    for (const [name, value] of Object.entries({ x: 3, y, width: 8, height: 2, class: `is-${kind}` })) mark.setAttribute(name, value);
+    return mark;
+  }));
 }
 
 rail.addEventListener("click", (event) => {
