@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from runs.errors import StudioError
+from runs.errors import InvalidInput, StudioError
 from runs.lifecycle import subtree
 from runs.models import Run, Tag
 from runs.services.cancel import CancelReport, cancel_run
@@ -138,7 +138,7 @@ def run_tags(request: HttpRequest, name: str, number: int) -> HttpResponse:
     typed = request.POST.get("add", "")
     try:
         _edit_tags(request, run, typed)
-    except StudioError as error:
+    except InvalidInput as error:
         return _tag_editor(request, run, error=str(error), typed=typed, status=422)
     left = typed if "remove" in request.POST else ""
     return _tag_editor(request, run, typed=left) if is_htmx(request) else done(request, run_url(run))
