@@ -34,8 +34,8 @@ _HEADS = (
     ("", "Last 20 runs", "w-162", "", ""),
     ("latest", "Latest run", "w-208", "", ""),
     ("submitted", "Submitted", "w-104", "", ""),
-    ("runs", "Runs", "w-64", "num", "from-1100"),
-    ("submitter", "Last submitter", "w-120", "", "from-1100"),
+    ("runs", "Runs", "w-64", "num", "from-1400"),
+    ("submitter", "Last submitter", "w-120", "", "from-1400"),
 )
 _ASCENDING_FIRST = ("name", "latest", "submitter")
 _CHIP_STATUS = {
@@ -117,7 +117,7 @@ def experiment_detail(request: HttpRequest, name: str) -> HttpResponse:
             return HttpResponse(status=204)
         return render(request, "experiments/_figures.html", _figures(request, experiment, scope))
     runs = RunList(
-        experiment.workspace, request.user, request.GET, place="experiment", experiment=experiment  # type: ignore[arg-type]
+        request.membership.workspace, request.user, request.GET, place="experiment", experiment=experiment  # type: ignore[arg-type]
     )  # fmt: skip
     if request.GET.get("format") == "csv":
         return csv_response(runs, experiment.name)
@@ -129,7 +129,9 @@ def experiment_detail(request: HttpRequest, name: str) -> HttpResponse:
             for key, count in counts.items()
             if key != "archived" or count.number
         ]
-        context = {"experiment": experiment, "chips": chips, "total": counts[""]}
+        context: dict[str, Any] = {"experiment": experiment, "chips": chips}
+        if not runs.is_filtered and runs.is_valid:
+            context["matching"] = counts[""]
         return context if part else {**context, **_figures(request, experiment, scope), **_head(experiment)}
 
     return list_answer(request, runs, scope, more, template="experiments/experiment_detail.html")

@@ -138,11 +138,12 @@ def list_answer(
 def _counted(runs: RunList, rows: list[Row], page: Page) -> dict[str, Any]:
     """`found`: how many the list has in all. `matching`: how many an action on all of them takes.
 
-    They differ where child runs are folded under their parents; then it costs a query more.
+    They differ where child runs are folded under their parents; then it costs a query more, except for an
+    experiment, whose chips know.
     """
     found = Count(*runs.count())
     matching = found
-    if runs.is_valid and not runs.is_filtered and runs.place != "pipelines":
+    if runs.is_valid and not runs.is_filtered and runs.place == "runs":
         matching = Count(*Search(runs.scope, runs.query).count())
     unfolded = sum(1 for row in rows if row.depth and not row.unseen)
     if runs.is_filtered:

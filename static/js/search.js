@@ -91,6 +91,7 @@ async function complete(field) {
 }
 
 function show(field, fresh) {
+  fresh.className = "completions"; // not a menu, which would take the focus
   fresh.popover = "manual";
   list.replaceChildren(fresh);
   fresh.append(keys());
