@@ -182,12 +182,12 @@ def test_a_difference_to_nothing_says_so(ana_client: Client, dan: User) -> None:
 
 
 def test_the_source_comes_as_a_zip(ana_client: Client) -> None:
+    assert ana_client.get(url_of(make_run(), "run-snapshot-zip")).status_code == 404
     run = make_run(snapshot=make_snapshot({"train.py": "x"}))
     answer = ana_client.get(url_of(run, "run-snapshot-zip"))
     archive = zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content)))  # type: ignore[arg-type]
-    answer.close()
     assert archive.read("train.py") == b"x"
-    assert ana_client.get(url_of(make_run(), "run-snapshot-zip")).status_code == 404
+    answer.close()
 
 
 def test_a_pipeline_leads_to_the_sources_of_its_steps(ana_client: Client) -> None:
