@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +38,7 @@ logger = logging.getLogger("studio.agent")
 
 TICK_S = 0.25
 BEAT_S = 5.0
+NOTICED_WITHIN_S = 2.0
 LAUNCH_LOG = "system_logs/launch.log"
 TOKEN_SALT = "studio.run-token"  # noqa: S105 (names a use, is no secret)
 
@@ -119,10 +121,11 @@ class _Reporter:
         # Without its log file the script was not even forked, so starting it again starts it once.
         if outcome.message == NEVER_STARTED and not self.folder.std_log.exists() and _give_back(self.run):
             return
-        nodes.finalizing(self.run)
+        ago = self._ended_ago()
+        nodes.finalizing(self.run, ago=ago)
         self._keep_files()
         if outcome.kind is None and not outcome.canceled:
-            nodes.end_completed(self.run)
+            nodes.end_completed(self.run, ago=ago)
         else:
             nodes.end_failed(
                 self.run,
@@ -130,7 +133,16 @@ class _Reporter:
                 outcome.message,
                 traceback=outcome.traceback,
                 exit_code=outcome.exit_code,
+                ago=ago,
             )
+
+    def _ended_ago(self) -> timedelta:
+        """How long ago the process ended, for a run that ended while no worker looked."""
+        try:
+            age_s = time.time() - self.folder.ended_file.stat().st_mtime
+        except FileNotFoundError:
+            return nodes.NOW
+        return timedelta(seconds=age_s) if age_s > NOTICED_WITHIN_S else nodes.NOW
 
     def _keep_files(self) -> None:
         try:

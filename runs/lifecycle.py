@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Subquery
+from django.db.models import F, Subquery, Value
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from runs.models import Run, RunDependency, RunEvent
@@ -25,6 +26,7 @@ def move(
     why: str = "",
     attempt: int | None = None,
     follow: bool = True,
+    ago: timedelta = timedelta(0),
     **changes: Any,
 ) -> bool:
     """Change the status if it is still one of `expect`; say whether this caller won.
@@ -32,7 +34,8 @@ def move(
     The change, its event and `changes` (other columns of the run) are one transaction of three queries. With
     `attempt`, a run that has been claimed again since is not touched. The loser of a race gets False and
     nothing has happened. What follows a change (a wake-up call, the steps that waited, the end of the parent)
-    is done after commit, unless `follow` is False because the caller sees to it. `run` is not refreshed.
+    is done after commit, unless `follow` is False because the caller sees to it. `ago` is how long
+    before now it happened, for what Studio learns late. `run` is not refreshed.
     """
     pk = run.pk if isinstance(run, Run) else run
     impossible = [status for status in expect if to not in FOLLOWS[Status(status)]]
@@ -42,7 +45,7 @@ def move(
         rows = Run.objects.filter(pk=pk, status__in=list(expect))
         if attempt is not None:
             rows = rows.filter(attempt=attempt)
-        if not rows.update(**{"status": to, "updated_at": Now(), **_stamps(to), **changes}):
+        if not rows.update(**{"status": to, "updated_at": Now(), **_stamps(to, ago), **changes}):
             return False
         before = RunEvent.objects.filter(run_id=pk).order_by("-seq").first()
         RunEvent.objects.create(
@@ -50,6 +53,7 @@ def move(
             seq=before.seq + 1 if before else 1,
             from_status=before.to_status if before else Status.NOT_STARTED,
             to_status=to,
+            **({"at": Greatest(Now() - ago, Value(before.at))} if ago and before else {}),
             by=by,
             why=why,
             attempt=Subquery(Run.objects.filter(pk=pk).values("attempt")),
@@ -59,7 +63,7 @@ def move(
     return True
 
 
-def _stamps(to: Status) -> dict[str, Any]:
+def _stamps(to: Status, ago: timedelta) -> dict[str, Any]:
     """The columns that go with a status, by the database's clock."""
     if to == Status.QUEUED:
         return {
@@ -75,7 +79,7 @@ def _stamps(to: Status) -> dict[str, Any]:
         return {"started_at": Coalesce("started_at", Now())}
     if to in TERMINAL:
         # A clock that was set back must not make a run end before it started.
-        return {"ended_at": Greatest(Now(), Coalesce("started_at", Now())), "holds_slot": False}
+        return {"ended_at": Greatest(Now() - ago, Coalesce("started_at", Now() - ago)), "holds_slot": False}
     return {}
 
 

@@ -210,5 +210,6 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env_str("STUDIO_LOG_LEVEL", "WARNING").upper()},
     # The filesystem broker has no host, and kombu says so at every connection.
-    "loggers": {"kombu.connection": {"level": "ERROR"}},
+    # Answers 4xx are for who asked, and an expired session that polls would fill the log with them.
+    "loggers": {"kombu.connection": {"level": "ERROR"}, "django.request": {"level": "ERROR"}},
 }

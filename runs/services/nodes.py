@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -19,6 +20,7 @@ from runs.services.compute import create_target
 from runs.status import ON_NODE, ErrorClass, Status
 from studio.accounts.models import Workspace
 
+NOW = timedelta(0)
 _BEFORE_RUNNING = (Status.PREPARING, Status.STARTING)
 _UNASKED = ON_NODE - {Status.CANCEL_REQUESTED}
 
@@ -150,10 +152,11 @@ def started(run: Run, pid: int) -> None:
         asked.update(started_at=Now(), updated_at=Now())
 
 
-def finalizing(run: Run) -> None:
-    """Its process has ended, files are being kept."""
+def finalizing(run: Run, *, ago: timedelta = NOW) -> None:
+    """Its process has ended, so long ago; files are being kept."""
     expect = _UNASKED - {Status.FINALIZING}
-    move(run, to=Status.FINALIZING, expect=expect, attempt=run.attempt, why="its process has ended")
+    why = "its process had ended while Studio was away" if ago else "its process has ended"
+    move(run, to=Status.FINALIZING, expect=expect, attempt=run.attempt, why=why, ago=ago)
 
 
 def give_back(run: Run, why: str) -> bool:
@@ -161,16 +164,22 @@ def give_back(run: Run, why: str) -> bool:
     return move(run, to=Status.QUEUED, expect=_BEFORE_RUNNING, attempt=run.attempt, why=why)
 
 
-def end_completed(run: Run) -> bool:
-    """The script ended with exit code 0."""
+def end_completed(run: Run, *, ago: timedelta = NOW) -> bool:
+    """The script ended with exit code 0, so long ago."""
     with transaction.atomic():
         # The last look is for a cancel that was committed between the first two.
         return (
-            _end_asked(run, 0)
+            _end_asked(run, 0, ago)
             or move(
-                run, to=Status.COMPLETED, expect=_UNASKED, attempt=run.attempt, why="exit code 0", exit_code=0
+                run,
+                to=Status.COMPLETED,
+                expect=_UNASKED,
+                attempt=run.attempt,
+                why="exit code 0",
+                ago=ago,
+                exit_code=0,
             )
-            or _end_asked(run, 0)
+            or _end_asked(run, 0, ago)
         )
 
 
@@ -183,10 +192,11 @@ def end_failed(
     exit_code: int | None = None,
     may_retry: bool = True,
     expect: Collection[Status] = _UNASKED,
+    ago: timedelta = NOW,
 ) -> bool:
-    """The attempt failed: Queued again while the run has retries left, else Failed."""
+    """The attempt failed, so long ago: Queued again while the run has retries left, else Failed."""
     with transaction.atomic():
-        if _end_asked(run, exit_code):
+        if _end_asked(run, exit_code, ago):
             return True
         if may_retry and run.attempt <= run.max_retries:
             why = f"attempt {run.attempt} of {run.max_retries + 1} failed: {message}"
@@ -198,15 +208,16 @@ def end_failed(
                 expect=expect,
                 attempt=run.attempt,
                 why=message,
+                ago=ago,
                 exit_code=exit_code,
                 error_class=kind,
                 error_message=message,
                 error_traceback=traceback,
             )
-        return done or _end_asked(run, exit_code)  # a cancel may have been committed in between
+        return done or _end_asked(run, exit_code, ago)  # a cancel may have been committed in between
 
 
-def _end_asked(run: Run, exit_code: int | None) -> bool:
+def _end_asked(run: Run, exit_code: int | None, ago: timedelta) -> bool:
     """A run that was asked to stop ends Canceled, however its process ended in the meantime."""
     return move(
         run,
@@ -214,5 +225,6 @@ def _end_asked(run: Run, exit_code: int | None) -> bool:
         expect=(Status.CANCEL_REQUESTED,),
         attempt=run.attempt,
         why="its process has ended",
+        ago=ago,
         exit_code=exit_code,
     )
