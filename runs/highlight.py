@@ -18,6 +18,9 @@ _TEXTS = {
     if hasattr(token, name)
 }
 
+#: Longer files stay plain: reading tokens takes a second for a megabyte.
+MARKED_MAX_LENGTH = 128 * 1024
+
 Mark = tuple[int, int, str]
 
 
@@ -26,7 +29,8 @@ def highlight(path: str, text: str) -> list[SafeString]:
     lines = text.split("\n")
     if lines and not lines[-1]:
         lines.pop()
-    marks = _marks(text) if path.endswith((".py", ".pyi")) else {}
+    is_python = path.endswith((".py", ".pyi")) and len(text) <= MARKED_MAX_LENGTH
+    marks = _marks(text) if is_python else {}
     return [_line(line, marks.get(number, [])) for number, line in enumerate(lines, start=1)]
 
 
