@@ -356,7 +356,7 @@ rail.addEventListener("click", (event) => {
   const part = (event.clientY - rail.getBoundingClientRect().top) / rail.clientHeight;
   scroll.scrollTop = part * scroll.scrollHeight - scroll.clientHeight / 2;
 });
-addEventListener("resize", () => { if (following) toBottom(); drawRail(); });
+new ResizeObserver(() => { if (following) toBottom(); drawRail(); }).observe(scroll);
 
 // Beginning: at the end, or at the line that the address names.
 

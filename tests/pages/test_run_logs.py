@@ -99,7 +99,7 @@ class TestPage:
         [{"line": 10**9}, {"line": "x"}, {"at": "-3"}, {"at": 10**14}, {"before": 0}, {"file": "%00"}],
     )
     def test_impossible_places_open_the_page(
-        self, run: Run, client: Client, query: dict[str, object]
+        self, run: Run, client: Client, query: dict[str, Any]
     ) -> None:
         grow(run, numbered(10))
         assert client.get(url_of(run, **query)).status_code == 200
