@@ -467,6 +467,7 @@ def ticks_now() -> float:
 
 
 def in_words(status: int) -> str:
+    """How a process ended, out of its wait status."""
     code = os.waitstatus_to_exitcode(status)
     return f"with exit code {code}" if code >= 0 else f"by signal {-code} ({signal.strsignal(-code)})"
 
@@ -485,6 +486,7 @@ def take_default_priority() -> None:
 
 
 def main() -> None:
+    """Watch one run to its end; the command line names its folder and the lock that is open."""
     folder, lock = sys.argv[1], int(sys.argv[2])
     os.set_inheritable(lock, False)  # held, by being open, until the shim ends
     Watch(folder, Order(sys.stdin.buffer.read())).run()

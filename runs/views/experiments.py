@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from runs.errors import StudioError
@@ -44,6 +45,7 @@ _CHIP_STATUS = {
 }  # fmt: skip
 
 
+@gzip_page
 @require_GET
 def experiment_list(request: HttpRequest) -> HttpResponse:
     """All experiments of the workspace, or the way to start when there is none.
@@ -57,9 +59,7 @@ def experiment_list(request: HttpRequest) -> HttpResponse:
     around = overview(workspace)
     if around.is_empty:
         return redirect("start")
-    state = request.GET.copy()
-    for key in [key for key in state if key not in ("q", "active", "mine", "archived", "order", "after")]:
-        del state[key]
+    state = _state(request.GET)
     found = ExperimentFilter(state, workspace=workspace, person=request.user)  # type: ignore[arg-type]
     page = experiment_page(found.qs, order=state.get("order", ""), after=state.get("after", ""))
     request.GET = state  # type: ignore[assignment]
@@ -77,6 +77,14 @@ def experiment_list(request: HttpRequest) -> HttpResponse:
         "part_url": part_url(request.path, state, scope.version),
     }
     return render(request, template, context)
+
+
+def _state(data: QueryDict) -> QueryDict:
+    """What of an address says which experiments are shown."""
+    state = data.copy()
+    for key in set(state) - {"q", "active", "mine", "archived", "order", "after"}:
+        del state[key]
+    return state
 
 
 def _list_chips(data: Mapping[str, Any], around: Overview) -> list[dict[str, Any]]:
@@ -108,6 +116,7 @@ def _heads(page: ExperimentPage) -> list[dict[str, str]]:
     return heads
 
 
+@gzip_page
 @require_GET
 def experiment_detail(request: HttpRequest, name: str) -> HttpResponse:
     """One experiment: figures, chart, and its runs with child runs folded under their parents."""

@@ -13,15 +13,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-#: The parts of `runs`, from the bottom up. A part imports from the layers below its own, and from its own if no
-#: circle comes of it.
+#: The parts of `runs`, from the bottom up. A part imports from the layers below it, and from its own if that
+#: makes no circle.
 LAYERS: list[set[str]] = [
     {"status", "errors"},
-    {"folding", "formats", "logtext", "markdown", "charts", "timeline", "execution"},
+    {"folding", "formats", "logtext", "markdown", "highlight", "charts", "timeline", "execution"},
     {"models", "wake"},
     {"lifecycle", "search"},
     {"services"},
-    {"agent", "graph", "filters", "forms", "submission", "prefill", "lists"},
+    {"agent", "graph", "filters", "forms", "submission", "prefill", "lists", "versions"},
     {"embedded", "middleware", "toasts", "context", "templatetags"},
     {"views", "api", "tasks", "management"},
     {"urls", "apps"},
