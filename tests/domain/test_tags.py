@@ -1,0 +1,113 @@
+"""Tags: anybody may change them, together, and until the run is archived."""
+
+from __future__ import annotations
+
+import pytest
+
+from runs.errors import InvalidTag, RunFinished
+from runs.models import Run, Tag
+from runs.services.runs import archive_runs, edit_run
+from runs.services.tags import add_tags, parse_tag, remove_tag, set_tag
+from runs.status import Status
+from tests.factories import make_run
+from tests.life_kit import at_once
+
+
+def tags_of(run: Run) -> dict[str, str | None]:
+    return dict(Tag.objects.filter(run=run).values_list("key", "value"))
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("quality", ("quality", None)),
+        ("quality=", ("quality", "")),
+        ("quality=good", ("quality", "good")),
+        ('quality="fantastic run"', ("quality", "fantastic run")),
+        ("a=b=c", ("a", "b=c")),
+        ("  a  =  b  ", ("a", "b")),
+        ("качество=да 🎉", ("качество", "да 🎉")),
+        ('a="', ("a", '"')),
+    ],
+)
+def test_what_people_type(text, tag):
+    assert parse_tag(text) == tag
+
+
+@pytest.mark.parametrize("text", ["", "  ", "=good", "k" * 101, "k=" + "v" * 5_001, "\0", "\x1b"])
+def test_what_is_no_tag_is_refused(text):
+    with pytest.raises(InvalidTag) as caught:
+        parse_tag(text)
+    assert caught.value.field == "tag"
+    assert caught.value.hint
+
+
+@pytest.mark.django_db
+class TestOnePerson:
+    def test_a_value_is_replaced_and_taken_away(self, ana):
+        run = make_run(status=Status.COMPLETED)
+        set_tag(run, "quality", "good", by=ana)
+        set_tag(run, "quality", "fantastic", by=ana)
+        assert tags_of(run) == {"quality": "fantastic"}
+        assert remove_tag(run, "quality", by=ana)
+        assert not remove_tag(run, "quality", by=ana)
+
+    def test_many_runs_get_all_or_none(self, ana):
+        runs = [make_run(), make_run()]
+        archive_runs(Run.objects.filter(pk=runs[1].pk), by=ana)
+        with pytest.raises(RunFinished):
+            add_tags(runs, {"a": "1"}, by=ana)
+        with pytest.raises(InvalidTag):
+            add_tags(runs[:1], {"a": "1", "": "2"}, by=ana)
+        assert not Tag.objects.exists()
+        assert add_tags(runs[:1], {"a": "1", "b": None}, by=ana) == 1
+
+    def test_an_archived_run_keeps_its_tags_even_if_the_page_is_old(self, ana):
+        run = make_run(tags={"a": "1"})
+        archive_runs(Run.objects.filter(pk=run.pk), by=ana)
+        for change in (lambda: set_tag(run, "a", "2", by=ana), lambda: remove_tag(run, "a", by=ana)):
+            with pytest.raises(RunFinished, match="archived"):
+                change()
+        assert tags_of(run) == {"a": "1"}
+
+    def test_the_page_of_the_run_has_a_new_version(self, ana):
+        run = make_run()
+        set_tag(run, "a", "1", by=ana)
+        assert Run.objects.get(pk=run.pk).updated_at > run.updated_at
+
+
+@pytest.mark.django_db(transaction=True)
+class TestSeveralPeople:
+    def test_different_keys_do_not_undo_each_other(self, workspace, ana, chi):
+        run = make_run()
+        found = at_once([lambda n=n: set_tag(run, f"key{n}", f"value{n}", by=ana) for n in range(8)])
+        assert found == [None] * 8
+        assert tags_of(run) == {f"key{n}": f"value{n}" for n in range(8)}
+        text = Run.objects.get(pk=run.pk).search_text
+        assert all(f"value{n}" in text for n in range(8))
+
+    def test_of_the_same_key_one_value_stays_and_is_found(self, workspace, ana, chi):
+        run = make_run()
+        found = at_once([lambda n=n: set_tag(run, "quality", f"value{n}", by=ana) for n in range(6)])
+        assert found == [None] * 6
+        [value] = tags_of(run).values()
+        text = Run.objects.get(pk=run.pk).search_text
+        assert [f"value{n}" for n in range(6) if f"value{n}" in text] == [value]
+
+    def test_many_runs_in_whatever_order(self, workspace, ana, chi):
+        runs = [make_run() for _ in range(4)]
+        calls = [lambda: add_tags(runs, {"a": "1"}, by=ana), lambda: add_tags(runs[::-1], {"b": "2"}, by=chi)]
+        assert at_once(calls * 3) == [4] * 6
+        assert all(tags_of(run) == {"a": "1", "b": "2"} for run in runs)
+
+    def test_name_description_and_tag_are_all_found(self, workspace, ana, chi):
+        run = make_run()
+        at_once(
+            [
+                lambda: edit_run(run, by=ana, display_name="alpha"),
+                lambda: edit_run(run, by=chi, description="beta"),
+                lambda: set_tag(run, "gamma", None, by=ana),
+            ]
+        )
+        text = Run.objects.get(pk=run.pk).search_text
+        assert all(word in text for word in ("alpha", "beta", "gamma"))
