@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from studio.accounts.models import Membership
 MOST_DRAFTS = 100
 DRAFT_MAX_CHARACTERS = 2_000_000
 _REMEMBERED = 200
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _SESSION_KEY = "snapshots"
 
 #: The fields of a form as lists of texts.
@@ -84,7 +86,7 @@ class OwnSnapshots:
 
     def find(self, digests: Iterable[str]) -> dict[str, Snapshot]:
         """Those of these digests that the person may submit, by digest. At most three queries."""
-        wanted = {digest for digest in digests if digest}
+        wanted = {digest for digest in digests if _DIGEST.match(digest)}
         if not wanted:
             return {}
         found = {snapshot.digest: snapshot for snapshot in Snapshot.objects.filter(digest__in=wanted)}

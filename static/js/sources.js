@@ -43,7 +43,8 @@ function say(step, text, kind = "secondary") {
 function body(step, source, most) {
   const data = new FormData();
   const name = (end) => `steps-${step.dataset.step}-${end}`;
-  data.set("csrfmiddlewaretoken", document.querySelector("#submit-form [name=csrfmiddlewaretoken]").value);
+  const fresh = document.cookie.match(/(?:^|; )studio_csrf=([^;]+)/)?.[1];
+  data.set("csrfmiddlewaretoken", fresh ?? document.querySelector("#submit-form [name=csrfmiddlewaretoken]").value);
   data.set("index", step.dataset.step);
   data.set(name("source"), source);
   if (["folder", "zip", "file"].includes(source)) {
@@ -77,7 +78,7 @@ function send(url, data, progress) {
 function receive(step, request, source) {
   const answer = new DOMParser().parseFromString(request.responseText, "text/html");
   const part = answer.querySelector(".kept");
-  if (request.status === 401) return location.assign(request.getResponseHeader("HX-Redirect") ?? "/");
+  if (request.status === 401) throw new Error("You were signed out. Sign in in another tab, then choose the source again.");
   if (request.status === 200 && part) {
     kept(step).replaceWith(part);
     const script = field(step, "script");

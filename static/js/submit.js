@@ -82,14 +82,16 @@ function showTarget(step) {
   step.querySelector("[data-target-words]").textContent = words && lead + words;
 }
 
+function showSettings(step) {
+  step.querySelector("h2").textContent = titleOf(step);
+  showKept(step);
+  showAfter(step);
+  showTarget(step);
+}
+
 function show() {
-  for (const step of panels()) {
-    step.classList.toggle("is-selected", step.dataset.step === selected);
-    step.querySelector("h2").textContent = titleOf(step);
-    showKept(step);
-    showAfter(step);
-    showTarget(step);
-  }
+  for (const step of panels()) step.classList.toggle("is-selected", step.dataset.step === selected);
+  if (selected !== null) showSettings(panel(selected));
   form().querySelector(".submit-body").classList.toggle("has-selection", selected !== null);
   const steps = panels().map(shown);
   const edges = steps.reduce((sum, step) => sum + step.after.length, 0);
@@ -157,9 +159,8 @@ function freeName(name) {
 
 function removeStep(index) {
   const title = titleOf(panel(index));
-  const edges = [...document.querySelectorAll(`#steps .after-list input[value="${index}"]:checked`)];
   panel(index).remove();
-  edges.forEach((box) => { box.checked = false; });
+  document.querySelectorAll(`#steps .after-list input[value="${index}"]`).forEach((box) => box.parentElement.remove());
   if (!panels().length) return addStep();
   select(narrow.matches ? null : panels()[0].dataset.step);
   document.querySelector(".node .node-open").focus();
@@ -167,6 +168,7 @@ function removeStep(index) {
 }
 
 function connect(from, to) {
+  showAfter(panel(to));
   const box = panel(to).querySelector(`.after-list input[value="${from}"]`);
   if (box.disabled) {
     toast({ text: `${titleOf(panel(from))} runs after ${titleOf(panel(to))} already: they would wait for each other.`, kind: "warning" });
@@ -222,13 +224,24 @@ async function run() {
   }
 }
 
+/** A page that was signed in anew in another tab has another token than the one it came with. */
+function refreshToken() {
+  const fresh = document.cookie.match(/(?:^|; )studio_csrf=([^;]+)/)?.[1];
+  if (fresh) form().elements.csrfmiddlewaretoken.value = fresh;
+}
+
+function signedOut() {
+  toast({ text: "You were signed out. Sign in in another tab, then go on here: everything typed is still there.", kind: "warning" });
+}
+
 async function check() {
+  refreshToken();
   const data = new FormData(form());
   data.set("action", "check");
   const headers = { "HX-Request": "true", "HX-Current-URL": location.href };
   const answer = await fetch(form().getAttribute("action"), { method: "POST", body: data, headers });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (answer.status === 401) return location.assign(answer.headers.get("HX-Redirect") ?? "/");
+  if (answer.status === 401) return signedOut();
   if (answer.ok) return openDialog([...page.body.childNodes]);
   if (answer.status === 422) return takeRefused(page);
   const said = page.querySelector("[data-error]")?.textContent.trim();
@@ -283,6 +296,7 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("submit", (event) => {
   if (event.target !== form() || event.defaultPrevented) return;
+  refreshToken();
   const action = event.submitter?.value ?? "run";
   if (action === "run" && !dialog().open) {
     event.preventDefault();

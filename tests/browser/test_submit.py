@@ -191,3 +191,55 @@ def test_axe_finds_nothing(
         page.get_by_role("button", name="Run", exact=True).click()
         expect(page.get_by_role("dialog")).to_be_visible()
         assert axe(page) == []
+
+
+def test_signed_out_meanwhile_nothing_typed_is_lost(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.get_by_label("Arguments").fill("--lr 0.1")
+    cookies = page.context.cookies()
+    page.context.clear_cookies(name="studio_session")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("You were signed out")
+    expect(page.get_by_label("Arguments")).to_have_value("--lr 0.1")
+    page.context.add_cookies([cookie for cookie in cookies if cookie["name"] == "studio_session"])
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("dialog", name="Run this script")).to_be_visible()
+
+
+def test_an_edge_and_a_step_are_removed(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/?example=digits-pipeline", user=ana)
+    words = page.locator("#canvas-words")
+    expect(words).to_have_text("4 steps, 4 edges.")
+    page.locator(".edge-hit").first.click()
+    page.get_by_role("button", name="no longer runs after").click()
+    expect(words).to_have_text("4 steps, 3 edges.")
+    page.locator(".node-open").last.focus()
+    page.keyboard.press("Delete")
+    expect(words).to_have_text("3 steps, 1 edge.")
+
+
+def test_a_draft_is_opened_and_deleted(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/?example=digits", user=ana)
+    page.get_by_role("button", name="Save draft").click()
+    page.wait_for_url(re.compile(r"draft=\d+"))
+    expect(page.locator("#toasts")).to_contain_text("is saved")
+    page.goto(page.url.split("?")[0])
+    page.get_by_role("button", name="Drafts").click()
+    page.get_by_role("button", name="Delete the draft").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.locator("#toasts")).to_contain_text("is deleted")
+    expect(page.get_by_role("button", name="Drafts")).to_have_count(0)
+
+
+def test_an_error_of_the_dialog_opens_it_again(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/?example=digits", user=ana)
+    page.get_by_role("button", name="Run", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("New experiment").fill("no good")
+    dialog.get_by_label("Display name").fill("kept")
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    expect(dialog).to_contain_text("cannot be an experiment's name")
+    expect(dialog.get_by_label("New experiment")).to_be_focused()
+    expect(dialog.get_by_label("Display name")).to_have_value("kept")
+    assert Run.objects.count() == 0

@@ -222,6 +222,11 @@ class TestSnapshotsOfOthers:
             response = client.post("/submit/", form(action=action, **held), follow=True)
             assert "secret_name.py" not in text_of(response)
 
+    @pytest.mark.parametrize("digest", ["a\0b", "x" * 64, "../" * 20])
+    def test_what_is_no_digest_is_no_source(self, client: Client, digest: str) -> None:
+        held = {"steps-0-source": "zip", "steps-0-digest": digest, "steps-0-digest_source": "zip"}
+        assert client.post("/submit/", form(**held)).status_code == 422
+
     def test_a_draft_does_not_launder_it(self, client: Client, dan: User) -> None:
         digest = self.digest_of_a_stranger(dan)
         held = {"steps-0-source": "zip", "steps-0-digest": digest, "steps-0-digest_source": "zip"}
