@@ -81,7 +81,7 @@ def _level(runs: QuerySet[Run]) -> QuerySet[Run]:
     children = Run.objects.filter(parent=OuterRef("pk")).order_by().values("parent").annotate(n=Count("pk"))
     rows = runs.for_table()  # type: ignore[attr-defined]
     n_children = Coalesce(Subquery(children.values("n"), output_field=IntegerField()), Value(0))
-    return rows.annotate(n_children=n_children).order_by("number")[:LEVEL_SIZE]
+    return rows.annotate(n_children=n_children).order_by("pk")[:LEVEL_SIZE]
 
 
 def _walk(parent: Run, n_children: int, below: dict[int, list[Run]], depth: int) -> list[TreeRow]:

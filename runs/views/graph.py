@@ -87,9 +87,11 @@ def graph(run: Run, open_step: str = "") -> dict[str, Any]:
     steps = {step.step_name: step for step in _steps(run)}
     names = {step.pk: name for name, step in steps.items()}
     waits_for: dict[str, list[str]] = {name: [] for name in steps}
-    for step, before in RunDependency.objects.filter(step__parent=run).values_list("step_id", "waits_for_id"):
-        if step in names and before in names:
-            waits_for[names[step]].append(names[before])
+    for after, before in RunDependency.objects.filter(step__parent=run).values_list(
+        "step_id", "waits_for_id"
+    ):
+        if after in names and before in names:
+            waits_for[names[after]].append(names[before])
     drawn = layout(list(steps), waits_for)
     rows, ticks = step_rows(run, list(steps.values()), waits_for, _reasons(run), timezone.now())
     step = steps.get(open_step)
@@ -208,7 +210,7 @@ def run_log_tail(request: HttpRequest, name: str, number: int) -> HttpResponse:
 def _log_size(request: HttpRequest, name: str, number: int) -> int | None:
     """The size of the log of the run's present attempt; None without one."""
     chunks = LogChunk.objects.filter(
-        run__workspace=request.membership.workspace_id,  # type: ignore[attr-defined]
+        run__experiment__workspace=request.membership.workspace_id,  # type: ignore[attr-defined]
         run__experiment__name=name.replace("\0", ""),
         run__number=number,
         attempt=F("run__attempt"),

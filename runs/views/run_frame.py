@@ -54,7 +54,8 @@ def _runs_of(request: HttpRequest, name: str, number: int) -> QuerySet[Run]:
         raise Http404("No experiment has such a name.")
     family = Run.objects.filter(root=Coalesce(OuterRef("root"), OuterRef("pk"))).order_by("-updated_at")
     return Run.objects.filter(
-        workspace=request.membership.workspace_id,  # type: ignore[attr-defined]
+        # By the unique keys of both tables: asked for by runs.workspace, SQLite walks through all its runs.
+        experiment__workspace=request.membership.workspace_id,  # type: ignore[attr-defined]
         experiment__name=name,
         number=number,
     ).annotate(family_updated_at=Subquery(family.values("updated_at")[:1]))
@@ -63,7 +64,7 @@ def _runs_of(request: HttpRequest, name: str, number: int) -> QuerySet[Run]:
 def find_run(request: HttpRequest, name: str, number: int) -> Run:
     """The run with all that its head shows, in one query. Raises Http404, also for other workspaces' runs."""
     outputs = Artifact.objects.filter(run=OuterRef("pk")).order_by().values("run").annotate(n=Count("pk"))
-    run = (
+    rows = (
         _runs_of(request, name, number)
         .select_related(
             "experiment", "submitter", "target", "node", "snapshot", "cancel_requested_by",
@@ -71,8 +72,8 @@ def find_run(request: HttpRequest, name: str, number: int) -> Run:
         )
         .defer("search_text", "snapshot__files", "parent__search_text", "resubmitted_from__search_text")
         .annotate(output_count=Coalesce(Subquery(outputs.values("n"), output_field=IntegerField()), Value(0)))
-        .first()
     )  # fmt: skip
+    run = next(iter(rows[:1]), None)
     if run is None:
         raise Http404(f"There is no run {number} in the experiment {name}.")
     return run
@@ -80,7 +81,8 @@ def find_run(request: HttpRequest, name: str, number: int) -> Run:
 
 def is_news(request: HttpRequest, name: str, number: int) -> bool:
     """Whether the page has changed since the version `?seen=`; one query. True if there is no such run."""
-    row = _runs_of(request, name, number).values_list("updated_at", "family_updated_at", "status").first()
+    columns: Any = ("updated_at", "family_updated_at", "status")
+    row = next(iter(_runs_of(request, name, number).values_list(*columns)[:1]), None)
     return row is None or version_text(*row) != request.GET.get("seen")
 
 

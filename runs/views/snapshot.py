@@ -23,6 +23,8 @@ from runs.views.run_frame import find_run, run_frame, run_url
 LINES_SHOWN = 5_000
 FILES_SHOWN = 2_000
 DIFF_LINES_SHOWN = 5_000
+#: So many runs before this one are looked at for one with another source.
+COMPARED_RUNS = 200
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,9 @@ def _comparable(run: Run) -> list[Run]:
     """Runs whose source one may want to compare: the one resubmitted, the last one with another source."""
     found = [run.resubmitted_from] if run.resubmitted_from and run.resubmitted_from.snapshot_id else []
     earlier = Run.objects.filter(experiment=run.experiment_id, pk__lt=run.pk, snapshot__isnull=False)
-    before = (
-        earlier.exclude(snapshot=run.snapshot_id)
-        .select_related("experiment")
-        .only("number", "run_id", "display_name", "step_name", "experiment__name")
-        .order_by("-pk")
-        .first()
-    )
+    newest = earlier.order_by("-pk").values_list("pk", "snapshot_id")[:COMPARED_RUNS]
+    pk = next((pk for pk, snapshot in newest if snapshot != run.snapshot_id), None)
+    before = Run.objects.select_related("experiment").filter(pk=pk).first() if pk else None
     return found + ([before] if before and before not in found else [])
 
 
