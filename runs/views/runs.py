@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, St
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET, require_http_methods
 
 from runs.filters import RunFilter
@@ -42,12 +43,14 @@ _QUICK = (
 )
 
 
+@gzip_page
 @require_GET
 def run_list(request: HttpRequest) -> HttpResponseBase:
     """All runs of the workspace, newest first."""
     return _workspace_list(request, "runs")
 
 
+@gzip_page
 @require_GET
 def pipeline_list(request: HttpRequest) -> HttpResponseBase:
     """The pipeline runs of the workspace, with their step runs folded under them."""
