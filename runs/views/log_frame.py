@@ -59,9 +59,13 @@ class LogChoice:
     name: str
     is_current_attempt: bool
 
-    def url(self, run: Run, view: str = "run-logs", **more: object) -> str:
-        """The address of a page or part about this log."""
-        return log_url(run, view, self.name, None if self.is_current_attempt else self.attempt, **more)
+    def url(self, run: Run, view: str = "run-logs") -> str:
+        """The address of a page or part about this log, of whatever attempt is current if this one is."""
+        return log_url(run, view, self.name, None if self.is_current_attempt else self.attempt)
+
+    def fixed_url(self, run: Run, view: str) -> str:
+        """The same for a part that stays with this attempt; before the first, it goes on with that."""
+        return log_url(run, view, self.name, self.attempt or None)
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,9 @@ class Emptiness:
     text: str = ""
 
 
-def log_url(run: Run, view: str, name: str, attempt: int | None = None, **more: object) -> str:
+def log_url(run: Run, view: str, name: str, attempt: int | None = None) -> str:
     """An address about one log; without `attempt` it stays with the current one."""
-    query = {"file": name} | ({"attempt": attempt} if attempt is not None else {}) | more
+    query = {"file": name} | ({"attempt": attempt} if attempt is not None else {})
     return f"{run_url(run, view)}?{urlencode(query, safe='/')}"
 
 
@@ -140,10 +144,11 @@ def state_of(run: Run) -> str:
 
 
 def _first_to_read(run: Run, names: list[str]) -> str:
-    """A failure to launch is told by its own log, everything else by what the script printed."""
+    """A failure to launch is told by its own log, everything else by what the script prints."""
     if run.error_class == ErrorClass.LAUNCH and LAUNCH_LOG in names:
         return LAUNCH_LOG
-    if STD_LOG in names or not names:
+    will_print = run.kind in (Kind.SCRIPT, Kind.STEP) and not run.is_terminal
+    if STD_LOG in names or not names or will_print:
         return STD_LOG
     own = [name for name in names if not name.startswith("system_logs/")]
     return (own or names)[0]

@@ -185,8 +185,8 @@ def _lines_context(request: HttpRequest, run: Run, choice: LogChoice, page: LogP
         "total_lines": total or (page.lines[-1].number if page.lines else 0),
         "page_url": run_url(run, "run-logs"),
         "log_url": choice.url(run),
-        "lines_url": choice.url(run, "run-log-lines"),
-        "search_url": choice.url(run, "run-log-search"),
-        "raw_url": choice.url(run, "run-log-raw"),
+        "lines_url": choice.fixed_url(run, "run-log-lines"),
+        "search_url": choice.fixed_url(run, "run-log-search"),
+        "raw_url": choice.fixed_url(run, "run-log-raw"),
         "files_url": choice.url(run, "run-log-files"),
     }

@@ -123,10 +123,11 @@ function toBottom() {
 function drawPill() {
   document.getElementById("log-after").hidden = isAtEnd();
   const fresh = log.total - seenTotal;
-  const stale = root.hasAttribute("data-current") && Number(log.state.split(":")[0]) > Number(root.dataset.attempt);
+  const attempt = Number(log.state.split(":")[0]);
+  const stale = root.hasAttribute("data-current") && root.dataset.attempt !== "0" && attempt > Number(root.dataset.attempt);
   let text = following ? "Following the end" : fresh > 0 ? `${fresh.toLocaleString("en").replaceAll(",", "\u202f")} new line${fresh === 1 ? "" : "s"}` : "Go to the end";
   if (isOver) text = isScrolledDown() && isAtEnd() ? `End of log, run ${log.status}` : "Go to the end";
-  if (stale) text = `Attempt ${log.state.split(":")[0]} has begun`;
+  if (stale) text = `Attempt ${attempt} has begun`;
   pill.hidden = !stale && !allLines().length;
   pill.querySelector("[data-text]").textContent = text;
   pill.querySelector(".dot").hidden = isOver || !following;

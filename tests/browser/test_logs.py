@@ -153,6 +153,29 @@ def test_a_log_that_is_empty_fills(ana: User, open_page: Callable[..., Page], tr
     expect(page.get_by_text("Nothing printed yet")).to_be_hidden()
 
 
+def test_the_page_of_a_queued_run_shows_its_first_line(
+    ana: User, open_page: Callable[..., Page], transactional_db: None
+) -> None:
+    run = make_run(status=Status.QUEUED)
+    page = open_page(path_of(run), user=ana)
+    expect(page.get_by_text("No log yet: the run is queued")).to_be_visible()
+    Run.objects.filter(pk=run.pk).update(status=Status.RUNNING, attempt=1)
+    run.refresh_from_db()
+    grow(run, "first line\n")
+    expect(lines_of(page)).to_have_count(1, timeout=3000)
+    expect(page.locator("#log-pill")).to_have_text("Following the end")
+
+
+def test_another_attempt_is_offered(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
+    page = open_page(path_of(run), user=ana)
+    Run.objects.filter(pk=run.pk).update(attempt=2)
+    run.refresh_from_db()
+    grow(run, "second try\n")
+    page.get_by_role("button", name="Attempt 2 has begun").click()
+    expect(lines_of(page)).to_have_count(1)
+    expect(page.locator("#log-lines")).to_contain_text("second try")
+
+
 def test_nothing_in_a_log_can_act(ana: User, open_page: Callable[..., Page], transactional_db: None) -> None:
     run = make_run()
     grow(run, "<script>window.acted = 1</script><img src=x onerror='window.acted = 1'>\n\u202egnp.exe\n")

@@ -96,11 +96,17 @@ class TestPage:
 
     @pytest.mark.parametrize(
         "query",
-        [{"line": 10**9}, {"line": "x"}, {"at": "-3"}, {"at": 10**14}, {"before": 0}, {"file": "%00"}],
+        [
+            {"line": 10**9},
+            {"line": "x"},
+            {"at": "-3"},
+            {"at": 10**14},
+            {"before": 0},
+            {"file": "%00"},
+            {"attempt": 10**12},
+        ],
     )
-    def test_impossible_places_open_the_page(
-        self, run: Run, client: Client, query: dict[str, Any]
-    ) -> None:
+    def test_impossible_places_open_the_page(self, run: Run, client: Client, query: dict[str, Any]) -> None:
         grow(run, numbered(10))
         assert client.get(url_of(run, **query)).status_code == 200
 
@@ -140,6 +146,10 @@ class TestFirstFile:
         for name in ("logs/a.log", "system_logs/launch.log", logs.STD_LOG):
             grow(run, name.encode(), name=name)
         assert b"<bdi>user_logs/std_log.txt</bdi></div>" in client.get(url_of(run)).content
+
+    def test_a_run_that_has_not_printed_yet_does_not_show_its_launch(self, run: Run, client: Client) -> None:
+        grow(run, b"launched\n", name="system_logs/launch.log")
+        assert b"Nothing printed yet" in client.get(url_of(run)).content
 
     def test_a_failed_launch_shows_why(self, ana: User, client: Client) -> None:
         run = make_run(status=Status.FAILED, error_class=ErrorClass.LAUNCH)
