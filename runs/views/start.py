@@ -119,7 +119,7 @@ def start_files(request: HttpRequest) -> HttpResponse:
     """The files of the example, and the text of the one of `?path=`."""
     example = load_example(EXAMPLE)
     paths = example.paths()
-    path = request.GET.get("path") or next((name for name in paths if name.endswith(".py")), paths[0])
+    path = request.GET.get("path") or example.steps[0].script
     if path not in paths:
         raise Http404("The example has no such file.")
     context = {
