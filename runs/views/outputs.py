@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Count
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -15,6 +16,7 @@ from runs.errors import NotFound
 from runs.models import Artifact, Run
 from runs.services.artifacts import find_artifact, open_artifact, zip_stream
 from runs.services.previews import check_is_image, preview
+from runs.status import Kind
 from runs.views.parts import wants_part
 from runs.views.run_frame import find_run, run_frame, run_url
 
@@ -55,11 +57,20 @@ def run_outputs(request: HttpRequest, name: str, number: int) -> HttpResponse:
         "n_files": len(files),
         "size_bytes": sum(file.size_bytes for file in files),
         "artifact": artifact,
+        "steps": [] if files else _steps_with_files(run),
         **(_shown(run, artifact) if artifact else {}),
         "outputs_url": run_url(run, "run-outputs"),
     }
     part = "run/_outputs.html" if wants_part(request, "run-outputs") else "run/run_outputs.html"
     return render(request, part, context)
+
+
+def _steps_with_files(run: Run) -> list[Run]:
+    """The steps of a pipeline run that kept files, each with their number as `n_files`."""
+    if run.kind != Kind.PIPELINE:
+        return []
+    steps = run.children.annotate(n_files=Count("artifacts")).filter(n_files__gt=0)
+    return list(steps.select_related("experiment").defer("search_text").order_by("number"))
 
 
 def folders_of(files: list[Artifact]) -> list[Folder]:

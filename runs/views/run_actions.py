@@ -147,7 +147,7 @@ def run_tags(request: HttpRequest, name: str, number: int) -> HttpResponse:
 def _edit_tags(request: HttpRequest, run: Run, typed: str) -> None:
     """Removing wins over what stands in the field: browsers send both when a cross is pressed."""
     if "remove" in request.POST:
-        remove_tag(run, request.POST["remove"], by=request.user)  # type: ignore[arg-type]
+        remove_tag(run, request.POST["remove"].replace("\0", ""), by=request.user)  # type: ignore[arg-type]
     elif typed.strip():
         key, value = parse_tag(typed)
         set_tag(run, key, value, by=request.user)  # type: ignore[arg-type]

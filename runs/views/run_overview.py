@@ -83,6 +83,7 @@ def overview(run: Run, *, may_contribute: bool) -> dict[str, Any]:
     return {
         "timeline": timeline_of(list(run.events.select_related("by")), timezone.now()),
         "error_title": error_title(run),
+        "error_text": error_text(run),
         "traceback": trace_lines(run.error_traceback),
         "failed_steps": _failed_steps(run),
         "queue": _queue_card(run),
@@ -104,6 +105,13 @@ def error_title(run: Run) -> str:
     title = ERROR_TITLES[ErrorClass(run.error_class)]
     exception = exception_line(run.error_traceback).partition(":")[0].rpartition(".")[2]
     return f"{title}: {exception}" if exception else title
+
+
+def error_text(run: Run) -> str:
+    """The message of a run's error, without the exception's name that the title says already."""
+    line = exception_line(run.error_traceback)
+    name, colon, rest = run.error_message.partition(": ")
+    return rest if colon and line.startswith(f"{name}:") else run.error_message
 
 
 def trace_lines(traceback: str) -> list[TraceLine]:

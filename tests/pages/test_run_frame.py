@@ -54,6 +54,7 @@ def test_runs_that_are_not_there_or_elsewhere_are_404(
     assert client_of(ana).get(reverse(view, args=["mn\0ist", 1])).status_code == 404
     assert client_of(dan).get(url_of(run, view)).status_code == 404
     assert client_of(dan).get(reverse("run-by-id", args=[run.run_id])).status_code == 404
+    assert client_of(ana).get(reverse("run-by-id", args=["no\0where"])).status_code == 404
 
 
 def test_a_poll_without_news_costs_two_queries(

@@ -1,0 +1,148 @@
+"""What only a browser shows of a run's page: it stays true, keeps what one types, and works by keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+from playwright.sync_api import Page, expect
+
+from runs.models import Run
+from runs.services.artifacts import keep_outputs
+from runs.services.logs import STD_LOG, append_log
+from runs.status import Status
+from studio.accounts.models import User
+from tests.factories import make_node, make_pipeline, make_run, make_snapshot
+from tests.fixtures.browser import LOOKS
+from tests.pages.test_run_frame import url_of
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def failed(ana: User, tmp_path: Any) -> Run:
+    """A run that has everything that an ended run can show."""
+    before = make_run(arguments=["--lr", "0.1"], snapshot=make_snapshot({"train.py": "x = 1  # one\n"}))
+    run = make_run(
+        status=Status.FAILED,
+        display_name="width 2048",
+        description="See [the plan](https://example.org).",
+        arguments=["--lr", "0.3"],
+        resubmitted_from=before,
+        snapshot=make_snapshot({"train.py": "x = 2\n", "lib/a.py": ""}),
+        error_traceback='Traceback (most recent call last):\n  File "a.py", line 1\nValueError: no',
+        environment_variables={"THREADS": "4"},
+        tags={"width": "2048"},
+        properties={"seed": "7"},
+    )
+    make_run(parent=run, status=Status.FAILED)
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "a.csv").write_text("a,b\n1,2\n")
+    keep_outputs(run, tmp_path)
+    return run
+
+
+@pytest.fixture
+def pipeline(ana: User) -> Run:
+    statuses = {"prepare": Status.COMPLETED, "train": Status.RUNNING, "evaluate": Status.NOT_STARTED}
+    pipeline = make_pipeline(status=Status.RUNNING, statuses=statuses, display_name="weekly")
+    train = pipeline.children.get(step_name="train")
+    append_log(train, train.attempt, STD_LOG, 0, b"epoch 1\n")
+    return pipeline
+
+
+def no_overflow(page: Page) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_no_tab_has_a_barrier(
+    failed: Run, pipeline: Run, ana: User, open_page: OpenPage, axe: Any, width: int, theme: str
+) -> None:
+    make_node()
+    queued = make_run(status=Status.QUEUED)
+    against = f"?against={failed.resubmitted_from and failed.resubmitted_from.run_id}"
+    paths = [
+        url_of(failed), url_of(failed, "run-children"), url_of(failed, "run-outputs"),
+        url_of(failed, "run-snapshot"), url_of(failed, "run-snapshot") + against, url_of(queued),
+        url_of(queued, "run-cancel"), url_of(pipeline) + "?step=train", url_of(pipeline, "run-overview"),
+    ]  # fmt: skip
+    page = open_page(paths[0], user=ana, width=width, theme=theme)
+    origin = page.url.removesuffix(paths[0])
+    for path in paths:
+        page.goto(origin + path)
+        assert axe(page) == [], path
+        assert no_overflow(page), path
+
+
+def test_the_page_follows_the_run_and_keeps_what_is_typed(ana: User, open_page: OpenPage) -> None:
+    run = make_run(status=Status.RUNNING, display_name="before")
+    page = open_page(url_of(run), user=ana)
+    page.get_by_label("Add a tag").fill("half typ")
+    Run.objects.filter(pk=run.pk).update(display_name="after", description="*new*", updated_at=Now())
+    expect(page.locator("h1")).to_contain_text("after", timeout=5_000)
+    expect(page.locator(".prose em")).to_have_text("new")
+    expect(page.get_by_label("Add a tag")).to_have_value("half typ")
+    expect(page.get_by_label("Add a tag")).to_be_focused()
+
+
+def test_a_tag_is_added_and_removed_in_place(ana: User, open_page: OpenPage) -> None:
+    make_run(tags={"quality": "fantastic run"})
+    run = make_run()
+    page = open_page(url_of(run), user=ana)
+    field = page.get_by_label("Add a tag")
+    field.press_sequentially("qual")
+    expect(page.locator(".tag-ghost")).to_contain_text("ity=fantastic run")
+    field.press("Tab")
+    expect(field).to_have_value("quality=fantastic run")
+    field.press("Enter")
+    expect(page.locator(".tag-editor .tag")).to_have_text("quality=fantastic run")
+    expect(field).to_have_value("")
+    expect(field).to_be_focused()
+    page.get_by_label("Remove tag quality").click()
+    expect(page.locator(".tag-editor .tag")).to_have_count(0)
+
+
+def test_a_run_is_cancelled_by_keyboard_alone(ana: User, open_page: OpenPage) -> None:
+    run = make_run(status=Status.QUEUED)
+    page = open_page(url_of(run), user=ana)
+    page.locator("#run-cancel").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text(f"Cancel Run {run.number}?")
+    page.keyboard.press("Escape")
+    expect(page.locator("#run-cancel")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Cancel run").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".head-title .status")).to_have_text("Canceled", timeout=5_000)
+    expect(page.locator(".toast")).to_contain_text(f"Run {run.number} canceled")
+
+
+def test_an_archive_is_undone_from_its_toast(ana: User, open_page: OpenPage) -> None:
+    run = make_run()
+    page = open_page(url_of(run), user=ana)
+    page.get_by_role("button", name="Archive", exact=True).click()
+    expect(page.locator(".head-title")).to_contain_text("archived")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".head-title")).not_to_contain_text("archived")
+
+
+def test_a_step_opens_beside_the_graph_and_its_log_grows(
+    pipeline: Run, ana: User, open_page: OpenPage
+) -> None:
+    page = open_page(url_of(pipeline), user=ana)
+    page.get_by_label("Find a step").fill("TRAI")
+    expect(page.locator(".graph-box.is-missed")).to_have_count(2)
+    page.get_by_label("Find a step").press("Enter")
+    expect(page.get_by_label("Step train")).to_contain_text("epoch 1")
+    assert page.url.endswith("?step=train")
+    train = pipeline.children.get(step_name="train")
+    append_log(train, train.attempt, STD_LOG, 8, b"epoch 2\n")
+    expect(page.get_by_label("Step train")).to_contain_text("epoch 2", timeout=5_000)
+    Run.objects.filter(parent=pipeline, step_name="evaluate").update(status=Status.QUEUED, updated_at=Now())
+    expect(page.locator(".graph-box", has_text="evaluate")).to_contain_text("Queued", timeout=5_000)
+    page.go_back()
+    expect(page.get_by_label("Step train")).to_have_count(0)
