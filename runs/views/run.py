@@ -18,8 +18,9 @@ from runs.views.run_overview import overview_page
 def run_by_id(request: HttpRequest, run_id: str) -> HttpResponse:
     """The page of the run with this id, whatever its experiment."""
     workspace = request.membership.workspace_id  # type: ignore[attr-defined]
-    rows = Run.objects.filter(workspace=workspace, run_id=run_id.replace("\0", "")).select_related("experiment")
-    run = next(iter(rows[:1]), None)
+    rows = Run.objects.select_related("experiment").filter(workspace=workspace)
+    run_id = run_id.replace("\0", "")
+    run = next(iter(rows.filter(run_id=run_id)[:1]), None)
     if run is None:
         raise Http404(f"There is no run {run_id}.")
     return redirect(run_url(run))
