@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from zlib import crc32
 
 from django.forms import BoundField
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -125,6 +126,7 @@ def list_answer(
         "trigger": scope.trigger,
         "part_url": part_url(request.path, runs.state, version),
         "actions_url": f"{_actions_path(runs)}?{runs.state.urlencode()}",
+        "matching_key": f"{crc32(str(runs.query).encode()):x}",
         "shows_archived": runs.query.asks_for_archived,
         **_counted(runs, rows, page),
         **more(part),

@@ -36,9 +36,8 @@ function select(input, on, range) {
 }
 
 function matchAll(form, on) {
-  const hidden = form.querySelector('input[name="matching"]');
-  if (on && !hidden) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "matching", value: "1" }));
-  if (!on) hidden?.remove();
+  const all = form.querySelector('input[name="matching"]');
+  if (all) all.checked = on;
 }
 
 function clear(form) {
@@ -51,7 +50,8 @@ function light(form) {
   const bar = form.querySelector("[data-toolbar]");
   const all = boxes(form);
   const chosen = all.filter((each) => each.checked);
-  const everything = form.querySelector('input[name="matching"]') !== null;
+  if (!chosen.length) matchAll(form, false);
+  const everything = form.querySelector('input[name="matching"]')?.checked ?? false;
   const head = form.querySelector("[data-select-all]");
   if (head) {
     head.checked = all.length > 0 && chosen.length === all.length;

@@ -7,7 +7,7 @@
 const bar = (element) => element?.closest?.("[data-search-bar]");
 const input = (box) => box.querySelector("input[name=q]");
 const list = Object.assign(document.createElement("div"), { className: "completions-host" });
-document.body.append(list);
+(document.getElementById("main") ?? document.body).append(list);
 
 let asked = 0;
 let timer;
