@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, Subquery
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, InvalidName, UnknownTarget
@@ -116,7 +116,9 @@ def why_waiting(run: Run) -> Waiting | None:
     if run.status != Status.QUEUED or run.target is None:
         return None
     queue = Run.objects.queued().filter(target_id=run.target_id).order_by()
-    ahead = queue.filter(Q(queued_at__lt=run.queued_at) | Q(queued_at=run.queued_at, pk__lt=run.pk)).count()
+    # Compared inside the database: SQLite's own clock writes fewer digits than a Python time has.
+    since = Subquery(Run.objects.filter(pk=run.pk).values("queued_at"))
+    ahead = queue.filter(Q(queued_at__lt=since) | Q(queued_at=since, pk__lt=run.pk)).count()
     queued = queue.count()
     alive = list(Node.objects.alive().filter(target_id=run.target_id))
     taking = [node for node in alive if node.drained_at is None]

@@ -35,13 +35,15 @@ def digest_of(secret: str) -> str:
 
 # The first start -----------------------------------------------------------------------------------------
 def ensure_first_start() -> User:
-    """The first owner of the workspace `default`; makes both when they are missing.
+    """The first owner of the oldest workspace; makes both when they are missing.
 
     Safe to call at every start and from several processes at once. A new owner has no password: they come by
     a sign-in link.
     """
     with transaction.atomic():
-        workspace, _ = Workspace.objects.get_or_create(name=FIRST_WORKSPACE)
+        workspace = Workspace.objects.order_by("pk").first()
+        if workspace is None:
+            workspace, _ = Workspace.objects.get_or_create(name=FIRST_WORKSPACE)
         workspace = Workspace.objects.select_for_update().get(pk=workspace.pk)
         owners = workspace.memberships.filter(role=Role.OWNER, user__is_active=True)
         membership = owners.select_related("user").order_by("pk").first()
