@@ -1,0 +1,128 @@
+"""The lists in a browser: every look of them, a search typed with completions, and a list that stays true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from runs.models import Run
+from runs.status import Kind, Status
+from studio.accounts.models import User
+from tests.factories import make_experiment, make_pipeline, make_run
+from tests.fixtures.browser import LOOKS
+
+pytestmark = pytest.mark.browser
+
+
+def fill() -> None:
+    """An experiment with a sweep two levels deep, a pipeline, and a second experiment."""
+    make_experiment("digits-mlp", description="Widths and **learning rates**.", tags={"team": "vision"})
+    for status in Status:
+        make_run(
+            experiment="digits-mlp", status=status, display_name=f"run {status}", tags={"quality": "good"}
+        )
+    sweep = make_run(
+        experiment="digits-mlp", kind=Kind.INTERACTIVE, status=Status.RUNNING, display_name="sweep"
+    )
+    width = make_run(experiment="digits-mlp", parent=sweep, display_name="width 512", status=Status.FAILED)
+    make_run(experiment="digits-mlp", parent=width, display_name="fold 1", tags={"quality": "fantastic run"})
+    make_pipeline(experiment="digits-mlp", display_name="pipeline")
+    make_run(experiment="churn", display_name="weekly")
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/experiments/",
+        "/experiments/digits-mlp/?open=12,13",
+        "/runs/?q=tag:quality=good",
+        "/runs/?q=duration:>two",
+        "/pipelines/",
+        "/columns/runs/",
+    ],
+)
+def test_a_list_has_no_barriers_and_fits(
+    open_page: Callable[..., Page],
+    axe: Callable[[Page], list[str]],
+    ana: User,
+    path: str,
+    width: int,
+    theme: str,
+) -> None:
+    fill()
+    page = open_page(path, user=ana, width=width, theme=theme)
+    expect(page.locator("h1, h2").first).to_be_visible()
+    assert axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_search_is_typed_by_keyboard_alone(open_page: Callable[..., Page], ana: User) -> None:
+    fill()
+    page = open_page("/runs/", user=ana)
+    page.keyboard.press("/")
+    bar = page.locator("#run-q")
+    expect(bar).to_be_focused()
+    page.keyboard.type("experiment:digits-mlp tag:quality=fan")
+    option = page.get_by_role("option", name='tag:quality="fantastic run"')
+    expect(option).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(bar).to_have_value('experiment:digits-mlp tag:quality="fantastic run" ')
+    expect(page.locator(".search-tokens .token").first).to_have_text("experiment:digits-mlp")
+    page.keyboard.press("Escape")
+    expect(page.locator(".completions")).to_have_count(0)
+    page.keyboard.press("Enter")
+    expect(page.locator("tr[data-row]")).to_have_count(1)
+    expect(page.locator("tr[data-row]")).to_contain_text("in width 512")
+    assert "tag%3Aquality" in page.url
+
+
+def test_what_is_wrong_gets_a_wavy_line(open_page: Callable[..., Page], ana: User) -> None:
+    fill()
+    page = open_page("/runs/?q=submitter:ana duration:>two", user=ana)
+    expect(page.locator(".token-wrong")).to_have_text("duration:>two")
+    expect(page.get_by_role("alert")).to_contain_text("At letter 25")
+
+
+def test_a_list_stays_true_and_keeps_what_the_person_does(open_page: Callable[..., Page], ana: User) -> None:
+    fill()
+    page = open_page("/experiments/digits-mlp/", user=ana)
+    row = page.locator("tr[data-row]", has_text="run Running")
+    row.get_by_role("checkbox").check()
+    page.locator("#run-q").fill("half typed")
+    now = datetime.now(UTC)
+    changed = {"status": Status.COMPLETED, "ended_at": now, "updated_at": now, "holds_slot": False}
+    Run.objects.filter(display_name="run Running").update(**changed)
+    expect(row.locator("td .status-word").first).to_have_text("Completed")
+    expect(row.get_by_role("checkbox")).to_be_checked()
+    expect(page.locator("#run-q")).to_have_value("half typed")
+    expect(page.locator("[data-selection-count]")).to_have_text("1 selected")
+
+
+def test_unfolding_keeps_the_place_and_the_address(open_page: Callable[..., Page], ana: User) -> None:
+    fill()
+    page = open_page("/experiments/digits-mlp/", user=ana)
+    page.get_by_role("link", name="Child runs of sweep").click()
+    page.get_by_role("link", name="Child runs of width 512").click()
+    expect(page.locator("tr[data-depth='2']")).to_contain_text("fold 1")
+    page.reload()
+    expect(page.locator("tr[data-depth='2']")).to_contain_text("fold 1")
+
+
+def test_runs_are_tagged_and_untagged_by_keyboard(open_page: Callable[..., Page], ana: User) -> None:
+    fill()
+    page = open_page("/experiments/churn/", user=ana)
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    page.get_by_role("button", name="Tag").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Tag", exact=True)).to_be_focused()
+    page.keyboard.type("reviewed=yes")
+    page.keyboard.press("Enter")
+    expect(page.locator("tr[data-row]")).to_contain_text("reviewed=yes")
+    page.get_by_role("button", name="Undo").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("tr[data-row]")).not_to_contain_text("reviewed=yes")
