@@ -47,7 +47,7 @@ class Channel(filesystem.Channel):
             (Path(self.data_folder_in) / name).unlink(missing_ok=True)
         return len(names)
 
-    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:
+    def _put(self, queue: str, message: Any, **kwargs: Any) -> None:  # type: ignore[override]
         name = f"{time_ns() // 1_000_000}_{uuid4()}.{queue}.msg"
         _write(Path(self.data_folder_out) / name, message)
 

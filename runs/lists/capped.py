@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import IntegerField, QuerySet, Subquery
-
-from runs.models import Run
 
 #: No figure on a page is counted further.
 MOST = 1_000
@@ -18,7 +17,7 @@ class CappedCount(Subquery):
     template = "(SELECT COUNT(*) FROM (%(subquery)s) capped)"
     output_field = IntegerField()
 
-    def __init__(self, rows: QuerySet[Run]) -> None:
+    def __init__(self, rows: QuerySet[Any]) -> None:
         super().__init__(rows.order_by().values("pk")[: MOST + 1])
 
 

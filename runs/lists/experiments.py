@@ -60,7 +60,7 @@ class ExperimentRow:
     def latest(self) -> Bar | None:
         """The newest run; a parent run rather than its children, which are newer."""
         roots = [bar for bar in self.bars if bar.parent_pk is None]
-        return (roots or self.bars or [None])[-1]
+        return (roots or self.bars)[-1] if self.bars else None
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _read_cursor(text: str, order: str) -> tuple[Any, int, bool] | None:
     kind = _SORTS[order.removeprefix("-")][0]
     if written != order or type(value) is not kind or type(pk) is not int or abs(pk) > 2**62:
         return None
-    if (kind is int and abs(value) > 2**62) or (kind is str and "\0" in value):
+    if (isinstance(value, int) and abs(value) > 2**62) or (isinstance(value, str) and "\0" in value):
         return None
     return value, pk, backward == 1
 
@@ -173,7 +173,8 @@ def overview(workspace: Workspace) -> Overview:
         _whole(grouped.annotate(n=Count("target", distinct=True))),
         _whole(ComputeTarget.objects.filter(workspace=workspace).values("workspace").annotate(n=Count("pk"))),
     )[0]
-    return Overview(*map(Capped.capped, row[:3]), *row[3:])
+    current, with_active, archived = map(Capped.capped, row[:3])
+    return Overview(current, with_active, archived, *row[3:])
 
 
 def _whole(grouped: QuerySet[Any]) -> Expression:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -79,6 +79,6 @@ def chip_counts(experiment: Experiment) -> Mapping[str, Count]:
     return dict(zip(rows, _counts(experiment, list(rows.values())), strict=True))
 
 
-def _counts(experiment: Experiment, rows: list[QuerySet[Run]]) -> list[Count]:
+def _counts(experiment: Experiment, rows: Sequence[QuerySet[Run]]) -> list[Count]:
     counted = Experiment.objects.filter(Q(pk=experiment.pk)).values_list(*map(CappedCount, rows))[0]
     return [Count.capped(number) for number in counted]

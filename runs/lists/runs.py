@@ -122,7 +122,7 @@ class RunList:
     @property
     def kept(self) -> list[tuple[str, str]]:
         """What a new search leaves as it is."""
-        return [(key, value) for key, value in self.state.items() if key in ("show", "order", "panel")]
+        return [(key, str(value)) for key, value in self.state.items() if key in ("show", "order", "panel")]
 
     @property
     def order(self) -> str:
@@ -242,7 +242,12 @@ class RunList:
         return rows
 
     def _add(
-        self, rows: list[Row], run: Run, depth: int, below: dict[int, list[Run]], counts: dict[int, Any]
+        self,
+        rows: list[Row],
+        run: Run,
+        depth: int,
+        below: dict[int, list[Run]],
+        counts: dict[int | None, Any],
     ) -> None:
         counted = counts.get(run.pk, {"n": 0, "failed": 0})
         row = Row(run, self.key(run), depth, counted["n"], counted["failed"], guides=range(depth))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models.functions import Now
 
@@ -60,7 +61,7 @@ def cancel_runs(runs: Iterable[Run], *, by: User | None, why: str = "") -> Cance
 
 
 def _cancel_one(run: Run, *, by: User | None, why: str) -> CancelReport:
-    asked = {"cancel_requested_at": Now(), "cancel_requested_by": by}
+    asked: dict[str, Any] = {"cancel_requested_at": Now(), "cancel_requested_by": by}
     if run.kind == Kind.PIPELINE:
         # Not Canceled at once: its steps come first, and advance_pipeline ends it after the last of them.
         if move(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Coalesce, Now
 
 from runs.lifecycle import advance_pipeline, move
-from runs.models import Run
+from runs.models import Run, RunDependency
 from runs.services.nodes import end_failed
 from runs.status import ON_NODE, OPEN, ErrorClass, Kind, Status
 
+_DEAD = (Status.FAILED, Status.CANCELED)
+_WAITING = (Status.NOT_STARTED, Status.QUEUED)
 _RESPONDING = ON_NODE - {Status.NOT_RESPONDING, Status.CANCEL_REQUESTED}
 
 
@@ -23,7 +25,7 @@ def sweep() -> None:
     resume_pipelines()
 
 
-def _silent_for(seconds: int):
+def _silent_for(seconds: int) -> QuerySet[Run]:
     """Runs with a process somewhere whose last sign of life is older than this, by the database's clock."""
     last_sign = Coalesce("heartbeat_at", "started_at", "queued_at", "created_at")
     runs = Run.objects.on_node().exclude(kind=Kind.PIPELINE)
@@ -53,9 +55,16 @@ def end_lost_runs() -> int:
 
 def resume_pipelines() -> int:
     """Go on with pipelines whose next change was lost, as by a kill between two; how many it looked at."""
-    has_open_step = Q(children__status__in=sorted(ON_NODE))
-    stuck = Run.objects.filter(kind=Kind.PIPELINE, status__in=sorted(OPEN)).exclude(has_open_step)
-    pks = list(stuck.values_list("pk", flat=True)[:200])
+    steps = Run.objects.filter(parent=OuterRef("pk"))
+    before = RunDependency.objects.filter(step=OuterRef("pk"))
+    waits = Exists(before.filter(waits_for__status__in=sorted(OPEN)))
+    in_vain = Exists(before.filter(waits_for__status__in=_DEAD))
+    ready = Exists(steps.filter(~waits | in_vain, status=Status.NOT_STARTED))
+    ended = ~Exists(steps.filter(status__in=sorted(OPEN)))
+    begun = Q(status=Status.QUEUED) & Exists(steps.exclude(status__in=_WAITING))
+    failed = Q(continue_on_failure=False) & Exists(steps.filter(status=Status.FAILED))
+    pipelines = Run.objects.filter(kind=Kind.PIPELINE, status__in=sorted(OPEN))
+    pks = list(pipelines.filter(ready | ended | begun | failed).values_list("pk", flat=True)[:200])
     for pk in pks:
         advance_pipeline(pk)
     return len(pks)

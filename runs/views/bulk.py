@@ -161,7 +161,7 @@ def _tag(request: HttpRequest, selection: Selection) -> HttpResponse:
     rows = list(kept.order_by("pk"))
     try:
         key, value = parse_tag(typed)
-        before = dict(Tag.objects.filter(run__in=rows, key=key).values_list("run", "value"))
+        before = dict(Tag.objects.filter(run__in=rows, key=key).values_list("run_id", "value"))
         count = add_tags(rows, {key: value}, by=request.user)  # type: ignore[arg-type]
     except StudioError as error:
         return _dialog(request, selection, "tag", {**context, "error": error}, status=422)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.gzip import gzip_page
@@ -27,6 +27,7 @@ from runs.views.live import is_seen, part_url
 from runs.views.parts import is_htmx, render_dialog, wants_part
 from runs.views.runs import csv_response, list_answer
 from studio.accounts.permissions import contributor
+from studio.accounts.requests import MemberRequest
 
 _HEADS = (
     ("name", "Name", "", "", ""),
@@ -118,16 +119,15 @@ def _heads(page: ExperimentPage) -> list[dict[str, str]]:
 
 @gzip_page
 @require_GET
-def experiment_detail(request: HttpRequest, name: str) -> HttpResponse:
+def experiment_detail(request: MemberRequest, name: str) -> HttpResponseBase:
     """One experiment: figures, chart, and its runs with child runs folded under their parents."""
     experiment, scope = _find(request, name)
     if wants_part(request, "experiment-figures"):
         if is_seen(request, scope.version):
             return HttpResponse(status=204)
         return render(request, "experiments/_figures.html", _figures(request, experiment, scope))
-    runs = RunList(
-        request.membership.workspace, request.user, request.GET, place="experiment", experiment=experiment  # type: ignore[arg-type]
-    )  # fmt: skip
+    workspace = request.membership.workspace
+    runs = RunList(workspace, request.user, request.GET, place="experiment", experiment=experiment)
     if request.GET.get("format") == "csv":
         return csv_response(runs, experiment.name)
 
