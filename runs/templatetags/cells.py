@@ -1,0 +1,58 @@
+"""The cells of a table of runs, by column: one tag a row, because a table has hundreds of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django import template
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from runs.formats import DASH
+from runs.lists.columns import Column
+from runs.models import Run
+from runs.templatetags import studio
+
+register = template.Library()
+
+
+def _titled(text: str) -> SafeString | str:
+    return format_html('<span title="{0}">{0}</span>', text) if text else DASH
+
+
+def _experiment(run: Run) -> SafeString:
+    url = reverse("experiment-detail", args=[run.experiment.name])
+    return format_html('<a class="plain-link" href="{}">{}</a>', url, run.experiment.name)
+
+
+_CELLS: dict[str, Callable[[Run], Any]] = {
+    "experiment": _experiment,
+    "status": lambda run: studio.status(run.status),
+    "duration": studio.duration,
+    "submitter": lambda run: studio.person(run.submitter),
+    "target": lambda run: run.target.name if run.target else DASH,
+    "node": lambda run: run.node.name if run.node else DASH,
+    "kind": lambda run: run.kind,
+    "command": lambda run: _titled(run.command),
+    "error": lambda run: _titled(run.error_message),
+    "run_id": lambda run: run.run_id,
+    "started": lambda run: studio.ago(run.started_at) if run.started_at else DASH,
+    "ended": lambda run: studio.ago(run.ended_at) if run.ended_at else DASH,
+    "created": lambda run: studio.ago(run.created_at),
+}
+
+
+@register.simple_tag
+def run_cells(run: Run, columns: Iterable[Column], tags_width: int) -> SafeString:
+    """The cells of a run for these columns."""
+    return format_html_join("", "{}", ((_cell(run, column, tags_width),) for column in columns))
+
+
+def _cell(run: Run, column: Column, tags_width: int) -> SafeString:
+    show = _CELLS.get(column.key)
+    text = show(run) if show else studio.tag_list(run.tags.all(), tags_width)
+    if not column.place:
+        return format_html('<td class="{}">{}</td>', column.css, text)
+    return format_html('<td class="{}" data-cell="{}">{}</td>', column.css, column.place, text)
