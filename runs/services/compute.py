@@ -73,6 +73,7 @@ def edit_target(target: ComputeTarget, *, by: User, description: str) -> None:
 def set_default_target(target: ComputeTarget, *, by: User | None) -> None:
     """Make this the default target of its workspace."""
     with transaction.atomic():
+        Workspace.objects.select_for_update().get(pk=target.workspace_id)  # one choice at a time
         others = ComputeTarget.objects.filter(workspace_id=target.workspace_id, is_default=True)
         others.exclude(pk=target.pk).update(is_default=False, updated_at=Now())
         ComputeTarget.objects.filter(pk=target.pk).update(is_default=True, updated_at=Now())
