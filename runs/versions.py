@@ -12,8 +12,8 @@ SETTLED_AFTER_S = 0.25
 def version_word(*moments: datetime | None) -> str:
     """The latest of these moments as a word; "0" if there is none.
 
-    A moment that is hardly past gives a word that no later one equals, so that a page drawn between two changes
-    of the same instant is drawn once more.
+    A moment that is hardly past gives a word that no later one equals, so that a page drawn between two
+    changes of the same instant is drawn once more.
     """
     latest = max((round(moment.timestamp() * 1_000_000) for moment in moments if moment), default=0)
     now = time.time()

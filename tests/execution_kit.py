@@ -97,8 +97,14 @@ class Place:
         return folder
 
     def launch(
-        self, folder: RunFolder, *, name: str = "train.py", arguments: Sequence[str] = (),
-        python: str = sys.executable, grace_s: float = 10.0, time_limit_s: float | None = None,
+        self,
+        folder: RunFolder,
+        *,
+        name: str = "train.py",
+        arguments: Sequence[str] = (),
+        python: str = sys.executable,
+        grace_s: float = 10.0,
+        time_limit_s: float | None = None,
         **user_env: str,
     ) -> RunFolder:
         argv = launch.command_for(name, arguments, python)

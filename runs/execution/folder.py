@@ -1,14 +1,14 @@
 """The folder in which one attempt of a run lives on a node, and the files through which its parts speak.
 
-    <work>/<run_id>/<attempt>/
-        code/             the unpacked snapshot and the script's working folder (it writes ./outputs, ./logs)
-        user_logs/        std_log.txt: what the script prints
-        system_logs/      launch.log: what Studio did to start and stop it
-        launch.json       what was to be run          written once, by launch.start
-        state.json        the processes, and the boot they belong to      by the shim
-        ended.json        how it ended                                    by the shim
-        stop              asks the shim to stop the run; its being there is the message
-        lock              held by the shim as long as it lives
+<work>/<run_id>/<attempt>/
+    code/             the unpacked snapshot and the script's working folder (it writes ./outputs, ./logs)
+    user_logs/        std_log.txt: what the script prints
+    system_logs/      launch.log: what Studio did to start and stop it
+    launch.json       what was to be run          written once, by launch.start
+    state.json        the processes, and the boot they belong to      by the shim
+    ended.json        how it ended                                    by the shim
+    stop              asks the shim to stop the run; its being there is the message
+    lock              held by the shim as long as it lives
 """
 
 from __future__ import annotations

@@ -109,7 +109,8 @@ def _check_variable(name: str, value: str) -> None:
     if not name or "=" in name or "\0" in name or "\0" in value:
         raise InvalidInput(
             f"{name!r} cannot be an environment variable.",
-            field="environment_variables", hint="A name has at least one letter, and neither = nor NUL.",
+            field="environment_variables",
+            hint="A name has at least one letter, and neither = nor NUL.",
         )
     if OURS.fullmatch(name):
         raise InvalidInput(
@@ -164,15 +165,17 @@ def _announce(folder: RunFolder, spec: LaunchSpec) -> None:
     folder.note(f"Command: {shlex.join(spec.argv)}")
     folder.note(f"Folder: {folder.code}")
     folder.note(f"Time limit: {limit}; grace after SIGTERM: {spec.grace_s:g} s.")
-    folder.write_launch({
-        "run_id": spec.run_id,
-        "attempt": spec.attempt,
-        "argv": list(spec.argv),
-        "env_names": sorted(spec.env),  # not the values: the run's token is among them
-        "grace_s": spec.grace_s,
-        "time_limit_s": spec.time_limit_s,
-        "launched_at": time.time(),
-    })
+    folder.write_launch(
+        {
+            "run_id": spec.run_id,
+            "attempt": spec.attempt,
+            "argv": list(spec.argv),
+            "env_names": sorted(spec.env),  # not the values: the run's token is among them
+            "grace_s": spec.grace_s,
+            "time_limit_s": spec.time_limit_s,
+            "launched_at": time.time(),
+        }
+    )
 
 
 def _spawn(folder: RunFolder, lock: int, order: bytes) -> None:
@@ -181,8 +184,13 @@ def _spawn(folder: RunFolder, lock: int, order: bytes) -> None:
     with folder.launch_log.open("ab", buffering=0) as log:
         child = subprocess.Popen(  # noqa: S603  our own file, and a folder that RunFolder has checked
             [sys.executable, "-I", "-S", "-E", _compiled_shim(), str(folder.path), str(lock)],
-            stdin=subprocess.PIPE, stdout=log, stderr=log, env=env, cwd="/",
-            start_new_session=True, pass_fds=(lock,),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=env,
+            cwd="/",
+            start_new_session=True,
+            pass_fds=(lock,),
         )
     with _lock:
         _shims.append(child)

@@ -49,8 +49,10 @@ def leftovers(run_id: str, attempt: int, *, script: tuple[int, int] | None, log:
     processes = all_processes()
     session = _session_of(script, processes)
     roots = [
-        process for process in processes
-        if process.is_alive and (
+        process
+        for process in processes
+        if process.is_alive
+        and (
             _is_marked(process, run_id, attempt)
             or (session and session in (process.session, process.group) and _is_ours(process))
             or _prints_to(process, log)

@@ -125,7 +125,7 @@ def write_whole(path: str, content: bytes) -> None:
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         while content:
-            content = content[os.write(descriptor, content):]
+            content = content[os.write(descriptor, content) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -184,8 +184,8 @@ class Order:
         self.time_limit_s = float(fields[1]) if fields[1] else None
         self.script = fields[2]
         arguments = int(fields[3])
-        self.argv = fields[4:4 + arguments]
-        pairs = (field.partition(b"=") for field in fields[4 + arguments:])
+        self.argv = fields[4 : 4 + arguments]
+        pairs = (field.partition(b"=") for field in fields[4 + arguments :])
         self.env = {name: value for name, _, value in pairs}
 
 
@@ -424,19 +424,23 @@ class Watch:
         code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
         if not problem and not self.left:
             self.log("No process of the run is left.")
-        self.write(ENDED, {
-            "reason": self.reason,
-            "message": problem,
-            "exit_code": code if code is not None and code >= 0 else None,
-            "signal": -code if code is not None and code < 0 else None,
-            "out_of_memory": self.died_of_memory(code),
-            "time_limit_s": self.order.time_limit_s,
-            "terminated": sorted(pid for pid, _ in self.terminated),
-            "killed": sorted(pid for pid, _ in self.killed),
-            "left": sorted(process.pid for process in self.left),
-            "duration_s": round(time.monotonic() - self.started, 3),
-            "ended_at": time.time(),
-        }, patience_s=WRITE_PATIENCE_S)
+        self.write(
+            ENDED,
+            {
+                "reason": self.reason,
+                "message": problem,
+                "exit_code": code if code is not None and code >= 0 else None,
+                "signal": -code if code is not None and code < 0 else None,
+                "out_of_memory": self.died_of_memory(code),
+                "time_limit_s": self.order.time_limit_s,
+                "terminated": sorted(pid for pid, _ in self.terminated),
+                "killed": sorted(pid for pid, _ in self.killed),
+                "left": sorted(process.pid for process in self.left),
+                "duration_s": round(time.monotonic() - self.started, 3),
+                "ended_at": time.time(),
+            },
+            patience_s=WRITE_PATIENCE_S,
+        )
 
     def died_of_memory(self, code: int | None) -> bool:
         """SIGKILL that none of us sent, while the kernel counted a kill; 137 is how a shell hands that on."""

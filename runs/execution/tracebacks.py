@@ -32,7 +32,7 @@ def last_traceback(log_tail: bytes) -> str:
     if lines[headers[-1]].lstrip().startswith(("|", "+")):
         return _cut(_group(lines, headers))
     first = last = headers.pop()
-    while headers and _leads_to(lines[headers[-1]:first]):
+    while headers and _leads_to(lines[headers[-1] : first]):
         first = headers.pop()
     prefix = _prefix(lines, last)
     causes = [line.removeprefix(prefix) for line in lines[first:last]]
@@ -73,7 +73,7 @@ def _leads_to(lines: list[str]) -> bool:
 def _prefix(lines: list[str], header: int) -> str:
     """What stands before the header, if also before the line after it; a progress bar's remains do not."""
     prefix = lines[header].partition(_HEADER)[0]
-    return prefix if lines[header + 1:header + 2] and lines[header + 1].startswith(prefix) else ""
+    return prefix if lines[header + 1 : header + 2] and lines[header + 1].startswith(prefix) else ""
 
 
 def _group(lines: list[str], headers: list[int]) -> list[str]:
@@ -88,7 +88,7 @@ def _syntax_error(lines: list[str]) -> list[str]:
     places = [number for number, line in enumerate(lines) if _PLACE.match(line)]
     if not places:
         return []
-    block = _block(lines[places[-1]:])
+    block = _block(lines[places[-1] :])
     return [lines[places[-1]], *block[1:]] if "Error" in block[-1] else []
 
 

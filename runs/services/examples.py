@@ -43,7 +43,9 @@ class Example:
 
     def paths(self) -> list[str]:
         """The names of its files, sorted. Reads the folder."""
-        files = (path for path in self.folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        files = (
+            path for path in self.folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        )
         return sorted(path.relative_to(self.folder).as_posix() for path in files)
 
 

@@ -24,27 +24,52 @@ def place(tmp_path: Path) -> Iterator[Place]:
     place.clear()
 
 
-@pytest.mark.parametrize(("script", "command"), [
-    ("train.py", ["/venv/python", "train.py", "--lr", "0.1"]),
-    ("src/Train.PY", ["/venv/python", "src/Train.PY", "--lr", "0.1"]),
-    ("run.sh", ["/bin/sh", "run.sh", "--lr", "0.1"]),
-    ("bin/tool", ["./bin/tool", "--lr", "0.1"]),
-])
+@pytest.mark.parametrize(
+    ("script", "command"),
+    [
+        ("train.py", ["/venv/python", "train.py", "--lr", "0.1"]),
+        ("src/Train.PY", ["/venv/python", "src/Train.PY", "--lr", "0.1"]),
+        ("run.sh", ["/bin/sh", "run.sh", "--lr", "0.1"]),
+        ("bin/tool", ["./bin/tool", "--lr", "0.1"]),
+    ],
+)
 def test_the_name_of_a_script_says_what_runs_it(script: str, command: list[str]) -> None:
     assert launch.command_for(script, ["--lr", "0.1"], "/venv/python") == command
 
 
 def test_a_script_gets_of_the_worker_only_what_is_allowed() -> None:
     worker = {
-        "PATH": "/bin", "HOME": "/home/ana", "LC_ALL": "C.UTF-8", "CUDA_VISIBLE_DEVICES": "0",
-        "https_proxy": "p", "OMP_NUM_THREADS": "4", "SSL_CERT_FILE": "/c", "VIRTUAL_ENV": "/venv",
-        "SECRET_KEY": "s", "STUDIO_DATABASE_URL": "postgres://u:p@h/d", "AWS_SECRET_ACCESS_KEY": "s",
-        "PGPASSWORD": "s", "DJANGO_SETTINGS_MODULE": "studio.settings", "PYTHONPATH": "/srv", "PATHS": "x",
-        "LD_PRELOAD": "x", "NOTIFY_SOCKET": "x", "CELERY_BROKER_URL": "x",
+        "PATH": "/bin",
+        "HOME": "/home/ana",
+        "LC_ALL": "C.UTF-8",
+        "CUDA_VISIBLE_DEVICES": "0",
+        "https_proxy": "p",
+        "OMP_NUM_THREADS": "4",
+        "SSL_CERT_FILE": "/c",
+        "VIRTUAL_ENV": "/venv",
+        "SECRET_KEY": "s",
+        "STUDIO_DATABASE_URL": "postgres://u:p@h/d",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "PGPASSWORD": "s",
+        "DJANGO_SETTINGS_MODULE": "studio.settings",
+        "PYTHONPATH": "/srv",
+        "PATHS": "x",
+        "LD_PRELOAD": "x",
+        "NOTIFY_SOCKET": "x",
+        "CELERY_BROKER_URL": "x",
     }
     env = launch.build_env(worker, run_env={}, user_env={})
-    assert set(env) == {"PATH", "HOME", "LC_ALL", "CUDA_VISIBLE_DEVICES", "https_proxy", "OMP_NUM_THREADS",
-                        "SSL_CERT_FILE", "VIRTUAL_ENV", "PYTHONUNBUFFERED"}
+    assert set(env) == {
+        "PATH",
+        "HOME",
+        "LC_ALL",
+        "CUDA_VISIBLE_DEVICES",
+        "https_proxy",
+        "OMP_NUM_THREADS",
+        "SSL_CERT_FILE",
+        "VIRTUAL_ENV",
+        "PYTHONUNBUFFERED",
+    }
 
 
 def test_the_run_comes_over_the_worker_and_the_person_over_both() -> None:
@@ -53,9 +78,16 @@ def test_the_run_comes_over_the_worker_and_the_person_over_both() -> None:
         run_env={"TZ": "run", "LANG": "run", "AZUREML_RUN_TOKEN": "secret", "AZUREML_RUN_ID": "r"},
         user_env={"LANG": "person", "PYTHONUNBUFFERED": "", "PYTHONPATH": "src", "AZUREML_CUSTOM": "1"},
     )
-    assert env == {"HOME": "worker", "TZ": "run", "LANG": "person", "PYTHONUNBUFFERED": "",
-                   "PYTHONPATH": "src", "AZUREML_RUN_TOKEN": "secret", "AZUREML_RUN_ID": "r",
-                   "AZUREML_CUSTOM": "1"}
+    assert env == {
+        "HOME": "worker",
+        "TZ": "run",
+        "LANG": "person",
+        "PYTHONUNBUFFERED": "",
+        "PYTHONPATH": "src",
+        "AZUREML_RUN_TOKEN": "secret",
+        "AZUREML_RUN_ID": "r",
+        "AZUREML_CUSTOM": "1",
+    }
 
 
 @pytest.mark.parametrize("name", ["AZUREML_RUN_TOKEN", "STUDIO_RUN_ID", "STUDIO_URL", "", "A=B", "A\0"])

@@ -18,25 +18,44 @@ def facts(**over: Any) -> dict[str, Any]:
     return {"reason": "exit", "exit_code": None, "signal": None, "out_of_memory": False, "killed": [], **over}
 
 
-@pytest.mark.parametrize(("ended", "log", "kind", "message"), [
-    (facts(exit_code=0), RAISED, None, ""),
-    (facts(exit_code=1), RAISED, ErrorClass.SCRIPT, "ValueError: bad lr"),
-    (facts(exit_code=1), b"", ErrorClass.SCRIPT, "The script ended with exit code 1."),
-    (facts(exit_code=3), RAISED, ErrorClass.SCRIPT, "The script ended with exit code 3."),
-    (facts(exit_code=1), NO_MEMORY, ErrorClass.OUT_OF_MEMORY, "MemoryError"),
-    (facts(exit_code=1), NO_GPU_MEMORY, ErrorClass.OUT_OF_MEMORY, "torch.OutOfMemoryError: GPU"),
-    (facts(signal=9, out_of_memory=True), b"", ErrorClass.OUT_OF_MEMORY,
-     "The system killed the script because memory ran out."),
-    (facts(exit_code=137, out_of_memory=True), b"", ErrorClass.OUT_OF_MEMORY,
-     "The system killed the script because memory ran out."),
-    (facts(signal=11), b"", ErrorClass.SIGNAL, "The script was ended by SIGSEGV (segmentation fault)."),
-    (facts(signal=40), b"", ErrorClass.SIGNAL, "The script was ended by signal 40."),
-    (facts(reason="time_limit", exit_code=0, time_limit_s=5.0), b"", ErrorClass.TIME_LIMIT,
-     "The script ran longer than 5 s."),
-    (facts(reason="time_limit", signal=9, time_limit_s=3690), b"", ErrorClass.TIME_LIMIT,
-     "The script ran longer than 1 h 1 min 30 s."),
-    ({"reason": "launch", "message": "No such script."}, RAISED, ErrorClass.LAUNCH, "No such script."),
-])
+@pytest.mark.parametrize(
+    ("ended", "log", "kind", "message"),
+    [
+        (facts(exit_code=0), RAISED, None, ""),
+        (facts(exit_code=1), RAISED, ErrorClass.SCRIPT, "ValueError: bad lr"),
+        (facts(exit_code=1), b"", ErrorClass.SCRIPT, "The script ended with exit code 1."),
+        (facts(exit_code=3), RAISED, ErrorClass.SCRIPT, "The script ended with exit code 3."),
+        (facts(exit_code=1), NO_MEMORY, ErrorClass.OUT_OF_MEMORY, "MemoryError"),
+        (facts(exit_code=1), NO_GPU_MEMORY, ErrorClass.OUT_OF_MEMORY, "torch.OutOfMemoryError: GPU"),
+        (
+            facts(signal=9, out_of_memory=True),
+            b"",
+            ErrorClass.OUT_OF_MEMORY,
+            "The system killed the script because memory ran out.",
+        ),
+        (
+            facts(exit_code=137, out_of_memory=True),
+            b"",
+            ErrorClass.OUT_OF_MEMORY,
+            "The system killed the script because memory ran out.",
+        ),
+        (facts(signal=11), b"", ErrorClass.SIGNAL, "The script was ended by SIGSEGV (segmentation fault)."),
+        (facts(signal=40), b"", ErrorClass.SIGNAL, "The script was ended by signal 40."),
+        (
+            facts(reason="time_limit", exit_code=0, time_limit_s=5.0),
+            b"",
+            ErrorClass.TIME_LIMIT,
+            "The script ran longer than 5 s.",
+        ),
+        (
+            facts(reason="time_limit", signal=9, time_limit_s=3690),
+            b"",
+            ErrorClass.TIME_LIMIT,
+            "The script ran longer than 1 h 1 min 30 s.",
+        ),
+        ({"reason": "launch", "message": "No such script."}, RAISED, ErrorClass.LAUNCH, "No such script."),
+    ],
+)
 def test_each_end_has_its_words(
     ended: dict[str, Any], log: bytes, kind: ErrorClass | None, message: str
 ) -> None:
@@ -44,9 +63,14 @@ def test_each_end_has_its_words(
     assert (outcome.kind, outcome.message, outcome.canceled) == (kind, message, False)
 
 
-@pytest.mark.parametrize("ended", [
-    facts(reason="stopped", exit_code=0), facts(exit_code=1), facts(reason="time_limit", signal=15),
-])
+@pytest.mark.parametrize(
+    "ended",
+    [
+        facts(reason="stopped", exit_code=0),
+        facts(exit_code=1),
+        facts(reason="time_limit", signal=15),
+    ],
+)
 def test_whoever_asked_for_a_stop_has_it(ended: dict[str, Any]) -> None:
     outcome = outcome_of(ended, stop_requested=True, log_tail=RAISED)
     assert (outcome.canceled, outcome.kind, outcome.message) == (True, None, "Stopped on request. It obeyed.")
@@ -58,7 +82,8 @@ def test_who_had_to_be_killed_and_who_could_not_be_is_said() -> None:
     outcome = outcome_of(ended, stop_requested=True, log_tail=b"")
     assert outcome.killed == (7, 8)
     assert outcome.message == (
-        "Stopped on request. 2 of its processes had to be killed. Could not be killed: 9.")
+        "Stopped on request. 2 of its processes had to be killed. Could not be killed: 9."
+    )
 
 
 def test_the_traceback_is_kept_also_when_the_exit_code_says_more() -> None:

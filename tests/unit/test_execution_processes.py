@@ -25,8 +25,7 @@ def start() -> Iterator[Start]:
     def start(code: str = "", **options: Any) -> subprocess.Popen[bytes]:
         ready = "import sys, time; sys.stdin.close(); time.sleep(300)"
         command = [sys.executable, "-c", f"{code}\n{ready}"]
-        children.append(
-            subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, **options))
+        children.append(subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, **options))
         return children[-1]
 
     yield start
@@ -44,14 +43,17 @@ def test_a_process_is_known_by_its_start_time_too() -> None:
     assert started is not None
     assert processes.find(os.getpid(), started)
     assert processes.find(os.getpid(), started - 1) is None
-    assert processes.start_time(2 ** 22 + 1) is None
+    assert processes.start_time(2**22 + 1) is None
 
 
 def test_descendants_are_found_over_sessions(start: Start) -> None:
-    child = start("""
+    child = start(
+        """
 import subprocess
 print(subprocess.Popen(["sleep", "300"], start_new_session=True).pid, flush=True)
-""", stdout=subprocess.PIPE)
+""",
+        stdout=subprocess.PIPE,
+    )
     assert child.stdout
     grandchild = int(child.stdout.readline())
     found = [process.pid for process in processes.descendants(os.getpid())]
@@ -101,8 +103,7 @@ from runs.execution import processes
 print([p.pid for p in processes.leftovers("run_self", 1, script=None, log=Path("/x"))], os.getpid())
 """
     command = [sys.executable, "-c", code]
-    done = subprocess.run(
-        command, env=marked("run_self"), cwd=REPOSITORY, check=True, capture_output=True)
+    done = subprocess.run(command, env=marked("run_self"), cwd=REPOSITORY, check=True, capture_output=True)
     assert done.stdout.startswith(b"[] ")
 
 

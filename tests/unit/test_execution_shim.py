@@ -70,19 +70,28 @@ def test_output_without_a_newline_and_errors_are_kept_in_order(place: Place) -> 
 
 
 def test_a_script_has_its_folder_no_input_its_arguments_and_a_session_of_its_own(place: Place) -> None:
-    folder = place.start("""
+    folder = place.start(
+        """
         import json, os, sys
         print(json.dumps({"cwd": os.getcwd(), "input": sys.stdin.read(), "argv": sys.argv[1:],
                           "leads": os.getsid(0) == os.getpid() == os.getpgrp(),
                           "fds": os.listdir("/proc/self/fd"), "mark": os.environ["STUDIO_RUN_ID"],
                           "lr": os.environ["LR"]}))
-    """, arguments=["--lr", "0.1", "", "ünïcode \n"], LR="0.5")
+    """,
+        arguments=["--lr", "0.1", "", "ünïcode \n"],
+        LR="0.5",
+    )
     ended(folder)
     seen = json.loads(printed(folder))
     assert seen.pop("cwd") == str(folder.code)
     assert len(seen.pop("fds")) == 4  # three, and the one that reads the list
-    assert seen == {"input": "", "argv": ["--lr", "0.1", "", "ünïcode \n"], "leads": True,
-                    "mark": folder.run_id, "lr": "0.5"}
+    assert seen == {
+        "input": "",
+        "argv": ["--lr", "0.1", "", "ünïcode \n"],
+        "leads": True,
+        "mark": folder.run_id,
+        "lr": "0.5",
+    }
 
 
 def test_the_start_is_quick_and_outlives_its_parent_with_none_of_its_signal_settings(place: Place) -> None:
@@ -168,7 +177,8 @@ def test_what_a_handler_of_sigterm_writes_prints_and_starts_is_kept(place: Place
 
 
 def test_a_child_has_the_grace_also_when_its_parent_ends_at_once(place: Place) -> None:
-    folder = place.start(f"""
+    folder = place.start(
+        f"""
         {sys.executable} -c '
         import signal, sys, time
         def save(number, frame):
@@ -179,7 +189,10 @@ def test_a_child_has_the_grace_also_when_its_parent_ends_at_once(place: Place) -
         print("ready")
         time.sleep(300)'
         echo over
-    """.replace("\n        ", "\n"), name="train.sh", grace_s=8)
+    """.replace("\n        ", "\n"),
+        name="train.sh",
+        grace_s=8,
+    )
     wait_for(lambda: "ready" in printed(folder))
     folder.request_stop()
     facts = ended(folder)
@@ -256,15 +269,18 @@ def test_the_end_by_a_signal_of_somebody_else_is_told(place: Place) -> None:
     assert facts["out_of_memory"] is False
 
 
-@pytest.mark.parametrize(("name", "content", "mode", "python", "says"), [
-    ("missing.py", "", 0o644, sys.executable, "There is no script missing.py in the snapshot."),
-    ("tool", "", 0o644, sys.executable, "There is no script ./tool in the snapshot."),
-    ("train.py", "pass\n", 0o644, "/no/such/python", "program /no/such/python is missing"),
-    ("train.py", "pass\n", 0o644, "python-of-nobody", "program python-of-nobody is missing"),
-    ("tool", "#!/no/such/sh\n", 0o755, sys.executable, "./tool names is missing: #!/no/such/sh"),
-    ("tool", "#!/bin/sh\n", 0o644, sys.executable, "Permission denied: ./tool may not be executed"),
-    ("tool", "just text\n", 0o755, sys.executable, "./tool is not a program"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "mode", "python", "says"),
+    [
+        ("missing.py", "", 0o644, sys.executable, "There is no script missing.py in the snapshot."),
+        ("tool", "", 0o644, sys.executable, "There is no script ./tool in the snapshot."),
+        ("train.py", "pass\n", 0o644, "/no/such/python", "program /no/such/python is missing"),
+        ("train.py", "pass\n", 0o644, "python-of-nobody", "program python-of-nobody is missing"),
+        ("tool", "#!/no/such/sh\n", 0o755, sys.executable, "./tool names is missing: #!/no/such/sh"),
+        ("tool", "#!/bin/sh\n", 0o644, sys.executable, "Permission denied: ./tool may not be executed"),
+        ("tool", "just text\n", 0o755, sys.executable, "./tool is not a program"),
+    ],
+)
 def test_what_cannot_be_started_says_why(
     place: Place, name: str, content: str, mode: int, python: str, says: str
 ) -> None:

@@ -99,13 +99,17 @@ def test_a_part_of_a_line_is_shipped_soon(place: Place, store: Store) -> None:
 
 
 def test_ten_thousand_progress_updates_cost_few_calls(place: Place, store: Store) -> None:
-    run(place, store, """
+    run(
+        place,
+        store,
+        """
         import sys, time
         for step in range(10_000):
             sys.stderr.write(f"\\r{step:5}")
             if step % 100 == 0:
                 time.sleep(0.02)
-    """)
+    """,
+    )
     assert store.text == "".join(f"\r{step:5}" for step in range(10_000))
     calls = [at for at, name, _ in store.calls if name == "user_logs/std_log.txt"]
     assert len(calls) <= 5 * (calls[-1] - calls[0]) + 4
@@ -134,21 +138,29 @@ def test_logs_of_the_script_are_carried_and_nothing_else(place: Place, store: St
 
 def test_a_log_folder_that_is_a_link_is_not_followed(place: Place, store: Store, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
-    run(place, store, f"""
+    run(
+        place,
+        store,
+        f"""
         import os, pathlib
         os.symlink({str(tmp_path / "elsewhere")!r}, "logs")
         pathlib.Path("logs/secret.txt").write_text("secret")
-    """)
+    """,
+    )
     assert set(store.logs) == {"system_logs/launch.log"}
 
 
 def test_only_twenty_logs_of_the_script_are_carried(place: Place, store: Store) -> None:
-    run(place, store, """
+    run(
+        place,
+        store,
+        """
         import pathlib
         pathlib.Path("logs").mkdir()
         for number in range(30):
             pathlib.Path(f"logs/{number}.txt").write_text("x")
-    """)
+    """,
+    )
     assert sum(name.startswith("logs/") for name in store.logs) == 20
 
 
@@ -160,11 +172,15 @@ def test_a_log_that_the_store_refuses_by_name_stops_nothing(place: Place, store:
             super().append_log(file, offset, data)
 
     picky = Picky()
-    run(place, picky, """
+    run(
+        place,
+        picky,
+        """
         import pathlib
         pathlib.Path("logs").mkdir()
         pathlib.Path("logs/a.txt").write_text("x")
-    """)
+    """,
+    )
     assert "The log logs/a.txt is not kept: No such name." in picky.launch_text
 
 
@@ -232,15 +248,23 @@ def test_a_log_past_its_cap_says_so_and_does_not_fill_the_disk(place: Place, sto
 # Ends
 
 
-@pytest.mark.parametrize(("script", "kind", "code", "number", "message"), [
-    ("raise ValueError('bad lr')", ErrorClass.SCRIPT, 1, None, "ValueError: bad lr"),
-    ("raise SystemExit(3)", ErrorClass.SCRIPT, 3, None, "The script ended with exit code 3."),
-    ("raise MemoryError('8 EiB')", ErrorClass.OUT_OF_MEMORY, 1, None, "MemoryError: 8 EiB"),
-    ("import os; os.kill(0, 9)", ErrorClass.SIGNAL, None, 9, "The script was ended by SIGKILL (killed)."),
-    ("import os; os.abort()", ErrorClass.SIGNAL, None, 6, "The script was ended by SIGABRT (aborted)."),
-])
+@pytest.mark.parametrize(
+    ("script", "kind", "code", "number", "message"),
+    [
+        ("raise ValueError('bad lr')", ErrorClass.SCRIPT, 1, None, "ValueError: bad lr"),
+        ("raise SystemExit(3)", ErrorClass.SCRIPT, 3, None, "The script ended with exit code 3."),
+        ("raise MemoryError('8 EiB')", ErrorClass.OUT_OF_MEMORY, 1, None, "MemoryError: 8 EiB"),
+        ("import os; os.kill(0, 9)", ErrorClass.SIGNAL, None, 9, "The script was ended by SIGKILL (killed)."),
+        ("import os; os.abort()", ErrorClass.SIGNAL, None, 6, "The script was ended by SIGABRT (aborted)."),
+    ],
+)
 def test_each_end_has_its_class_and_its_reason(
-    place: Place, store: Store, script: str, kind: ErrorClass, code: int | None, number: int | None,
+    place: Place,
+    store: Store,
+    script: str,
+    kind: ErrorClass,
+    code: int | None,
+    number: int | None,
     message: str,
 ) -> None:
     outcome = run(place, store, script + "\n")
@@ -283,12 +307,15 @@ def test_a_wish_to_stop_is_obeyed_whatever_the_exit_code(place: Place, store: St
 
 
 def test_what_had_to_be_killed_is_named(place: Place, store: Store) -> None:
-    folder = place.start("""
+    folder = place.start(
+        """
         import signal, time
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print("ready")
         time.sleep(300)
-    """, grace_s=0.3)
+    """,
+        grace_s=0.3,
+    )
     place.supervise(folder, store)
     wait_for(lambda: "ready" in store.text)
     store.wanted = Wish.STOP
@@ -421,12 +448,16 @@ def test_a_store_that_fails_loses_no_byte_and_gets_none_twice(place: Place, stor
             raise ConnectionError(f"{method}: the database is busy")
 
     setattr(store, when, fail)
-    outcome = run(place, store, """
+    outcome = run(
+        place,
+        store,
+        """
         import time
         for number in range(100):
             print(number)
             time.sleep(0.005)
-    """)
+    """,
+    )
     assert outcome.kind is None
     assert store.text == "".join(f"{number}\n" for number in range(100))
 

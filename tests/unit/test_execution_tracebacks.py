@@ -58,20 +58,29 @@ def test_indented_lines_of_a_message_belong_to_it() -> None:
     assert found.endswith("RuntimeError: missing keys:\n\tconv1\n\tconv2")
 
 
-@pytest.mark.parametrize("log", [
-    b"\r 5%|#   | 5/100\rTraceback (most recent call last):\n  File \"a\", line 1\nValueError: z\n",
-    b" 5%|#   | 5/100Traceback (most recent call last):\r\n  File \"a\", line 1\r\nValueError: z\r\n",
-    b"[rank0]: Traceback (most recent call last):\n[rank0]:   File \"a\", line 1\n"
-    b"[rank0]: \x1b[1;31mValueError\x1b[0m: z\n",
-])
+@pytest.mark.parametrize(
+    "log",
+    [
+        b'\r 5%|#   | 5/100\rTraceback (most recent call last):\n  File "a", line 1\nValueError: z\n',
+        b' 5%|#   | 5/100Traceback (most recent call last):\r\n  File "a", line 1\r\nValueError: z\r\n',
+        b'[rank0]: Traceback (most recent call last):\n[rank0]:   File "a", line 1\n'
+        b"[rank0]: \x1b[1;31mValueError\x1b[0m: z\n",
+    ],
+)
 def test_bars_prefixes_and_colours_are_taken_off(log: bytes) -> None:
     assert last_traceback(log) == 'Traceback (most recent call last):\n  File "a", line 1\nValueError: z'
 
 
-@pytest.mark.parametrize("log", [
-    b"Traceback (most recent call last):", b"Traceback (most recent call last):\n  File",
-    b"\xff\xfe\0Traceback (most recent call last):\n  File \"\xc3\", line 1\n\xe2\x82",
-    b"  | Traceback (most recent call last):\n", b'  File "x", line 3', b"\x1b[" * 1000,
-])
+@pytest.mark.parametrize(
+    "log",
+    [
+        b"Traceback (most recent call last):",
+        b"Traceback (most recent call last):\n  File",
+        b'\xff\xfe\0Traceback (most recent call last):\n  File "\xc3", line 1\n\xe2\x82',
+        b"  | Traceback (most recent call last):\n",
+        b'  File "x", line 3',
+        b"\x1b[" * 1000,
+    ],
+)
 def test_a_torn_log_raises_nothing(log: bytes) -> None:
     exception_line(last_traceback(log))

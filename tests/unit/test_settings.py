@@ -1,4 +1,4 @@
-"""Each variable that Studio reads or hands to scripts has a row in docs/operations.md, and no row too many."""
+"""Each variable that Studio reads or hands to scripts has a row in docs/operations.md, and no row more."""
 
 from __future__ import annotations
 
