@@ -39,6 +39,9 @@ _ALL = (
 )
 COLUMNS = {column.key: column for column in _ALL}
 
+#: Pixels of box, number and a readable name; and what a table needs that is not scrolled sideways.
+_BESIDE, _ORDINARY = 312, 1300
+
 #: What each list shows until a person chooses otherwise.
 DEFAULTS: dict[str, tuple[str, ...]] = {
     "experiment": ("status", "duration", "submitter", "target", "tags", "created"),
@@ -66,6 +69,12 @@ def choose(person: User, place: str, keys: Iterable[str]) -> None:
     columns = {**(person.preferences or {}).get("columns", {}), place: known}
     person.preferences = {**(person.preferences or {}), "columns": columns}
     person.save(update_fields=["preferences"])
+
+
+def least_width(columns: Iterable[Column]) -> int:
+    """The least width that a table with these columns needs, in steps of 200 px; 0 if any window has it."""
+    pixels = _BESIDE + sum(int(column.width.removeprefix("w-")) + 12 for column in columns)
+    return 0 if pixels <= _ORDINARY else -(-pixels // 200) * 200
 
 
 def fingerprint(columns: Iterable[Column]) -> str:

@@ -121,6 +121,7 @@ def list_answer(
         "page": page,
         "rows": rows,
         "columns": shown,
+        "least_width": columns.least_width(shown),
         "tags_width": 236 if runs.experiment else 150,
         "heads": _heads(runs, shown),
         "trigger": scope.trigger,

@@ -13,6 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from runs.lists import runs as run_lists
+from runs.lists.columns import COLUMNS
 from runs.lists.export import safe_cell
 from runs.models import Experiment, Run
 from runs.status import Kind, Status
@@ -154,6 +155,16 @@ def test_columns_are_kept_for_the_person(ben: User, ana: User, client_of: Client
     client.post("/columns/experiment/", {"reset": "1"})
     assert len(client.get(URL).context["columns"]) == 6
     assert client.get("/columns/quagga/").status_code == 404
+
+
+def test_many_columns_scroll_within_the_table(ana: User, client_of: ClientOf) -> None:
+    make_run()
+    client = client_of(ana)
+    assert client.get(URL).context["least_width"] == 0
+    client.post("/columns/experiment/", {"column": list(COLUMNS)})
+    assert b"least-2400" in client.get(URL).content
+    client.post("/columns/runs/", {"column": list(COLUMNS)})
+    assert b"least-2600" in client.get("/runs/").content
 
 
 def test_other_columns_are_another_version(ana: User, client_of: ClientOf) -> None:
