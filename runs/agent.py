@@ -271,11 +271,13 @@ class Agent:
         run = Run.objects.filter(run_id=folder.run_id).first()
         if run is not None and (run.pk, folder.attempt) in self._supervised:
             return
-        if run is None or not folder.is_watched():
+        if run is not None and run.attempt == folder.attempt and folder.launch_file.exists():
+            adopted = nodes.adopt(run, self.nodes)  # this machine had another name, perhaps
+        else:
+            adopted = False
+        if run is None or not (adopted or folder.is_watched()):
             _remove(folder)
             return
-        if run.attempt == folder.attempt:  # this machine has another name now, perhaps
-            nodes.adopt(run, self.nodes)
         run.attempt = folder.attempt
         self._supervise(run, folder)
 

@@ -125,10 +125,11 @@ def supervised(name: str) -> list[Run]:
     return list(_whole(Run.objects.filter(node__name=name).on_node()))
 
 
-def adopt(run: Run, nodes: Sequence[Node]) -> None:
-    """Write down that this machine has the process of the run's attempt."""
+def adopt(run: Run, nodes: Sequence[Node]) -> bool:
+    """Write down that this machine has the process of the run's attempt; False when the run has ended."""
     node = next((node for node in nodes if node.target_id == run.target_id), nodes[0])
-    Run.objects.filter(pk=run.pk, attempt=run.attempt).on_node().update(node=node, updated_at=Now())
+    rows = Run.objects.filter(pk=run.pk, attempt=run.attempt).on_node()
+    return bool(rows.update(node=node, updated_at=Now()))
 
 
 def starting(run: Run) -> bool:

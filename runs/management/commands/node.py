@@ -42,8 +42,8 @@ class BeatStep(bootsteps.StartStopStep):
         self.service.start()
 
     def stop(self, worker: Any) -> None:
-        """End with the worker."""
-        self.service.stop()
+        """End with the worker; its own stop would sleep until the next tick is due."""
+        self.service.service.stop(wait=False)
 
     terminate = stop
 
