@@ -21,6 +21,22 @@ from runs.execution.supervise import Supervision
 #: The repository: what a Python that a test starts has to have as its folder to import ours.
 REPOSITORY = Path(__file__).parents[1]
 
+#: A child in a session of its own that has neither the run's marker nor a parent that lives, and the script.
+SCATTERED = """
+    import os, subprocess, sys, time
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(300)"
+    subprocess.Popen([sys.executable, "-c", code])
+    apart = {"start_new_session": True, "stdout": open("a", "w"), "stderr": open("b", "w")}
+    subprocess.Popen([sys.executable, "-c", code], **apart)
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        os.execve(sys.executable, [sys.executable, "-c", code], {})
+    print(os.getpid(), flush=True)
+    time.sleep(300)
+"""
+
 
 def wait_for(condition: Callable[[], Any], *, within_s: float = 15.0) -> Any:
     """What the condition gives once it is true; fails the test when that takes too long."""

@@ -9,8 +9,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -39,13 +37,6 @@ FAMILY = """
     while True:
         time.sleep(300)
 """
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    yield place
-    place.clear()
 
 
 def pids_of(folder: object, count: int) -> list[int]:

@@ -7,7 +7,6 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,37 +16,9 @@ from runs.execution import processes
 from runs.execution.folder import RunFolder
 from runs.execution.outcome import Outcome, Wish
 from runs.status import ErrorClass
-from tests.execution_kit import Place, Store, is_gone, kill_shim, printed, rest_of, wait_for
+from tests.execution_kit import SCATTERED, Place, Store, is_gone, kill_shim, printed, rest_of, wait_for
 
 SLEEP = "import time\nprint('ready', flush=True)\ntime.sleep(300)\n"
-
-#: A child in a session of its own that has neither the run's marker nor a parent that lives, and the script.
-SCATTERED = """
-    import os, subprocess, sys, time
-    code = "import os, time; print(os.getpid(), flush=True); time.sleep(300)"
-    subprocess.Popen([sys.executable, "-c", code])
-    apart = {"start_new_session": True, "stdout": open("a", "w"), "stderr": open("b", "w")}
-    subprocess.Popen([sys.executable, "-c", code], **apart)
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork():
-            os._exit(0)
-        os.execve(sys.executable, [sys.executable, "-c", code], {})
-    print(os.getpid(), flush=True)
-    time.sleep(300)
-"""
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    place = Place(tmp_path)
-    yield place
-    place.clear()
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store()
 
 
 def outcome_of(store: Store, *, within_s: float = 15.0) -> Outcome:
