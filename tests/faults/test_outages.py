@@ -1,0 +1,97 @@
+"""What Studio stands on goes away for a while: nothing is lost, and what waits starts afterwards."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection, transaction
+
+from runs.models import Run
+from runs.status import Status
+from studio.celery import app
+from tests.faults.conftest import ended, log_of, says
+from tests.fixtures.processes import NodeProcess, wait_until
+from tests.life_kit import assert_sound
+
+pytestmark = pytest.mark.worker
+
+COUNTING = "import time\nfor n in range(60):\n    print(n)\n    time.sleep(0.05)\n"
+ALL_OF_IT = "".join(f"{n}\n" for n in range(60))
+
+
+def hold_the_database(for_s: float) -> None:
+    """Let nobody else write for so long."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("LOCK TABLE runs_logchunk, runs_run, runs_runevent IN EXCLUSIVE MODE")
+        threading.Event().wait(for_s)
+
+
+def test_a_busy_database_costs_no_line(worker: NodeProcess, send: Callable[..., Run]) -> None:
+    run = send(COUNTING)
+    says(run, "3\n")
+    hold_the_database(2.5)
+    assert ended(run).status == Status.COMPLETED
+    assert log_of(run) == ALL_OF_IT
+    assert_sound(run)
+
+
+def test_lost_connections_cost_no_line(worker: NodeProcess, send: Callable[..., Run]) -> None:
+    run = send(COUNTING)
+    says(run, "3\n")
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+    else:
+        hold_the_database(1.0)
+    assert ended(run).status == Status.COMPLETED
+    assert log_of(run) == ALL_OF_IT
+    second = send("print('after')\n")
+    assert ended(second).status == Status.COMPLETED
+
+
+def test_a_broker_that_forgets_everything_delays_a_run_by_a_moment(
+    worker: NodeProcess, send: Callable[..., Run], tmp_path: Path
+) -> None:
+    if settings.CELERY_BROKER_URL.startswith("filesystem:"):
+        wait_until(settings.BROKER_DIR.exists)
+        settings.BROKER_DIR.rename(tmp_path / "moved-away")
+    else:
+        with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
+            broker.flushdb()
+            broker.client_kill_filter(_type="normal", skipme=True)
+    assert ended(send("print('here')\n"), within_s=20).status == Status.COMPLETED
+
+
+def test_a_broker_that_takes_nothing_does_not_hinder_submitting(
+    make_worker: Callable[..., NodeProcess], send: Callable[..., Run], tmp_path: Path, caplog: Any
+) -> None:
+    usual = (app.conf.broker_url, app.conf.broker_transport_options)
+    in_the_way = tmp_path / "broker"
+    in_the_way.write_text("not a folder")
+    folders = dict.fromkeys(("data_folder_in", "data_folder_out", "control_folder"), str(in_the_way / "x"))
+    use_broker("filesystem://", folders)
+    try:
+        run = send("print('here')\n")
+    finally:
+        use_broker(*usual)
+    assert "the broker took no wake-up call" in caplog.text
+    make_worker().start()
+    assert ended(run).status == Status.COMPLETED
+
+
+def use_broker(url: str, options: dict[str, Any]) -> None:
+    """Send what this process sends from now on there."""
+    app.pool.force_close_all()
+    app.amqp._producer_pool = None
+    app._pool = None
+    app.conf.broker_url, app.conf.broker_transport_options = url, options

@@ -1,0 +1,134 @@
+"""`manage.py up`: what it refuses to start on, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.fixtures.processes import REPOSITORY, StudioProcess, wait_until
+
+pytestmark = pytest.mark.worker
+
+SUBMIT = """
+from runs.models import ComputeTarget
+from runs.services.snapshots import snapshot_from_text
+from runs.services.submit import StepSpec, submit
+from studio.accounts.models import User, Workspace
+user = User.objects.get(username="admin")
+source = snapshot_from_text("train.py", "import time\\nprint('ready')\\ntime.sleep(600)\\n", by=user)
+submit(Workspace.objects.get(), by=user, experiment_name="up", steps=[StepSpec("train", "train.py", source)],
+       default_target=ComputeTarget.objects.get())
+"""
+
+
+def statuses(studio: StudioProcess) -> list[str]:
+    """Of all runs of this Studio, read as any other process would."""
+    with sqlite3.connect(f"file:{studio.data / 'db.sqlite3'}?mode=ro", uri=True) as database:
+        found = [status for (status,) in database.execute("SELECT status FROM runs_run ORDER BY id")]
+    database.close()
+    return found
+
+
+def submit_one(studio: StudioProcess) -> None:
+    """A run that goes on until somebody ends it, once it is Running."""
+    subprocess.run([sys.executable, str(REPOSITORY / "manage.py"), "shell", "-v0", "-c", SUBMIT],
+                   env=studio.env, cwd=studio.folder, check=True, timeout=60)  # fmt: skip
+    wait_until(lambda: statuses(studio) == ["Running"])
+
+
+def node_of(studio: StudioProcess) -> psutil.Process:
+    """The process of its node."""
+    return next(child for child in psutil.Process(studio.pid).children() if "node" in child.cmdline())
+
+
+def refusal(studio: StudioProcess) -> str:
+    """The one line of a start that has to be refused."""
+    answer = subprocess.run([sys.executable, str(REPOSITORY / "manage.py"), *studio.words],
+                            env=studio.env, capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert answer.returncode != 0
+    assert answer.stdout == ""
+    [line] = answer.stderr.strip().splitlines()
+    return line
+
+
+@pytest.fixture
+def studio(make_studio: Callable[..., StudioProcess]) -> StudioProcess:
+    """One that is started."""
+    one = make_studio()
+    one.start()
+    return one
+
+
+def test_a_second_start_on_the_same_folder_is_refused(studio: StudioProcess) -> None:
+    before = sorted(studio.data.rglob("*.sqlite3"))
+    line = refusal(studio)
+    assert f"Studio is running on {studio.data} already (process {studio.pid})" in line
+    assert studio.is_healthy()
+    assert sorted(studio.data.rglob("*.sqlite3")) == before
+
+
+def test_a_taken_port_is_refused_and_no_database_is_made(make_studio: Callable[..., StudioProcess]) -> None:
+    studio = make_studio()
+    studio.folder.mkdir(parents=True)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", studio.port))
+        other.listen()
+        assert f"127.0.0.1:{studio.port} cannot be listened on" in refusal(studio)
+    assert not (studio.data / "db.sqlite3").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    make_studio: Callable[..., StudioProcess], tmp_path: Path
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("not a folder")
+    studio = make_studio(STUDIO_DATA=str(in_the_way))
+    studio.folder.mkdir(parents=True)
+    assert f"The data folder {in_the_way} cannot be used" in refusal(studio)
+    assert in_the_way.read_text() == "not a folder"
+
+
+def test_ctrl_c_leaves_runs_and_the_next_start_takes_them_up(studio: StudioProcess) -> None:
+    submit_one(studio)
+    os.kill(studio.pid, signal.SIGINT)
+    assert studio.process is not None
+    assert studio.process.wait(20) == 0
+    assert "1 active: up #1" in studio.text
+    assert statuses(studio) == ["Running"]
+    studio.start()
+    os.kill(studio.pid, signal.SIGINT)
+    wait_until(lambda: studio.text.count("Press Ctrl-C again") == 2)
+    os.kill(studio.pid, signal.SIGINT)
+    assert studio.process.wait(30) == 0
+    assert statuses(studio) == ["Canceled"]
+
+
+def test_a_killed_node_is_started_again_and_its_run_goes_on(studio: StudioProcess) -> None:
+    submit_one(studio)
+    node = node_of(studio)
+    node.kill()
+    wait_until(lambda: "starting it again" in studio.text)
+    wait_until(lambda: node_of(studio).pid != node.pid)
+    assert statuses(studio) == ["Running"]
+    assert studio.is_healthy()
+
+
+def test_a_node_does_not_outlive_a_studio_that_was_killed(studio: StudioProcess) -> None:
+    submit_one(studio)
+    node = node_of(studio)
+    os.kill(studio.pid, signal.SIGKILL)
+    assert studio.process is not None
+    studio.process.wait(10)
+    node.wait(15)
+    assert statuses(studio) == ["Running"]
+    studio.start()
+    assert statuses(studio) == ["Running"]
