@@ -27,7 +27,7 @@ bench: .venv/installed-for-tests
 $(PYTHON):
 	@for name in python3.13 python3.12 python3.11 python3; do \
 	    command -v $$name >/dev/null || continue; \
-	    $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' || continue; \
+	    $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
 	    $$name -c 'import ensurepip, venv' 2>/dev/null || { missing=$$name; continue; }; \
 	    echo "studio: making .venv with $$($$name --version)"; \
 	    exec $$name -m venv --clear .venv; \
