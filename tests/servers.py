@@ -57,6 +57,7 @@ def private_postgresql(**options: str) -> Iterator[str]:
         settings = [f"--{name}={value}" for name, value in {**_POSTGRESQL_OPTIONS, **options}.items()]
         words = [str(programs / "postgres"), "-D", str(data), "-k", str(folder), "-p", str(port), *settings]
         with _running(words, port, folder / "log", user=user, stop_signal=2):
+            _wait_until_ready(programs / "pg_isready", port)
             yield f"postgresql://studio@127.0.0.1:{port}/studio"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -97,6 +98,15 @@ def _wait_for_port(server: subprocess.Popen[bytes], port: int, log: Path) -> Non
                 return
         time.sleep(0.05)
     raise ServerDidNotStart(f"{server.args!r}\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def _wait_until_ready(pg_isready: Path, port: int) -> None:
+    """PostgreSQL listens before it lets anybody in."""
+    end = time.monotonic() + 30
+    while subprocess.call([str(pg_isready), "-q", "-h", "127.0.0.1", "-p", str(port)]) != 0:
+        if time.monotonic() > end:
+            raise ServerDidNotStart("PostgreSQL does not let anybody in.")
+        time.sleep(0.05)
 
 
 def _postgresql_programs() -> Path:
