@@ -166,7 +166,7 @@ def test_a_snapshot_that_cannot_be_unpacked(
     done = ended(run)
     assert (done.status, done.error_class) == (Status.FAILED, ErrorClass.LAUNCH)
     assert "could not be prepared" in done.error_message
-    assert not list((node.folder / "work").glob("faults_*"))
+    wait_until(lambda: not list((node.folder / "work").glob("faults_*")))
 
 
 def test_twenty_quick_runs_on_two_slots_with_every_message_twice(
