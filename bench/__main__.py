@@ -48,8 +48,9 @@ def pages(runs: int) -> Iterator[Figure]:
         large = list(_pages(engine, runs))
         yield from [*small, *large]
         for few, many in zip(small, large, strict=True):
-            section = f"Growth from {runs // 10:,} to {runs:,} runs, {engine}"
-            yield Figure(section, few.name, many.value / few.value, "×", 1.5)
+            section = f"Growth from {runs // 10:,} to {runs:,} runs, {engine}, median"
+            growth = (many.typical or many.value) / (few.typical or few.value)
+            yield Figure(section, few.name, growth, "×", 1.5)
 
 
 def _pages(engine: str, runs: int) -> Iterator[Figure]:

@@ -19,6 +19,7 @@ class Figure:
     goal: float | None = None
     floor: float | None = None
     floor_name: str = ""
+    typical: float | None = None  # the median, where `value` is a p95
 
     @property
     def is_reached(self) -> bool:
