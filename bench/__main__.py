@@ -16,7 +16,7 @@ from pathlib import Path
 from bench import idle
 from bench.processes import environment, module, process_floor_ms, studio
 from bench.table import Figure, render
-from tests.servers import private_postgresql, private_redis
+from tests.servers import end_in_order, private_postgresql, private_redis
 
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 PARTS = ("idle", "submission", "pages")
@@ -87,6 +87,7 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=int, default=100_000, help="runs in the large database")
     chosen = parser.parse_args()
+    end_in_order()
     measured = {"idle": idle.measure, "submission": submission, "pages": lambda: pages(chosen.runs)}
     figures: list[Figure] = []
     for part in chosen.parts or PARTS:

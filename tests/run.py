@@ -16,7 +16,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers import private_postgresql, private_redis
+from tests.servers import end_in_order, private_postgresql, private_redis
 
 REPOSITORY = Path(__file__).parents[1]
 PYTHON = sys.executable
@@ -92,6 +92,7 @@ def run_all_tests() -> list[Result]:
 
 def main() -> int:
     """Run it all and print the sums; 0 if everything passed."""
+    end_in_order()
     results = [run_check(name, words) for name, words in CHECKS.items()]
     if "--only-checks" not in sys.argv[1:]:
         results += run_all_tests()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,8 +27,17 @@ _POSTGRESQL_OPTIONS = {
 }
 
 
+#: Of prctl: the signal that a process gets when the one that started it is gone, however it went.
+_DIE_WITH_PARENT = 1
+
+
 class ServerDidNotStart(Exception):
     """A server that the tests need ended at once, or did not answer in time."""
+
+
+def end_in_order() -> None:
+    """From now on SIGTERM ends this process as Ctrl-C does: with everything it started."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def free_port() -> int:
@@ -76,8 +88,16 @@ def private_redis() -> Iterator[str]:
 @contextmanager
 def _running(words: list[str], port: int, log: Path, *, user: str | None, stop_signal: int) -> Iterator[None]:
     """The server, from when it answers on its port until it has ended."""
+    libc = ctypes.CDLL(None)
     with log.open("wb") as output:
-        server = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT, user=user, cwd=log.parent)
+        server = subprocess.Popen(
+            words,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            user=user,
+            cwd=log.parent,
+            preexec_fn=lambda: libc.prctl(_DIE_WITH_PARENT, stop_signal),
+        )
     try:
         _wait_for_port(server, port, log)
         yield
