@@ -18,7 +18,7 @@ from time import time_ns
 from typing import Any
 from uuid import uuid4
 
-from kombu.transport import TRANSPORT_ALIASES, filesystem
+from kombu.transport import TRANSPORT_ALIASES, filesystem, virtual
 from kombu.transport.filesystem import exchange_queue_t
 from kombu.utils.encoding import bytes_to_str, str_to_bytes
 from kombu.utils.json import dumps, loads
@@ -111,9 +111,13 @@ def _names(folder: Path, ending: str) -> list[str]:
 
 
 class Transport(filesystem.Transport):
-    """`filesystem://` with the channel above."""
+    """`filesystem://` with the channel above. What is bound is known per connection, not for all folders."""
 
     Channel = Channel
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        super().__init__(client, **kwargs)
+        self.state = virtual.BrokerState()
 
 
 def install() -> None:
