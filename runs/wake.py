@@ -28,5 +28,9 @@ def wake(target_pk: int) -> None:
     """Tell one node of the target that a run waits. Never raises: a broker that is away only delays."""
     try:
         app.send_task("runs.wake", queue=target_queue(target_pk), retry=False, ignore_result=True)
-    except (OperationalError, OSError, RuntimeError) as error:  # the last is kombu's for a pool that was closed
+    except (
+        OperationalError,
+        OSError,
+        RuntimeError,
+    ) as error:  # RuntimeError: closed pool
         logger.warning("the broker took no wake-up call (%s); the next sweep will find the run", error)
