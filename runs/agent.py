@@ -201,12 +201,13 @@ class Agent:
         if self._stopping.is_set() or not self._ready.is_set():
             return
         with self._claiming:
-            for run in nodes.claim(self.nodes, self.slots):
+            claimed = nodes.claim(self.nodes, self.slots)
+            self._preparing.update(run.pk for run in claimed)  # their sign of life until they are supervised
+            for run in claimed:
                 self._launch(run)
 
     def _launch(self, run: Run) -> None:
         folder = RunFolder(self.work, run.run_id, run.attempt)
-        self._preparing.add(run.pk)  # its sign of life is this node's while it has no supervision
         try:
             self._prepare(run, folder)
         except DatabaseError:
@@ -219,6 +220,12 @@ class Agent:
             logger.warning("run %s could not be launched", run.run_id, exc_info=True)
             reason = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
             nodes.end_failed(run, ErrorClass.LAUNCH, f"It could not be prepared on {self.name}: {reason}")
+            _remove(folder)
+            return
+        except Exception:
+            # A storage may raise what it likes; the run fails instead of being claimed again for ever.
+            logger.exception("run %s could not be launched", run.run_id)
+            nodes.end_failed(run, ErrorClass.LAUNCH, f"It could not be prepared on {self.name}.")
             _remove(folder)
             return
         finally:
@@ -261,6 +268,8 @@ class Agent:
         self.claim()
 
     def _take_up(self, run: Run) -> None:
+        if (run.pk, run.attempt) in self._supervised:
+            return
         folder = RunFolder(self.work, run.run_id, run.attempt)
         if not folder.launch_file.exists() and _give_back(run):
             return
@@ -338,8 +347,7 @@ class Agent:
                     self._take_up_all()
                 self._look()
                 if time.monotonic() >= beat_at:
-                    runs = {pk for pk, _ in list(self._supervised)} | self._preparing.copy()
-                    nodes.beat(self.nodes, runs)
+                    self.beat()
                     self._take_up_missed()
                     beat_at = time.monotonic() + BEAT_S
             except Exception:  # whatever it was, signs of life and wishes of all other runs go on
@@ -347,6 +355,13 @@ class Agent:
                 close_old_connections()
                 self._stopping.wait(1)
             self._stopping.wait(TICK_S)
+
+    def beat(self) -> bool:
+        """A sign of life of this node and its runs; False while it has not taken up those of before."""
+        if not self._ready.is_set():
+            return False
+        nodes.beat(self.nodes, {pk for pk, _ in list(self._supervised)} | self._preparing.copy())
+        return True
 
     def _look(self) -> None:
         """One query for the wishes of all runs that are supervised here."""

@@ -22,6 +22,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.urls import reverse
 from waitress.server import create_server
 
+from runs.errors import StudioError
 from runs.execution.locking import LockTaken, hold_lock
 from runs.models import Run
 from runs.services.cancel import cancel_runs
@@ -55,7 +56,10 @@ class Studio:
         with lock:
             listener = self._listen()
             self._migrate()
-            link = self._first_start()
+            try:
+                link = self._first_start()
+            except StudioError as error:
+                raise CannotStart(str(error)) from None
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._on_signal)
             server = create_server(
@@ -148,7 +152,9 @@ class Studio:
         self._signalled.set()
 
     def _stop(self, server: Any) -> None:
-        active = list(Run.objects.on_node().exclude(node=None).select_related("experiment"))
+        active = list(
+            Run.objects.on_node().filter(node__name=settings.NODE_NAME).select_related("experiment")
+        )
         if active:
             names = ", ".join(f"{run.experiment.name} #{run.number}" for run in active[:10])
             more = f" and {len(active) - 10} more" if len(active) > 10 else ""

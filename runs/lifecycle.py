@@ -134,12 +134,14 @@ def _in_order(steps: dict[int, Run], waits_for: dict[int, list[int]]) -> list[Ru
 
 
 def _stop_branches(pipeline: Run, steps: dict[int, Run]) -> None:
-    """A pipeline that does not go on after a failure ends what is open of its other branches."""
+    """End what is open of a pipeline that was canceled, or failed and does not go on after a failure."""
     failed = [step.step_name for step in steps.values() if step.status == Status.FAILED]
-    if pipeline.continue_on_failure or not failed:
+    canceled = pipeline.status == Status.CANCEL_REQUESTED
+    if not canceled and (pipeline.continue_on_failure or not failed):
         return
+    stops = "the pipeline run was canceled"
+    why = stops if canceled else f"{failed[0]} failed, and the pipeline stops at its first failure"
     for step in steps.values():
-        why = f"{failed[0]} failed, and the pipeline stops at its first failure"
         if step.status in (Status.NOT_STARTED, Status.QUEUED):
             _cancel_step(step, why)
         if step.status in ON_NODE - {Status.CANCEL_REQUESTED}:

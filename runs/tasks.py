@@ -17,5 +17,10 @@ def wake() -> None:
 
 @app.task(name="runs.sweep", ignore_result=True)
 def sweep() -> None:
-    """Set right runs without a sign of life and pipelines that were interrupted."""
-    sweeps.sweep()
+    """Set right runs without a sign of life and pipelines that were interrupted.
+
+    This node's own sign comes first: after a pause of the whole machine its runs are not lost, only late.
+    """
+    node = agent.current()
+    if node is None or node.beat():
+        sweeps.sweep()

@@ -63,8 +63,10 @@ def resume_pipelines() -> int:
     ended = ~Exists(steps.filter(status__in=sorted(OPEN)))
     begun = Q(status=Status.QUEUED) & Exists(steps.exclude(status__in=_WAITING))
     failed = Q(continue_on_failure=False) & Exists(steps.filter(status=Status.FAILED))
+    unasked = Exists(steps.filter(status__in=sorted(OPEN - {Status.CANCEL_REQUESTED})))
+    canceled = Q(status=Status.CANCEL_REQUESTED) & unasked
     pipelines = Run.objects.filter(kind=Kind.PIPELINE, status__in=sorted(OPEN))
-    pks = list(pipelines.filter(ready | ended | begun | failed).values_list("pk", flat=True)[:200])
+    pks = list(pipelines.filter(ready | ended | begun | failed | canceled).values_list("pk", flat=True)[:200])
     for pk in pks:
         advance_pipeline(pk)
     return len(pks)

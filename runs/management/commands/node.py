@@ -20,6 +20,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from runs import agent
+from runs.errors import StudioError
 from runs.execution.locking import LockTaken, hold_lock
 from runs.wake import node_queue, target_queue
 from studio.celery import app
@@ -73,7 +74,10 @@ class Command(BaseCommand):
         except LockTaken as error:
             raise CommandError(f"Another node uses {settings.WORK_DIR} (process {error.holder}).") from None
         targets = [word.strip() for word in options["targets"].split(",") if word.strip()]
-        node = agent.Agent(options["name"], targets, options["slots"], settings.WORK_DIR)
+        try:
+            node = agent.Agent(options["name"], targets, options["slots"], settings.WORK_DIR)
+        except StudioError as error:
+            raise CommandError(str(error)) from None
         agent.set_current(node)
         try:
             _serve(node)
