@@ -23,20 +23,6 @@ pytestmark = pytest.mark.django_db
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(autouse=True)
-def storage(settings: Any, tmp_path: Path) -> Path:
-    """A storage folder of the test's own."""
-    folder = tmp_path / "storage"
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "default": {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": folder},
-        },
-    }
-    return folder
-
-
 def make_run(**over: Any) -> Run:
     workspace, _ = Workspace.objects.get_or_create(name="default")
     experiment, _ = Experiment.objects.get_or_create(workspace=workspace, name="digits")

@@ -23,20 +23,6 @@ from runs.services.examples import list_examples
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def storage(settings: Any, tmp_path: Path) -> Path:
-    """A storage folder of the test's own."""
-    folder = tmp_path / "storage"
-    settings.STORAGES = {
-        **settings.STORAGES,
-        "default": {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": folder},
-        },
-    }
-    return folder
-
-
 def take(files: dict[str, str | bytes], *, unwrap: bool = True) -> Snapshot:
     uploads = [
         (name, io.BytesIO(data if isinstance(data, bytes) else data.encode())) for name, data in files.items()

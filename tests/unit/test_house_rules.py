@@ -109,7 +109,7 @@ def test_a_template_is_short_and_lets_the_strict_policy_be(path: Path) -> None:
 
 
 def test_no_file_names_a_package_registry() -> None:
-    hosts = re.compile("|".join(["pypi" + r"\.org", "pythonhosted" + r"\.org", "registry\\.npm" + "js"]))
+    hosts = re.compile("|".join(["pypi" + r"\.org", "python" + r"hosted\.org", "registry\\.npm" + "js"]))
     kinds = (".py", ".toml", ".txt", ".md", ".sh", ".html", ".js", ".css")
     parts = {".venv", ".git", "var", "vendor", "node_modules", ".mypy_cache"}
     files = [path for path in ROOT.rglob("*") if path.suffix in kinds and not parts & set(path.parts)]
