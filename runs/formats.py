@@ -8,17 +8,25 @@ DASH = "–"
 
 
 def duration_text(value: timedelta | float | None) -> str:
-    """A duration in its two largest units: "41s", "12m 04s", "1h 04m", "2d 03h"; a dash for None."""
+    """A duration in its two largest units: "420 ms", "41s", "12m 04s", "2d 03h"; a dash for None."""
     if value is None:
         return DASH
-    seconds = int(value.total_seconds() if isinstance(value, timedelta) else value)
+    exact = value.total_seconds() if isinstance(value, timedelta) else value
+    if exact < 1:
+        return f"{max(int(exact * 1000), 0)} ms"
+    seconds = int(exact)
     if seconds < 60:
-        return f"{max(seconds, 0)}s"
+        return f"{seconds}s"
     if seconds < 3600:
         return f"{seconds // 60}m {seconds % 60:02d}s"
     if seconds < 86400:
         return f"{seconds // 3600}h {seconds % 3600 // 60:02d}m"
     return f"{seconds // 86400}d {seconds % 86400 // 3600:02d}h"
+
+
+def ticking_text(value: timedelta) -> str:
+    """A duration that goes on: as `duration_text`, but its first second is "<1s"."""
+    return "<1s" if value < timedelta(seconds=1) else duration_text(value)
 
 
 def ago_text(moment: datetime, now: datetime | None = None) -> str:

@@ -17,7 +17,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from runs import charts
-from runs.formats import DASH, ago_text, bytes_text, duration_text, exact_time
+from runs.formats import DASH, ago_text, bytes_text, duration_text, exact_time, ticking_text
 from runs.status import ON_NODE, Status
 from runs.toasts import Toast, toast_of
 
@@ -112,7 +112,7 @@ def ticking(since: datetime) -> SafeString:
     """The time since a moment, ticking."""
     from_now = datetime.now(since.tzinfo) - since
     return format_html(
-        '<time class="duration" data-since="{}">{}</time>', since.isoformat(), duration_text(from_now)
+        '<time class="duration" data-since="{}">{}</time>', since.isoformat(), ticking_text(from_now)
     )
 
 

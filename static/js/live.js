@@ -3,7 +3,7 @@
 const meta = (name) => document.querySelector(`meta[name="${name}"]`)?.content ?? "";
 const served = Date.parse(meta("server-time"));
 const offset = Number.isNaN(served) ? 0 : served - Date.now();
-const now = () => Date.now() + offset;
+export const now = () => Date.now() + offset; // the server's
 const POLLING = '[hx-trigger*="every"]';
 
 // Polling stops in a hidden tab and starts again at once.
@@ -82,12 +82,13 @@ document.addEventListener("htmx:response:error", (event) => {
   document.dispatchEvent(new CustomEvent("toast", { detail: { toasts: [{ text, kind: "error" }] } }));
 });
 
-// Durations and ages. The texts are those of runs/formats.py.
+// Durations and ages. The texts are those of ticking_text and ago_text in runs/formats.py.
 
 const two = (n) => String(n).padStart(2, "0");
 
 export function durationText(seconds) {
-  const s = Math.max(0, Math.floor(seconds));
+  const s = Math.floor(seconds);
+  if (s < 1) return "<1s";
   if (s < 60) return `${s}s`;
   if (s < 3600) return `${Math.floor(s / 60)}m ${two(s % 60)}s`;
   if (s < 86400) return `${Math.floor(s / 3600)}h ${two(Math.floor((s % 3600) / 60))}m`;
@@ -109,10 +110,17 @@ export function agoText(moment) {
   return `${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]}${year}`;
 }
 
+// `what` now and then every second, as long as what the page says can be trusted and somebody can see it.
+export function everySecond(what) {
+  const turn = () => { if (!document.hidden && !lost) what(); };
+  document.addEventListener("htmx:after:settle", turn);
+  setInterval(turn, 1000);
+  turn();
+}
+
 const write = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
 function tick() {
-  if (document.hidden || lost) return;
   for (const e of document.querySelectorAll("[data-since]")) write(e, durationText((now() - Date.parse(e.dataset.since)) / 1000));
   for (const e of document.querySelectorAll("[data-ago]")) write(e, agoText(Date.parse(e.dateTime)));
 }
@@ -123,7 +131,6 @@ function clocks(within) {
   }
 }
 
-document.addEventListener("htmx:after:settle", () => { clocks(document); tick(); });
-setInterval(tick, 1000);
+document.addEventListener("htmx:after:settle", () => clocks(document));
 clocks(document);
-tick();
+everySecond(tick);

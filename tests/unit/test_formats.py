@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runs.formats import ago_text, bytes_text, duration_text, exact_time
+from runs.formats import ago_text, bytes_text, duration_text, exact_time, ticking_text
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 
@@ -15,8 +15,11 @@ NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
     ("seconds", "text"),
     [
         (None, "–"),
-        (-3, "0s"),
-        (0.9, "0s"),
+        (-3, "0 ms"),
+        (0, "0 ms"),
+        (0.42, "420 ms"),
+        (0.9999, "999 ms"),
+        (1, "1s"),
         (41, "41s"),
         (724, "12m 04s"),
         (3840, "1h 04m"),
@@ -26,6 +29,11 @@ NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 def test_duration_has_its_two_largest_units(seconds: float | None, text: str) -> None:
     assert duration_text(seconds) == text
     assert duration_text(None if seconds is None else timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(-3, "<1s"), (0.9, "<1s"), (1, "1s"), (724, "12m 04s")])
+def test_a_duration_that_ticks_begins_below_a_second(seconds: float, text: str) -> None:
+    assert ticking_text(timedelta(seconds=seconds)) == text
 
 
 @pytest.mark.parametrize(
