@@ -171,6 +171,7 @@ def _why_no_bar(step: Run, steps: list[Run], waits_for: dict[str, list[str]], re
 
 
 def _ticks(length_s: float) -> list[Tick]:
+    """The labels of the axis. static/js/graph.js places them by the same rule while time goes on."""
     every = next((tick for tick in _TICKS_S if length_s / tick <= 6), _TICKS_S[-1])
     every = max(every, int(length_s / 10))
     moments = range(0, int(length_s * 0.97) + 1, every)
@@ -179,9 +180,11 @@ def _ticks(length_s: float) -> list[Tick]:
 
 def _tick_text(seconds: int) -> str:
     """The time without the zeros at its end: "5m", not "5m 00s"."""
+    if seconds == 0:
+        return "0s"
     if seconds >= 60 and seconds % 60 == 0 and seconds < 3600:
         return f"{seconds // 60}m"
-    return f"{seconds // 3600}h" if seconds and seconds % 3600 == 0 else duration_text(seconds)
+    return f"{seconds // 3600}h" if seconds % 3600 == 0 else duration_text(seconds)
 
 
 def step_log(step: Run) -> dict[str, Any]:

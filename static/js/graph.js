@@ -1,5 +1,7 @@
 // The graph of a pipeline: zooming scales the drawing while its viewBox stays; finding dims all other steps.
-// Both are kept over live updates.
+// Both are kept over live updates. The bars of the steps over time grow with the clock.
+
+import { durationText, everySecond, now } from "./live.js";
 
 const STEPS = [0.4, 0.5, 0.67, 0.8, 1, 1.25, 1.5];
 let zoom = 1;
@@ -48,3 +50,47 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("htmx:after:settle", show);
 show();
+
+// Steps over time: places and labels by the rules of runs/views/graph.py.
+
+const TICKS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
+
+function tickText(seconds) {
+  if (seconds === 0) return "0s";
+  if (seconds >= 60 && seconds % 60 === 0 && seconds < 3600) return `${seconds / 60}m`;
+  return seconds % 3600 === 0 ? `${seconds / 3600}h` : durationText(seconds);
+}
+
+function drawAxis(axis, length) {
+  const every = Math.max(TICKS_S.find((tick) => length / tick <= 6) ?? TICKS_S.at(-1), Math.floor(length / 10));
+  const n = Math.floor((length * 0.97) / every) + 1;
+  while (axis.children.length > n) axis.lastChild.remove();
+  for (let i = 0; i < n; i += 1) {
+    const label = axis.children[i] ?? axis.appendChild(document.createElementNS(axis.namespaceURI, "text"));
+    label.setAttribute("x", `${(100 * i * every) / length}%`);
+    label.setAttribute("y", 13);
+    label.textContent = tickText(i * every);
+  }
+}
+
+function drawBar(bar, place) {
+  const left = place(bar.dataset.from);
+  const rect = bar.querySelector("rect");
+  rect.setAttribute("x", `${left}%`);
+  rect.setAttribute("width", `${Math.max(0.4, place(bar.dataset.to) - left)}%`);
+  const wait = bar.querySelector("line");
+  wait?.setAttribute("x1", `${place(bar.dataset.queued)}%`);
+  wait?.setAttribute("x2", `${left}%`);
+}
+
+function grow() {
+  const steps = document.querySelector("[data-steps-from]");
+  if (!steps) return;
+  const from = Date.parse(steps.dataset.stepsFrom);
+  const length = Math.max(1000, now() - from);
+  const place = (moment) => Math.min(100, Math.max(0, (100 * ((moment ? Date.parse(moment) : now()) - from)) / length));
+  drawAxis(steps.querySelector("[data-steps-axis]"), length / 1000);
+  for (const bar of steps.querySelectorAll("[data-from]")) drawBar(bar, place);
+}
+
+everySecond(grow);

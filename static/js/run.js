@@ -1,18 +1,15 @@
 // The bar of a timeline stays true to scale while its last part grows.
 
-const meta = document.querySelector('meta[name="server-time"]')?.content;
-const offset = meta ? Date.parse(meta) - Date.now() : 0;
+import { everySecond, now } from "./live.js";
 
 function scale() {
-  for (const bar of document.querySelectorAll("[data-timeline]")) {
+  for (const bar of document.querySelectorAll("[data-timeline]:has([data-growing])")) {
     const parts = [...bar.children];
-    if (!bar.querySelector("[data-growing]")) continue;
     const from = parts.map((part) => Date.parse(part.dataset.from));
-    const end = Date.now() + offset;
-    const all = end - from[0];
+    const all = now() - from[0];
     if (!(all > 0)) continue;
-    parts.forEach((part, i) => part.setAttribute("width", `${(100 * ((from[i + 1] ?? end) - from[i])) / all}%`));
+    parts.forEach((part, i) => part.setAttribute("width", `${(100 * ((from[i + 1] ?? now()) - from[i])) / all}%`));
   }
 }
 
-setInterval(() => { if (!document.hidden) scale(); }, 5000);
+everySecond(scale);

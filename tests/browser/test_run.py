@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -146,3 +147,21 @@ def test_a_step_opens_beside_the_graph_and_its_log_grows(
     expect(page.locator(".graph-box", has_text="evaluate")).to_contain_text("Queued", timeout=5_000)
     page.go_back()
     expect(page.get_by_label("Step train")).to_have_count(0)
+
+
+def test_steps_over_time_grow_without_the_server(pipeline: Run, ana: User, open_page: OpenPage) -> None:
+    now = datetime.now(UTC)
+    Run.objects.filter(pk=pipeline.pk).update(created_at=now - timedelta(seconds=2))
+    train = pipeline.children.get(step_name="train")
+    Run.objects.filter(pk=train.pk).update(started_at=now - timedelta(seconds=1), queued_at=now)
+    page = open_page(url_of(pipeline), user=ana)
+    bar, axis = page.locator(f"#step-{train.number} rect"), page.locator("[data-steps-axis]")
+    expect(bar).to_be_visible()
+    drawn: list[str] = []
+    page.on("request", lambda request: drawn.append(request.headers.get("hx-target", "")))
+    was = float((bar.get_attribute("x") or "").rstrip("%"))
+    expect(page.locator(f"#step-{train.number} time")).to_have_text("5s")
+    expect(axis).to_contain_text("4s")
+    assert float((bar.get_attribute("x") or "").rstrip("%")) < was
+    assert float((bar.get_attribute("width") or "").rstrip("%")) > 50
+    assert not [target for target in drawn if "run-graph" in target]
