@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from operator import attrgetter
 from statistics import median
 from typing import Any
 
@@ -191,7 +192,8 @@ def _add_runs(workspace: Workspace, by_pk: dict[int, NodeRow]) -> None:
         "number", "display_name", "step_name", "node_id", "holds_slot", "status", "experiment__name"
     )
     taken: Counter[str] = Counter()
-    for run in shown.order_by("pk"):
+    # Sorted here: SQLite would walk through all runs in the order of their keys.
+    for run in sorted(shown.order_by(), key=attrgetter("pk")):
         row = by_pk.get(run.node_id or 0)
         if row is not None:
             row.runs.append(run)
@@ -230,7 +232,7 @@ def overview_version(workspace: Workspace) -> str:
     """A word that differs whenever the page would. One query."""
     nodes = Node.objects.filter(target__workspace=workspace).order_by().values("target__workspace")
     targets = ComputeTarget.objects.filter(workspace=workspace).order_by().values("workspace")
-    runs = Run.objects.in_workspace(workspace).order_by().values("workspace")
+    newest = Run.objects.in_workspace(workspace).order_by("-updated_at")
     parts = Workspace.objects.filter(pk=workspace.pk).values_list(
         Subquery(targets.annotate(n=Count("pk")).values("n")),
         Subquery(targets.annotate(n=Max("updated_at")).values("n")),
@@ -238,7 +240,7 @@ def overview_version(workspace: Workspace) -> str:
         Subquery(nodes.annotate(n=Count("drained_at")).values("n")),
         Subquery(nodes.annotate(n=Max("last_seen_at")).values("n")),
         Subquery(nodes.filter(last_seen_at__gte=Now() - NODE_ALIVE_FOR).annotate(n=Count("pk")).values("n")),
-        Subquery(runs.annotate(n=Max("updated_at")).values("n")),
+        Subquery(newest.values("updated_at")[:1]),
     )
     words = [
         f"{part.timestamp():.3f}" if isinstance(part, datetime) else str(part or 0) for part in parts.get()

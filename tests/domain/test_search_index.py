@@ -128,7 +128,7 @@ SERVED_BY = {
     "status:failed,canceled": "run_workspace_status",
     "is:active": {"sqlite": "run_workspace_status", "postgresql": "run_active"},
     "is:archived": "run_workspace_archived",
-    "kind:pipeline": "run_workspace_pipelines",
+    "kind:pipeline": "run_pipelines_listed",
     "created:>7d": "run_workspace_created",
     "submitter:ben": "submitter_id",
     "zebrafish OR tag:quality=good": "tag_folded",
