@@ -1,8 +1,13 @@
-"""The Child runs tab: the tree below a run, three levels at once, more of it on demand."""
+"""The Child runs tab: the tree below a run, three levels at once, more of it on demand.
+
+What was asked for stands in the address (`?open=12,12,40`: more below Run 12, twice, and below Run 40), so it
+is still there after a live update, and in a link.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,24 +18,26 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from runs.models import Run
-from runs.views.parts import is_htmx, wants_part
+from runs.views.parts import wants_part
 from runs.views.run_frame import find_run, run_frame, run_url
 
 LEVELS = 3
 #: Runs read at once, for each level.
 LEVEL_SIZE = 200
+#: How often more can be asked for before a run's own page is the better place; each time costs 8 queries.
+MOST_OPEN = 20
 #: Deeper levels are drawn no further to the right.
 DEEPEST_INDENT = 8
 
 
 @dataclass(frozen=True)
 class TreeRow:
-    """A row of the tree: a run, or, with `n_more`, the place of those below `run` that were not read."""
+    """A row of the tree: a run, or, with `n_more`, the place of those below `run` numbered beyond `after`."""
 
     run: Run
     depth: int
     n_more: int = 0
-    more_url: str = ""
+    after: int = 0
 
     @property
     def guides(self) -> list[int]:
@@ -45,22 +52,32 @@ class TreeRow:
 
 @require_GET
 def run_children(request: HttpRequest, name: str, number: int) -> HttpResponse:
-    """The tab, its live part, or more rows (`?after=`, at `?depth=`). 4 queries on top of the frame's 4."""
+    """The tab or its live part. 7 queries on top of the frame's 4, and 8 for each time more was asked for."""
     run = find_run(request, name, number)
-    after, depth = _number(request, "after"), min(_number(request, "depth"), 1_000)
-    context: dict[str, Any] = {"rows": tree_rows(run, after=after, depth=depth)}
-    if is_htmx(request) and not wants_part(request, "run-children"):
-        return render(request, "run/_child_rows.html", context)
-    context |= run_frame(run, request, tab="children")
-    context |= {"children_url": run_url(run, "run-children"), "after": after}
+    asked = request.GET.get("open", "").split(",")
+    opened = [word for word in asked if word.isascii() and word.isdecimal() and len(word) < 16][:MOST_OPEN]
+    context: dict[str, Any] = {
+        **run_frame(run, request, tab="children"),
+        "rows": opened_rows(run, map(int, opened)),
+        "children_url": run_url(run, "run-children"),
+        "opened": ",".join(opened),
+        "may_open": len(opened) < MOST_OPEN,
+    }
     template = "run/_children.html" if wants_part(request, "run-children") else "run/run_children.html"
     return render(request, template, context)
 
 
-def _number(request: HttpRequest, key: str) -> int:
-    """A number of the query string, 0 for anything else."""
-    text = request.GET.get(key, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
+def opened_rows(run: Run, opened: Iterable[int]) -> list[TreeRow]:
+    """The tree below a run, with more below the runs of these numbers, as often as each is named."""
+    left, waiting, rows = Counter(opened), deque(tree_rows(run)), []
+    while waiting:
+        row = waiting.popleft()
+        if row.n_more and left[row.run.number]:
+            left[row.run.number] -= 1
+            waiting.extendleft(reversed(tree_rows(row.run, after=row.after, depth=row.depth)))
+        else:
+            rows.append(row)
+    return rows
 
 
 def tree_rows(run: Run, *, after: int = 0, depth: int = 0) -> list[TreeRow]:
@@ -93,6 +110,5 @@ def _walk(parent: Run, n_children: int, below: dict[int, list[Run]], depth: int)
             rows += _walk(child, child.n_children, below, depth + 1)  # type: ignore[attr-defined]
     if n_children > len(known):
         last = known[-1].number if known else 0
-        url = f"{run_url(parent, 'run-children')}?after={last}&depth={depth}"
-        rows.append(TreeRow(parent, depth, n_more=n_children - len(known), more_url=url))
+        rows.append(TreeRow(parent, depth, n_more=n_children - len(known), after=last))
     return rows

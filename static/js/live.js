@@ -22,6 +22,13 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) pollNow();
 });
 
+// A part that was drawn otherwise since it asked for itself (unfolded, sorted) shows that, not the older answer.
+
+document.addEventListener("htmx:before:swap", (event) => {
+  const { sourceElement, target, request } = event.detail.ctx;
+  if (sourceElement === target && sourceElement.isConnected && request.action !== sourceElement.getAttribute("hx-get")) event.preventDefault();
+});
+
 // Refresh: every live part that listens for it asks for itself; without one the link just loads the page.
 
 document.addEventListener("click", (event) => {

@@ -11,7 +11,7 @@ from django.test import Client
 from runs.models import Run
 from runs.status import Kind, Status
 from runs.views import children
-from runs.views.children import tree_rows
+from runs.views.children import opened_rows, tree_rows
 from studio.accounts.models import User
 from tests.factories import make_run
 from tests.pages.test_run_frame import url_of
@@ -39,12 +39,13 @@ def test_what_is_deeper_than_three_levels_comes_on_demand(ana: User, client_of: 
         run = child_of(run, f"level {level}")
     last = tree_rows(top)[-1]
     assert (last.run.name, last.depth, last.n_more) == ("level 2", 3, 1)
-    more = client_of(ana).get(last.more_url, headers={"HX-Request": "true", "HX-Target": "tr#more-4-3"})
-    page = more.content.decode()
+    url = f"{url_of(top, 'run-children')}?open={last.run.number}"
+    client = client_of(ana)
+    assert f'href="{url}"' in client.get(url_of(top, "run-children")).content.decode()
+    page = client.get(url).content.decode()
     assert "level 3" in page
     assert "level 4" in page
-    assert "<table" not in page
-    assert "<table" in client_of(ana).get(last.more_url).content.decode()  # without script: a page
+    assert f'hx-get="{url}"' in page  # so that the next live update shows it too
 
 
 def test_more_children_than_one_page_come_on_demand(
@@ -56,9 +57,26 @@ def test_more_children_than_one_page_come_on_demand(
     rows = tree_rows(top)
     assert [row.run.name for row in rows[:-1]] == names[:3]
     assert rows[-1].n_more == 5
-    rest = tree_rows(top, after=rows[-2].run.number)
-    assert [row.run.name for row in rest[:-1]] == names[3:6]
-    assert rest[-1].n_more == 2
+    rows = opened_rows(top, [top.number])
+    assert [row.run.name for row in rows[:-1]] == names[:6]
+    assert rows[-1].n_more == 2
+    rows = opened_rows(top, [top.number] * 2)
+    assert [row.run.name for row in rows] == names
+
+
+def test_more_opens_so_often_and_then_on_a_page_of_its_own(
+    ana: User, client_of: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "LEVEL_SIZE", 1)
+    monkeypatch.setattr(children, "MOST_OPEN", 2)
+    top = make_run(status=Status.RUNNING)
+    for i in range(5):
+        child_of(top, f"child {i}")
+    url = url_of(top, "run-children")
+    page = client_of(ana).get(url, {"open": ",".join([str(top.number)] * 9)}).content.decode()
+    assert "child 2" in page
+    assert "child 3" not in page
+    assert f'<a href="{url}">2 more below' in page
 
 
 def test_a_run_without_children_teaches_how_to_make_them(ana: User, client_of: SignIn) -> None:
@@ -66,10 +84,10 @@ def test_a_run_without_children_teaches_how_to_make_them(ana: User, client_of: S
 
 
 @pytest.mark.parametrize("text", ["-1", "x", "٣", "9" * 40, ""])
-def test_a_strange_place_to_start_from_is_the_start(ana: User, client_of: SignIn, text: str) -> None:
+def test_strange_places_open_nothing(ana: User, client_of: SignIn, text: str) -> None:
     top = make_run(status=Status.RUNNING)
     child_of(top, "one")
-    page = client_of(ana).get(url_of(top, "run-children"), {"after": text, "depth": text})
+    page = client_of(ana).get(url_of(top, "run-children"), {"open": f"{text},{text}"})
     assert "one" in page.content.decode()
 
 
