@@ -21,8 +21,8 @@ class Scope:
 
     @property
     def trigger(self) -> str:
-        """When a part of a page that shows it asks for news."""
-        return "every 3s, refresh from:body" if self.is_active else "refresh from:body"
+        """When a part of a page that shows it asks for news: seldom while only a new run can change it."""
+        return f"every {3 if self.is_active else 15}s, refresh from:body"
 
 
 def workspace_scope(workspace: Workspace) -> Scope:

@@ -107,13 +107,18 @@ def test_what_cannot_be_read_still_gives_the_page(ana: User, client_of: ClientOf
     assert client_of(ana).get(f"/experiments/?{query}").status_code == 200
 
 
-def test_the_part_is_answered_alone_and_204_until_something_changes(ana: User, client_of: ClientOf) -> None:
-    run = make_run(status=Status.RUNNING)
+@pytest.mark.parametrize(
+    ("status", "interval"), [(Status.RUNNING, b"every 3s"), (Status.FAILED, b"every 15s")]
+)
+def test_the_part_is_answered_alone_and_204_until_something_changes(
+    ana: User, client_of: ClientOf, status: Status, interval: bytes
+) -> None:
+    run = make_run(status=status)
     settle()
     client = client_of(ana)
     page = client.get("/experiments/")
     url = page.context["part_url"]
-    assert b'hx-trigger="every 3s' in page.content
+    assert b'hx-trigger="' + interval in page.content
     # session with person and membership · version of the workspace
     with CaptureQueriesContext(connection) as queries:
         assert client.get(url, headers=HTMX).status_code == 204
@@ -122,11 +127,6 @@ def test_the_part_is_answered_alone_and_204_until_something_changes(ana: User, c
     part = client.get(url, headers=HTMX)
     assert part.content.lstrip().startswith(b'<div id="experiment-list"')
     assert b"<html" not in part.content
-
-
-def test_nothing_active_means_no_polling(ana: User, client_of: ClientOf) -> None:
-    make_run()
-    assert b"every 3s" not in client_of(ana).get("/experiments/").content.split(b'id="experiment-list"')[1]
 
 
 def test_it_shows_nothing_of_another_workspace(ana: User, dan: User, client_of: ClientOf) -> None:
