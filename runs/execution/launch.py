@@ -32,6 +32,9 @@ ALLOWED = re.compile(
     r"|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|XDG_CACHE_HOME|XDG_RUNTIME_DIR|PYTHONUNBUFFERED|PYTHONIOENCODING|PYTHONUTF8"
 )
 
+#: A proxy's address that holds a name and password: a secret of the machine, whose user may set it for a run.
+SECRET_PROXY = re.compile(r"(?i:\w+_proxy)=.*@.*", re.DOTALL)
+
 #: Names that belong to Studio: with them a script speaks to the server as its run, and is found again.
 OURS = re.compile(r"AZUREML_RUN_TOKEN|STUDIO_.*")
 
@@ -66,12 +69,16 @@ def build_env(
 ) -> dict[str, str]:
     """A script's environment: some of the worker's, what belongs to the run, and on top what its person set.
 
-    Output is unbuffered unless that person says otherwise. Raises InvalidInput for a name that no environment
-    can hold and for one that is Studio's own.
+    A proxy of the worker with a password in its address is left out. Output is unbuffered unless that person
+    says otherwise. Raises InvalidInput for a name that no environment can hold and for one of Studio's own.
     """
     for name, value in user_env.items():
         _check_variable(name, value)
-    env = {name: value for name, value in worker_env.items() if ALLOWED.fullmatch(name)}
+    env = {
+        name: value
+        for name, value in worker_env.items()
+        if ALLOWED.fullmatch(name) and not SECRET_PROXY.fullmatch(f"{name}={value}")
+    }
     return {"PYTHONUNBUFFERED": "1", **env, **run_env, **user_env}
 
 

@@ -44,6 +44,7 @@ def test_a_script_gets_of_the_worker_only_what_is_allowed() -> None:
         "LC_ALL": "C.UTF-8",
         "CUDA_VISIBLE_DEVICES": "0",
         "https_proxy": "p",
+        "HTTP_PROXY": "http://someone:secret@proxy:3128",
         "OMP_NUM_THREADS": "4",
         "SSL_CERT_FILE": "/c",
         "VIRTUAL_ENV": "/venv",
