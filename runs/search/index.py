@@ -108,6 +108,17 @@ def create_index(using: BaseDatabaseWrapper = connection) -> bool:
     return True
 
 
+def restore_triggers(using: BaseDatabaseWrapper = connection) -> None:
+    """Make the index anew where a migration has lost its triggers: SQLite alters a table by copying it."""
+    if using.vendor != "sqlite":
+        return
+    with using.cursor() as cursor:
+        cursor.execute("SELECT name FROM sqlite_master WHERE name LIKE 'runs_search%%'")
+        names = {name for (name,) in cursor.fetchall()}
+    if "runs_search" in names and not names.issuperset(_SQLITE_TRIGGERS):
+        create_index(using)
+
+
 def drop_index(using: BaseDatabaseWrapper = connection) -> None:
     """Take the index away; the next search of this process notices."""
     _indexed.discard(str(using.settings_dict["NAME"]))
