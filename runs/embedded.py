@@ -25,8 +25,10 @@ from waitress.server import create_server
 from runs.errors import StudioError
 from runs.execution.locking import LockTaken, hold_lock
 from runs.models import Run
+from runs.models.run import RunQuerySet
 from runs.services.cancel import cancel_runs
-from runs.services.compute import create_target
+from runs.services.compute import check_target_name, create_target
+from runs.status import Status
 from studio.accounts.models import SignInLink, Workspace
 from studio.accounts.services import ensure_first_start, make_sign_in_link
 
@@ -34,6 +36,8 @@ from studio.accounts.services import ensure_first_start, make_sign_in_link
 SECOND_CTRL_C_S = 5.0
 LET_GO_S = 10.0
 WEB_THREADS = 8
+#: Tells a node to go on with its runs and to take no others.
+CLAIM_NO_MORE = signal.SIGUSR2
 
 
 class CannotStart(Exception):
@@ -52,6 +56,7 @@ class Studio:
 
     def run(self) -> None:
         """Blocks. Raises CannotStart before anything is changed."""
+        self._check_targets()
         lock = self._lock_data_folder()
         with lock:
             listener = self._listen()
@@ -62,6 +67,7 @@ class Studio:
                 raise CannotStart(str(error)) from None
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._on_signal)
+            signal.signal(CLAIM_NO_MORE, signal.SIG_IGN)  # inherited by the node until it has a handler
             server = create_server(
                 get_wsgi_application(),
                 sockets=[listener],
@@ -75,6 +81,13 @@ class Studio:
             self._greet(link)
             self._look_after_node()
             self._stop(server)
+
+    def _check_targets(self) -> None:
+        try:
+            for word in settings.NODE_TARGETS:
+                check_target_name(word.rpartition("/")[2])
+        except StudioError as error:
+            raise CannotStart(f"STUDIO_TARGETS: {error}") from None
 
     def _lock_data_folder(self) -> Any:
         try:
@@ -112,7 +125,7 @@ class Studio:
             if executor.migration_plan(executor.loader.graph.leaf_nodes()):
                 call_command("migrate", verbosity=0, interactive=False)
         except DatabaseError as error:
-            raise CannotStart(f"The database cannot be used: {str(error).strip()}") from None
+            raise CannotStart(f"The database cannot be used: {' '.join(str(error).split())}") from None
 
     def _first_start(self) -> str:
         """Make what is missing; a path that signs the owner in, once, while nobody has a password."""
@@ -152,9 +165,7 @@ class Studio:
         self._signalled.set()
 
     def _stop(self, server: Any) -> None:
-        active = list(
-            Run.objects.on_node().filter(node__name=settings.NODE_NAME).select_related("experiment")
-        )
+        active = list(self._active().select_related("experiment"))
         if active:
             names = ", ".join(f"{run.experiment.name} #{run.number}" for run in active[:10])
             more = f" and {len(active) - 10} more" if len(active) > 10 else ""
@@ -162,7 +173,7 @@ class Studio:
                 f"\n{len(active)} active: {names}{more}. They go on, and are taken up at the next start."
             )
         if active and self._signals == [signal.SIGINT] and self._ctrl_c_again():
-            self._cancel(active)
+            self._cancel()
         self._stop_node()
         server.close()
         self.say("Studio has stopped.")
@@ -172,12 +183,18 @@ class Studio:
         self._signalled.clear()
         return self._signalled.wait(SECOND_CTRL_C_S) and self._signals[-1] == signal.SIGINT
 
-    def _cancel(self, runs: list[Run]) -> None:
+    def _active(self) -> RunQuerySet:
+        """The runs of this machine."""
+        return Run.objects.on_node().filter(node__name=settings.NODE_NAME)
+
+    def _cancel(self) -> None:
         self.say("Canceling …")
-        cancel_runs(runs, by=None, why="canceled when Studio was stopped")
         until = time.monotonic() + settings.GRACE_SECONDS + LET_GO_S
-        pks = [run.pk for run in runs]
-        while time.monotonic() < until and Run.objects.filter(pk__in=pks).on_node().exists():
+        while time.monotonic() < until and (runs := list(self._active())):
+            if self._node is not None and self._node.poll() is None:
+                self._node.send_signal(CLAIM_NO_MORE)  # each time, for one that had not been listening yet
+            asked = [run for run in runs if run.status != Status.CANCEL_REQUESTED]
+            cancel_runs(asked, by=None, why="canceled when Studio was stopped")
             time.sleep(0.1)
 
     def _stop_node(self) -> None:

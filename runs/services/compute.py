@@ -33,11 +33,8 @@ def find_target(workspace: Workspace, name: str) -> ComputeTarget:
     return target
 
 
-def create_target(
-    workspace: Workspace, name: str, *, by: User | None, description: str = "", default: bool = False
-) -> ComputeTarget:
-    """Make a target; the first of a workspace becomes its default. Raises InvalidName, Conflict."""
-    name = name.strip()
+def check_target_name(name: str) -> None:
+    """Raises InvalidName for what no compute target can be called."""
     try:
         TARGET_NAME(name)
     except ValidationError:
@@ -48,6 +45,14 @@ def create_target(
             field="name",
             hint=TARGET_NAME_RULE,
         ) from None
+
+
+def create_target(
+    workspace: Workspace, name: str, *, by: User | None, description: str = "", default: bool = False
+) -> ComputeTarget:
+    """Make a target; the first of a workspace becomes its default. Raises InvalidName, Conflict."""
+    name = name.strip()
+    check_target_name(name)
     others = ComputeTarget.objects.filter(workspace=workspace)
     try:
         with transaction.atomic():

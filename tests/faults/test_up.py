@@ -40,9 +40,14 @@ def statuses(studio: StudioProcess) -> list[str]:
 
 def submit_one(studio: StudioProcess) -> None:
     """A run that goes on until somebody ends it, once it is Running."""
+    submit_more(studio)
+    wait_until(lambda: statuses(studio) == ["Running"])
+
+
+def submit_more(studio: StudioProcess) -> None:
+    """Another one, which may have to wait."""
     subprocess.run([sys.executable, str(REPOSITORY / "manage.py"), "shell", "-v0", "-c", SUBMIT],
                    env=studio.env, cwd=studio.folder, check=True, timeout=60)  # fmt: skip
-    wait_until(lambda: statuses(studio) == ["Running"])
 
 
 def node_of(studio: StudioProcess) -> psutil.Process:
@@ -110,6 +115,33 @@ def test_ctrl_c_leaves_runs_and_the_next_start_takes_them_up(studio: StudioProce
     os.kill(studio.pid, signal.SIGINT)
     assert studio.process.wait(30) == 0
     assert statuses(studio) == ["Canceled"]
+
+
+def test_a_second_ctrl_c_cancels_what_runs_and_starts_nothing_else(
+    make_studio: Callable[..., StudioProcess],
+) -> None:
+    studio = make_studio(STUDIO_SLOTS="1")
+    studio.start()
+    submit_one(studio)
+    submit_more(studio)
+    assert statuses(studio) == ["Running", "Queued"]
+    assert studio.process is not None
+    os.kill(studio.pid, signal.SIGINT)
+    wait_until(lambda: "Press Ctrl-C again" in studio.text)
+    os.kill(studio.pid, signal.SIGINT)
+    assert studio.process.wait(30) == 0
+    assert statuses(studio) == ["Canceled", "Queued"]
+    studio.start()
+    wait_until(lambda: statuses(studio) == ["Canceled", "Running"])
+
+
+def test_a_target_that_cannot_be_is_refused_and_nothing_is_made(
+    make_studio: Callable[..., StudioProcess],
+) -> None:
+    studio = make_studio(STUDIO_TARGETS="local,no good")
+    studio.folder.mkdir(parents=True)
+    assert "STUDIO_TARGETS: “no good” cannot be a compute target's name." in refusal(studio)
+    assert not (studio.data / "db.sqlite3").exists()
 
 
 def test_a_killed_node_is_started_again_and_its_run_goes_on(studio: StudioProcess) -> None:

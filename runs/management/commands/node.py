@@ -9,7 +9,7 @@ import signal
 import sys
 import warnings
 from argparse import ArgumentParser
-from typing import Any
+from typing import IO, Any
 
 from celery import bootsteps
 from celery.apps.worker import Worker
@@ -18,8 +18,10 @@ from celery.platforms import SecurityWarning
 from celery.signals import worker_ready, worker_shutting_down
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from runs import agent
+from runs.embedded import CLAIM_NO_MORE
 from runs.errors import StudioError
 from runs.execution.locking import LockTaken, hold_lock
 from runs.wake import node_queue, target_queue
@@ -68,21 +70,27 @@ class Command(BaseCommand):
         if options["slots"] < 1:
             raise CommandError("--slots has to be at least 1.")
         _die_with(options["parent"])
-        settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
-        try:
-            lock = hold_lock(settings.WORK_DIR / "node.lock")
-        except LockTaken as error:
-            raise CommandError(f"Another node uses {settings.WORK_DIR} (process {error.holder}).") from None
         targets = [word.strip() for word in options["targets"].split(",") if word.strip()]
-        try:
-            node = agent.Agent(options["name"], targets, options["slots"], settings.WORK_DIR)
-        except StudioError as error:
-            raise CommandError(str(error)) from None
-        agent.set_current(node)
-        try:
+        with _lock_work_folder():
+            try:
+                node = agent.Agent(options["name"], targets, options["slots"], settings.WORK_DIR)
+            except StudioError as error:
+                raise CommandError(str(error)) from None
+            except DatabaseError as error:
+                raise CommandError(f"The database cannot be used: {' '.join(str(error).split())}") from None
+            agent.set_current(node)
+            signal.signal(CLAIM_NO_MORE, lambda *_: node.claim_no_more())
             _serve(node)
-        finally:
-            lock.close()
+
+
+def _lock_work_folder() -> IO[str]:
+    try:
+        settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
+        return hold_lock(settings.WORK_DIR / "node.lock")
+    except LockTaken as error:
+        raise CommandError(f"Another node uses {settings.WORK_DIR} (process {error.holder}).") from None
+    except OSError as error:
+        raise CommandError(f"The work folder {settings.WORK_DIR} cannot be used: {error.strerror}.") from None
 
 
 def _serve(node: agent.Agent) -> None:
