@@ -8,38 +8,34 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core import signing
 from django.db import DatabaseError, close_old_connections, connection, connections
 
-from runs.errors import Conflict, NotFound, RunFinished, StaleAttempt, StudioError
+from runs.errors import Conflict, NotFound, StudioError
 from runs.execution import launch
 from runs.execution.folder import RunFolder, run_folders
-from runs.execution.outcome import NEVER_STARTED, Outcome, Wish
+from runs.execution.shim import write_whole
 from runs.execution.supervise import Supervision
 from runs.models import Node, Run
-from runs.services import logs, nodes
-from runs.services.artifacts import keep_outputs, place_inputs
+from runs.reporter import RunReporter, State, give_back_unlaunched
+from runs.services import nodes
+from runs.services.artifacts import place_inputs
 from runs.services.snapshots import unpack
-from runs.status import TERMINAL, ErrorClass, Status
-
-T = TypeVar("T")
+from runs.status import ErrorClass
 
 logger = logging.getLogger("studio.agent")
 
 TICK_S = 0.25
 BEAT_S = 5.0
-NOTICED_WITHIN_S = 2.0
-LAUNCH_LOG = "system_logs/launch.log"
 TOKEN_SALT = "studio.run-token"  # noqa: S105 (names a use, is no secret)
 
 
@@ -64,123 +60,43 @@ def run_environment(run: Run) -> dict[str, str]:
     }
 
 
-@dataclass
-class _State:
-    """What the last look at the database said of a run."""
-
-    status: str
-    attempt: int
-
-
-def _mending(method: Callable[..., T]) -> Callable[..., T]:
-    """Drop a connection that broke, so that supervision's next try gets a new one."""
-
-    @functools.wraps(method)
-    def call(*arguments: Any) -> T:
-        try:
-            return method(*arguments)
-        except DatabaseError:
-            connection.close_if_unusable_or_obsolete()
-            raise
-
-    return call
-
-
-class _Reporter:
-    """Supervision's reports about one attempt, written into the database."""
-
-    def __init__(self, agent: Agent, run: Run, folder: RunFolder) -> None:
-        self.agent, self.run, self.folder = agent, run, folder
-
-    def wish(self) -> Wish:
-        state = self.agent.state_of(self.run.pk)
-        if state is None or state.attempt < self.run.attempt:  # a look from before this attempt
-            return Wish.KEEP
-        if state.attempt > self.run.attempt:
-            raise StaleAttempt("Another attempt of this run has begun.")
-        if state.status == Status.QUEUED:
-            raise StaleAttempt("This attempt was given up, and the run waits for another.")
-        if state.status in TERMINAL:
-            raise RunFinished("This run has ended.")
-        return Wish.STOP if state.status == Status.CANCEL_REQUESTED else Wish.KEEP
-
-    @_mending
-    def log_size(self, file: str) -> int:
-        return logs.log_size(self.run, self.run.attempt, file)
-
-    @_mending
-    def append_log(self, file: str, offset: int, data: bytes) -> None:
-        logs.append_log(self.run, self.run.attempt, file, offset, data)
-
-    @_mending
-    def started(self, pid: int) -> None:
-        nodes.started(self.run, pid)
-
-    @_mending
-    def ended(self, outcome: Outcome) -> None:
-        # Without its log file the script was not even forked, so starting it again starts it once.
-        if outcome.message == NEVER_STARTED and not self.folder.std_log.exists() and _give_back(self.run):
-            return
-        ago = self._ended_ago()
-        nodes.finalizing(self.run, ago=ago)
-        self._keep_files()
-        if outcome.kind is None and not outcome.canceled:
-            nodes.end_completed(self.run, ago=ago)
-        else:
-            nodes.end_failed(
-                self.run,
-                outcome.kind or ErrorClass.LOST,
-                outcome.message,
-                traceback=outcome.traceback,
-                exit_code=outcome.exit_code,
-                ago=ago,
-            )
-
-    def _ended_ago(self) -> timedelta:
-        """How long ago the process ended, for a run that ended while no worker looked."""
-        try:
-            age_s = time.time() - self.folder.ended_file.stat().st_mtime
-        except FileNotFoundError:
-            return nodes.NOW
-        return timedelta(seconds=age_s) if age_s > NOTICED_WITHIN_S else nodes.NOW
-
-    def _keep_files(self) -> None:
-        try:
-            kept = keep_outputs(self.run, self.folder.code)
-        except OSError as error:
-            notes = [f"outputs could not be kept: {error.strerror or error}"]
-        else:
-            notes = kept.notes
-        size = logs.log_size(self.run, self.run.attempt, LAUNCH_LOG)
-        if notes:
-            text = "".join(f"{note}\n" for note in notes).encode()
-            logs.append_log(self.run, self.run.attempt, LAUNCH_LOG, size, text)
-        logs.roll_up(self.run, self.run.attempt)
-
-
-def _give_back(run: Run) -> bool:
-    return nodes.give_back(run, "Studio went away before it was started")
+def instance_of(work: Path) -> str:
+    """The id of a work folder, made with it: whoever serves out of it is the same node as before."""
+    work.mkdir(parents=True, exist_ok=True)
+    file = work / "node.id"
+    if not file.exists():
+        write_whole(str(file), str(uuid.uuid4()).encode())
+    return file.read_text()
 
 
 class Agent:
-    """One machine's part: `start` registers it and takes up what it was doing, `stop` lets everything go."""
+    """One machine's part: `start` takes up what it was doing and looks for more, `stop` lets everything go.
+
+    Making it registers the machine. Raises Conflict while another one serves under this name, and other
+    StudioErrors for targets that cannot be.
+    """
 
     def __init__(self, name: str, targets: list[str], slots: int, work: Path) -> None:
-        self.name, self.slots, self.work = name, slots, work
-        self.nodes: list[Node] = nodes.register(name, targets, slots)
+        self.name, self.targets, self.slots, self.work = name, targets, slots, work
+        self._instance = instance_of(work)
+        self.nodes: list[Node] = nodes.register(name, targets, slots, self._instance)
         self._claiming = threading.Lock()
         self._lock = threading.Lock()
-        self._preparing: set[int] = set()
-        self._supervised: dict[tuple[int, int], Supervision] = {}  # by run and attempt
+        self._preparing: set[tuple[int, int]] = set()  # by run and attempt, like what is supervised
+        self._supervised: dict[tuple[int, int], Supervision] = {}
         self._threads: list[threading.Thread] = []
-        self._states: dict[int, _State] = {}
+        self._states: dict[int, State] = {}
         self._ready = threading.Event()
+        self._claims_no_more = threading.Event()
         self._stopping = threading.Event()
 
     def start(self) -> None:
         """Take up the runs of before, then look for new ones, as soon as the database answers."""
-        self.work.mkdir(parents=True, exist_ok=True)
         self._spawn("ticker", self._tick_until_stopped)
+
+    def claim_no_more(self) -> None:
+        """Leave what waits to others or to a later start, and go on with what is here."""
+        self._claims_no_more.set()
 
     def stop(self) -> None:
         """Let go of everything within two seconds; the runs go on by themselves."""
@@ -192,45 +108,48 @@ class Agent:
             if thread is not threading.current_thread():
                 thread.join(timeout=max(0.0, until - time.monotonic()))
 
-    def state_of(self, pk: int) -> _State | None:
-        """What the last tick saw of a run; None when no tick has seen it yet."""
-        return self._states.get(pk)
-
     def claim(self) -> None:
-        """Claim what waits and launch it, while there are free slots."""
-        if self._stopping.is_set() or not self._ready.is_set():
+        """Claim what waits, while there are free slots, and launch each in a thread of its own."""
+        if self._stopping.is_set() or self._claims_no_more.is_set() or not self._ready.is_set():
             return
         with self._claiming:
             claimed = nodes.claim(self.nodes, self.slots)
-            self._preparing.update(run.pk for run in claimed)  # their sign of life until they are supervised
-            for run in claimed:
-                self._launch(run)
+            with self._lock:
+                self._preparing.update((run.pk, run.attempt) for run in claimed)
+        for run in claimed:
+            self._spawn(f"run-{run.pk}", functools.partial(self._launch, run))
 
     def _launch(self, run: Run) -> None:
         folder = RunFolder(self.work, run.run_id, run.attempt)
+        key = (run.pk, run.attempt)
+        try:
+            supervision = self._watch(run, folder) if self._is_launched(run, folder) else None
+        finally:
+            with self._lock:
+                self._preparing.discard(key)
+        if supervision is not None:
+            self._supervise_until_ended(key, folder, supervision)
+
+    def _is_launched(self, run: Run, folder: RunFolder) -> bool:
+        """Launch it, or say in the database why that is impossible."""
         try:
             self._prepare(run, folder)
         except DatabaseError:
             logger.warning("the database failed while run %s was prepared", run.run_id, exc_info=True)
             connection.close_if_unusable_or_obsolete()
             nodes.give_back(run, f"the database did not answer while it was prepared on {self.name}")
-            _remove(folder)
-            return
         except (StudioError, OSError) as error:
             logger.warning("run %s could not be launched", run.run_id, exc_info=True)
             reason = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
             nodes.end_failed(run, ErrorClass.LAUNCH, f"It could not be prepared on {self.name}: {reason}")
-            _remove(folder)
-            return
         except Exception:
             # A storage may raise what it likes; the run fails instead of being claimed again for ever.
             logger.exception("run %s could not be launched", run.run_id)
             nodes.end_failed(run, ErrorClass.LAUNCH, f"It could not be prepared on {self.name}.")
-            _remove(folder)
-            return
-        finally:
-            self._preparing.discard(run.pk)
-        self._supervise(run, folder)
+        else:
+            return True
+        _remove(folder)
+        return False
 
     def _prepare(self, run: Run, folder: RunFolder) -> None:
         folder.create()
@@ -271,7 +190,7 @@ class Agent:
         if (run.pk, run.attempt) in self._supervised:
             return
         folder = RunFolder(self.work, run.run_id, run.attempt)
-        if not folder.launch_file.exists() and _give_back(run):
+        if not folder.launch_file.exists() and give_back_unlaunched(run, folder):
             return
         self._supervise(run, folder)
 
@@ -292,21 +211,29 @@ class Agent:
 
     def _take_up_missed(self) -> None:
         """Runs of this node that an error left without supervision."""
-        if not self._claiming.acquire(blocking=False):
-            return  # what is being launched right now is not missed
-        try:
-            before = set(self._supervised)
+        with self._claiming:  # a claim is in the database before it is in _preparing
+            before = self._in_hand()
             for run in nodes.supervised(self.name):
-                if (run.pk, run.attempt) not in before | set(self._supervised):
+                if (run.pk, run.attempt) not in before | self._in_hand():
                     self._take_up(run)
-        finally:
-            self._claiming.release()
+
+    def _in_hand(self) -> set[tuple[int, int]]:
+        """The runs and attempts that are prepared or supervised right now."""
+        with self._lock:
+            return set(self._supervised) | self._preparing
+
+    def _watch(self, run: Run, folder: RunFolder) -> Supervision:
+        reporter = RunReporter(run, folder, self.name, lambda: self._states.get(run.pk))
+        supervision = Supervision(folder, reporter, log_cap_bytes=settings.LOG_CAP_BYTES)
+        with self._lock:
+            self._supervised[run.pk, folder.attempt] = supervision
+        if self._stopping.is_set():  # `stop` may not have seen it
+            supervision.let_go()
+        return supervision
 
     def _supervise(self, run: Run, folder: RunFolder) -> None:
-        supervision = Supervision(folder, _Reporter(self, run, folder), log_cap_bytes=settings.LOG_CAP_BYTES)
+        supervision = self._watch(run, folder)
         key = (run.pk, folder.attempt)
-        with self._lock:
-            self._supervised[key] = supervision
         self._spawn(f"run-{run.pk}", lambda: self._supervise_until_ended(key, folder, supervision))
 
     def _supervise_until_ended(
@@ -360,8 +287,17 @@ class Agent:
         """A sign of life of this node and its runs; False while it has not taken up those of before."""
         if not self._ready.is_set():
             return False
-        nodes.beat(self.nodes, {pk for pk, _ in list(self._supervised)} | self._preparing.copy())
+        if not nodes.beat(self.nodes, {pk for pk, _ in self._in_hand()}):
+            self._register_again()
         return True
+
+    def _register_again(self) -> None:
+        """For a node that was forgotten while it was away, or whose name another machine took meanwhile."""
+        try:
+            self.nodes = nodes.register(self.name, self.targets, self.slots, self._instance)
+        except StudioError as error:
+            logger.error("this node stops: %s", error)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _look(self) -> None:
         """One query for the wishes of all runs that are supervised here."""
@@ -369,7 +305,7 @@ class Agent:
         if not pks:
             return
         rows = Run.objects.filter(pk__in=pks).values_list("pk", "status", "attempt")
-        self._states = {pk: _State(status, attempt) for pk, status, attempt in rows}
+        self._states = {pk: State(status, attempt) for pk, status, attempt in rows}
 
 
 def _remove(folder: RunFolder) -> None:

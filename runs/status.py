@@ -43,6 +43,7 @@ class ErrorClass(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     LAUNCH = "launch"  # the script could not be started at all
     LOST = "lost"  # the process or its node vanished
+    OUTPUTS = "outputs"  # the script did its work, and its files could not be kept
     STEP = "step"  # a step of this pipeline run failed
 
 

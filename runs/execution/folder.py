@@ -107,6 +107,17 @@ class RunFolder:
         if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
             self.path.parent.rmdir()
 
+    @property
+    def set_aside_path(self) -> Path:
+        """Where `set_aside` moves the folder to; no attempt is looked for there."""
+        return self.root / ".set-aside" / f"{self.run_id}-{self.attempt}"
+
+    def set_aside(self) -> None:
+        """Keep the folder for people, out of the way of everything that cleans up. Can be repeated."""
+        self.set_aside_path.parent.mkdir(mode=0o700, exist_ok=True)
+        if self.path.exists():
+            self.path.rename(self.set_aside_path)
+
     def is_watched(self) -> bool:
         """Whether the shim lives, or is just being started.
 

@@ -58,6 +58,7 @@ class Node(models.Model):
 
     target = models.ForeignKey(ComputeTarget, on_delete=models.CASCADE, related_name="nodes")
     name = models.CharField(max_length=255)
+    instance = models.CharField(max_length=36, blank=True, default="", db_default="")  # of its work folder
     slots = models.PositiveIntegerField()
     facts = models.JSONField(default=dict, blank=True)  # cpus, memory_bytes, gpus, python, system
     started_at = models.DateTimeField(null=True)

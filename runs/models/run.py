@@ -92,6 +92,8 @@ class Run(models.Model):
     grace_s = models.PositiveIntegerField(default=10)
     max_retries = models.PositiveIntegerField(default=0)
     attempt = models.PositiveIntegerField(default=0)  # raised by every claim; the first attempt is 1
+    # Of those, claims whose script never began.
+    unstarted_attempts = models.PositiveIntegerField(default=0, db_default=0)
     continue_on_failure = models.BooleanField(default=True)  # of a pipeline: independent branches go on
     snapshot = models.ForeignKey(Snapshot, null=True, on_delete=models.PROTECT, related_name="runs")
     resubmitted_from = models.ForeignKey(

@@ -89,7 +89,8 @@ def keep_outputs(run: Run, folder: Path) -> Kept:
 
     Can be repeated, also after a crash in the middle: what is kept already is left alone, and a file that
     has changed replaces its older self. Links are not followed. Past the limits files are left out, in the
-    order of their paths, and `notes` say so. A few queries for each hundred files.
+    order of their paths, and `notes` say so. A few queries for each hundred files. Raises OSError when the
+    storage refuses a file; those before it are kept.
     """
     kept = Kept()
     known = {artifact.path: artifact for artifact in run.artifacts.all()}
@@ -103,7 +104,11 @@ def keep_outputs(run: Run, folder: Path) -> Kept:
             kept.files += 1
             kept.size_bytes += size
             old = known.get(path)
-            new = _keep_file(run, path, file, size=size, old=old)
+            try:
+                new = _keep_file(run, path, file, size=size, old=old)
+            except OSError:
+                _write_rows(batch, replaced)
+                raise
         if new is not None:
             batch.append(new)
             replaced.extend([old.storage_name] if old else [])

@@ -10,37 +10,45 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
-from runs.errors import InvalidName
+from runs.errors import Conflict, InvalidName
 from runs.lifecycle import move
 from runs.models import ComputeTarget, Node, Run
+from runs.models.compute import NODE_ALIVE_FOR
 from runs.services.compute import create_target
 from runs.status import ON_NODE, ErrorClass, Status
 from studio.accounts.models import Workspace
 
 NOW = timedelta(0)
-_BEFORE_RUNNING = (Status.PREPARING, Status.STARTING)
+BEFORE_RUNNING = (Status.PREPARING, Status.STARTING)
+#: What a claimed run can be whose process was never started: silence and a beat move it on without one.
+UNSTARTED = (*BEFORE_RUNNING, Status.NOT_RESPONDING, Status.RUNNING)
 _UNASKED = ON_NODE - {Status.CANCEL_REQUESTED}
 
 
-def register(name: str, targets: Iterable[str], slots: int) -> list[Node]:
+@transaction.atomic
+def register(name: str, targets: Iterable[str], slots: int, instance: str) -> list[Node]:
     """The rows of this machine, one for each target that it serves; unknown targets are made.
 
-    A target is `name` (in the workspace `default`, or in the only one) or `workspace/name`.
+    A target is `name` (in the workspace `default`, or in the only one) or `workspace/name`. `instance` tells
+    apart two machines of one name: raises Conflict while another one serves under it.
     """
     facts = machine_facts()
-    nodes = []
-    for word in targets:
-        target = _find_target(word)
-        node, _ = Node.objects.update_or_create(
-            target=target,
-            name=name,
-            defaults={"slots": slots, "facts": facts, "started_at": Now(), "last_seen_at": Now()},
+    targets_served = [_find_target(word) for word in targets]
+    for target in targets_served:
+        defaults = {"slots": slots, "facts": facts, "instance": instance}
+        Node.objects.get_or_create(target=target, name=name, defaults=defaults)
+    if Node.objects.alive().filter(name=name).exclude(instance__in=("", instance)).exists():
+        raise Conflict(
+            f"Another node is called {name}, and was seen within the last {NODE_ALIVE_FOR.seconds} s.",
+            hint="Give this one a name of its own with STUDIO_NODE. If it is the same machine with another "
+            "work folder, wait until that time is over.",
         )
-        nodes.append(node)
-    return nodes
+    mine = Node.objects.filter(name=name, target__in=targets_served)
+    mine.update(slots=slots, facts=facts, instance=instance, started_at=Now(), last_seen_at=Now())
+    return list(mine.select_related("target"))
 
 
 def _find_target(word: str) -> ComputeTarget:
@@ -76,12 +84,21 @@ def _gpus() -> list[str]:
     return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
 
 
-def beat(nodes: Collection[Node], runs: Collection[int]) -> None:
-    """A sign of life of this machine and of the runs that it supervises. Two queries at most, and a write
-    for each run whose sign of life had been missed."""
-    Node.objects.filter(pk__in=[node.pk for node in nodes]).update(last_seen_at=Now())
-    if not runs:
-        return
+def beat(nodes: Collection[Node], runs: Collection[int]) -> bool:
+    """A sign of life of this machine and of the runs that it supervises; False when it has to register again,
+    because its rows were forgotten or belong to another machine by now.
+
+    Two queries at most, and a write for each run whose sign of life had been missed.
+    """
+    pks = [node.pk for node in nodes]
+    mine = Node.objects.filter(pk__in=pks, instance__in={node.instance for node in nodes})
+    is_known = mine.update(last_seen_at=Now()) == len(pks)
+    if runs:
+        _beat_runs(runs)
+    return is_known
+
+
+def _beat_runs(runs: Collection[int]) -> None:
     mine = Run.objects.filter(pk__in=runs)
     if mine.filter(status__in=sorted(ON_NODE)).update(heartbeat_at=Now()):
         for pk in mine.filter(status=Status.NOT_RESPONDING).values_list("pk", flat=True):
@@ -145,7 +162,7 @@ def starting(run: Run) -> bool:
 def started(run: Run, pid: int) -> None:
     """The script's process is there. Can be called again."""
     why = f"process {pid}"
-    if not move(run, to=Status.RUNNING, expect=_BEFORE_RUNNING, attempt=run.attempt, why=why):
+    if not move(run, to=Status.RUNNING, expect=BEFORE_RUNNING, attempt=run.attempt, why=why):
         # Asked to stop before it was seen to start: the start still counts for its duration.
         asked = Run.objects.filter(
             pk=run.pk, attempt=run.attempt, status=Status.CANCEL_REQUESTED, started_at=None
@@ -160,9 +177,16 @@ def finalizing(run: Run, *, ago: timedelta = NOW) -> None:
     move(run, to=Status.FINALIZING, expect=expect, attempt=run.attempt, why=why, ago=ago)
 
 
-def give_back(run: Run, why: str) -> bool:
-    """Queue a run again that was claimed and never started."""
-    return move(run, to=Status.QUEUED, expect=_BEFORE_RUNNING, attempt=run.attempt, why=why)
+def give_back(run: Run, why: str, *, expect: Collection[Status] = UNSTARTED) -> bool:
+    """Queue a run again that was claimed and never started, which costs it none of its retries."""
+    return move(
+        run,
+        to=Status.QUEUED,
+        expect=expect,
+        attempt=run.attempt,
+        why=why,
+        unstarted_attempts=F("unstarted_attempts") + 1,
+    )
 
 
 def end_completed(run: Run, *, ago: timedelta = NOW) -> bool:
@@ -199,8 +223,9 @@ def end_failed(
     with transaction.atomic():
         if _end_asked(run, exit_code, ago):
             return True
-        if may_retry and run.attempt <= run.max_retries:
-            why = f"attempt {run.attempt} of {run.max_retries + 1} failed: {message}"
+        started = run.attempt - run.unstarted_attempts
+        if may_retry and started <= run.max_retries:
+            why = f"attempt {started} of {run.max_retries + 1} failed: {message}"
             done = move(run, to=Status.QUEUED, expect=expect, attempt=run.attempt, why=why)
         else:
             done = move(

@@ -30,6 +30,7 @@ ERROR_TITLES = {
     ErrorClass.OUT_OF_MEMORY: "The run was out of memory",
     ErrorClass.LAUNCH: "The script could not be started",
     ErrorClass.LOST: "The run was lost",
+    ErrorClass.OUTPUTS: "The outputs could not be kept",
     ErrorClass.STEP: "A step failed",
 }
 ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
-from runs.errors import InvalidName
+import pytest
+from django.db.models.functions import Now
+
+from runs.errors import Conflict, InvalidName
 from runs.models import ComputeTarget, Node, Run
+from runs.models.compute import NODE_ALIVE_FOR
 from runs.services import nodes
 from runs.services.cancel import cancel_run
 from runs.services.compute import drain_node
@@ -18,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 class TestRegister:
     def test_a_machine_has_a_row_for_each_target_and_unknown_ones_are_made(self, workspace):
-        made = nodes.register("box", ["local", "gpu-compute"], 4)
+        made = nodes.register("box", ["local", "gpu-compute"], 4, "a")
         assert [(node.target.name, node.name, node.slots) for node in made] == [
             ("local", "box", 4), ("gpu-compute", "box", 4),
         ]  # fmt: skip
@@ -26,20 +30,43 @@ class TestRegister:
         assert ComputeTarget.objects.filter(is_default=True).count() == 1
 
     def test_a_second_start_keeps_the_row(self, workspace):
-        first = nodes.register("box", ["local"], 2)
-        second = nodes.register("box", ["local"], 8)
+        first = nodes.register("box", ["local"], 2, "a")
+        second = nodes.register("box", ["local"], 8, "a")
         assert first[0].pk == second[0].pk
         assert Node.objects.get().slots == 8
 
     def test_a_target_of_a_named_workspace(self, workspace):
         elsewhere = make_workspace("elsewhere")
-        [node] = nodes.register("box", ["elsewhere/gpu"], 2)
+        [node] = nodes.register("box", ["elsewhere/gpu"], 2, "a")
         assert node.target.workspace == elsewhere
 
     @pytest.mark.parametrize("word", ["nowhere/gpu", "no good", "x"])
     def test_what_cannot_be_a_target_is_refused(self, workspace, word):
         with pytest.raises(InvalidName):
-            nodes.register("box", [word], 2)
+            nodes.register("box", [word], 2, "a")
+
+    @pytest.mark.parametrize("target", ["local", "gpu"])
+    def test_another_machine_of_the_same_name_is_refused_whatever_it_serves(self, workspace, target):
+        nodes.register("box", ["local"], 2, "a")
+        with pytest.raises(Conflict, match="Another node is called box"):
+            nodes.register("box", [target], 4, "b")
+        assert Node.objects.get().slots == 2
+        assert ComputeTarget.objects.count() == 1
+
+    def test_a_name_is_free_again_once_its_machine_is_gone(self, workspace):
+        [first] = nodes.register("box", ["local"], 2, "a")
+        Node.objects.update(last_seen_at=Now() - NODE_ALIVE_FOR - timedelta(seconds=1))
+        [second] = nodes.register("box", ["local"], 2, "b")
+        assert second.pk == first.pk
+        assert not nodes.beat([first], [])
+        assert nodes.beat([second], [])
+
+    def test_a_node_that_was_forgotten_learns_it_from_its_next_beat(self, workspace):
+        made = nodes.register("box", ["local", "gpu"], 2, "a")
+        assert nodes.beat(made, [])
+        made[0].delete()
+        assert not nodes.beat(made, [])
+        assert nodes.beat(nodes.register("box", ["local", "gpu"], 2, "a"), [])
 
 
 class TestClaim:
@@ -116,6 +143,26 @@ class TestEnds:
         assert (run.status, run.error_message, run.exit_code) == (Status.FAILED, "exit code 1", 1)
         assert run.events.filter(why="attempt 1 of 3 failed: exit code 1").count() == 1
         assert_sound(run)
+
+    def test_a_claim_that_came_to_nothing_costs_no_retry(self):
+        make_run(status=Status.QUEUED, max_retries=1)
+        node = make_node()
+        for status in (Status.PREPARING, Status.NOT_RESPONDING, Status.RUNNING):
+            [claimed] = nodes.claim([node], 1)
+            Run.objects.filter(pk=claimed.pk).update(status=status)
+            assert nodes.give_back(claimed, "the node went away")
+        for attempt in (1, 2):
+            [claimed] = nodes.claim([node], 1)
+            assert nodes.end_failed(claimed, ErrorClass.SCRIPT, "exit code 1")
+            assert claimed.events.filter(why=f"attempt {attempt} of 2 failed: exit code 1").count() == (
+                attempt < 2
+            )
+        claimed.refresh_from_db()
+        assert (claimed.status, claimed.attempt) == (Status.FAILED, 5)
+
+    def test_a_run_whose_folder_is_gone_may_have_run_and_is_not_given_back_once_it_was_silent(self):
+        run = make_run(status=Status.NOT_RESPONDING)
+        assert not nodes.give_back(run, "no folder", expect=nodes.BEFORE_RUNNING)
 
     def test_a_run_that_was_asked_to_stop_is_canceled_however_it_ended(self):
         for end in (nodes.end_completed, lambda run: nodes.end_failed(run, ErrorClass.SIGNAL, "SIGTERM")):

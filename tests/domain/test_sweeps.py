@@ -23,11 +23,19 @@ def _limits(settings: Any) -> None:
     settings.LOST_AFTER_SECONDS = 300
 
 
-def silent(seconds: int, **over: Any) -> Run:
-    """A run whose last heartbeat is that old by the database's clock."""
+def silent(seconds: int, *, noticed: int = 0, **over: Any) -> Run:
+    """A run whose last heartbeat is that old by the database's clock, and whose last change `noticed`."""
     run = make_run(**{"status": Status.RUNNING, **over})
-    Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(seconds=seconds))
+    now = Now()
+    Run.objects.filter(pk=run.pk).update(
+        heartbeat_at=now - timedelta(seconds=seconds), updated_at=now - timedelta(seconds=noticed)
+    )
     return run
+
+
+def lost(**over: Any) -> Run:
+    """A run that has been NotResponding for as long as it may be."""
+    return silent(301, noticed=271, status=Status.NOT_RESPONDING, **over)
 
 
 def status_of(run: Run) -> str:
@@ -56,7 +64,7 @@ def test_a_heartbeat_that_returns_brings_the_run_back():
 
 
 def test_after_the_longer_limit_the_run_is_lost():
-    run = silent(301, node=make_node("box"))
+    run = lost(node=make_node("box"))
     sweeps.sweep()
     assert status_of(run) == Status.FAILED
     assert run.error_class == ErrorClass.LOST
@@ -64,8 +72,19 @@ def test_after_the_longer_limit_the_run_is_lost():
     assert not run.holds_slot
 
 
+def test_after_an_outage_that_silenced_everybody_a_run_has_time_to_return():
+    node = make_node("box")
+    run = silent(10_000, node=node)
+    for _ in range(2):
+        sweeps.sweep()
+        assert status_of(run) == Status.NOT_RESPONDING
+    nodes.beat([node], [run.pk])
+    sweeps.sweep()
+    assert status_of(run) == Status.RUNNING
+
+
 def test_a_lost_run_with_retries_left_is_queued_again():
-    run = silent(301, max_retries=1)
+    run = lost(max_retries=1)
     sweeps.sweep()
     assert status_of(run) == Status.QUEUED
     assert run.node is None

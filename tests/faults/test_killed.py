@@ -10,7 +10,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from runs.models import Run
+from runs.models import Node, Run
 from runs.status import ErrorClass, Status
 from tests.faults.conftest import ended, fresh, log_of, processes_of, says, shim_of
 from tests.fixtures.processes import NodeProcess, wait_until
@@ -63,6 +63,18 @@ def test_a_run_that_ends_while_the_node_is_dead_ends_as_it_did(
     done = ended(run)
     assert (done.status, done.exit_code, done.error_class) == (Status.FAILED, 3, ErrorClass.SCRIPT)
     assert log_of(run) == "ready\nlast words\n"
+
+
+def test_a_node_that_was_forgotten_comes_back_by_itself(
+    worker: NodeProcess, send: Callable[..., Run]
+) -> None:
+    run = send(COUNTING)
+    says(run, "3\n")
+    Node.objects.all().delete()
+    assert ended(run).status == Status.COMPLETED
+    assert log_of(run) == "".join(f"{n}\n" for n in range(60))
+    assert ended(send("print('again')\n")).status == Status.COMPLETED
+    assert Node.objects.count() == 1
 
 
 def test_a_stopped_node_returns_soon_and_leaves_its_runs(

@@ -21,8 +21,8 @@ LAYERS: list[set[str]] = [
     {"models", "wake"},
     {"lifecycle", "search"},
     {"services"},
-    {"agent", "graph", "filters", "forms", "submission", "prefill", "lists", "versions"},
-    {"embedded", "middleware", "toasts", "context", "templatetags"},
+    {"reporter", "graph", "filters", "forms", "submission", "prefill", "lists", "versions"},
+    {"agent", "embedded", "middleware", "toasts", "context", "templatetags"},
     {"views", "api", "tasks", "management"},
     {"urls", "apps"},
 ]

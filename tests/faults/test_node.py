@@ -1,0 +1,62 @@
+"""`manage.py node`: what it refuses to start on, in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runs.models import Node, Run
+from runs.status import Status
+from tests.faults.conftest import ended, log_of, says
+from tests.fixtures.processes import REPOSITORY, NodeProcess, free_port
+
+pytestmark = pytest.mark.worker
+
+
+def refusal(node: NodeProcess) -> str:
+    """The one line of a node that has to be refused."""
+    node.folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(REPOSITORY / "manage.py"), *node.words]
+    answer = subprocess.run(command, env=node.env, capture_output=True, text=True, timeout=60)
+    assert answer.returncode != 0
+    assert answer.stdout == ""
+    [line] = answer.stderr.strip().splitlines()
+    return line
+
+
+def test_another_machine_of_the_same_name_takes_no_runs(
+    worker: NodeProcess, make_worker: Callable[..., NodeProcess], send: Callable[..., Run]
+) -> None:
+    run = send("import time\nfor n in range(40):\n    print(n)\n    time.sleep(0.05)\n")
+    says(run, "3\n")
+    line = refusal(make_worker(slots=8))
+    assert "Another node is called" in line
+    assert "STUDIO_NODE" in line
+    assert Node.objects.get().slots == 2
+    assert ended(run).status == Status.COMPLETED
+    assert log_of(run) == "".join(f"{n}\n" for n in range(40))
+
+
+def test_a_second_node_on_one_work_folder(
+    worker: NodeProcess, make_worker: Callable[..., NodeProcess]
+) -> None:
+    second = make_worker()
+    second.env["STUDIO_WORK"] = str(worker.folder / "work")
+    assert f"Another node uses {worker.folder / 'work'} (process {worker.pid})." in refusal(second)
+
+
+def test_a_database_that_is_not_there(make_worker: Callable[..., NodeProcess]) -> None:
+    nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
+    assert "The database cannot be used" in refusal(make_worker(STUDIO_DATABASE_URL=nowhere))
+
+
+def test_a_work_folder_that_cannot_be(make_worker: Callable[..., NodeProcess], tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("not a folder")
+    node = make_worker()
+    node.env["STUDIO_WORK"] = str(in_the_way / "work")
+    assert f"The work folder {in_the_way / 'work'} cannot be used: Not a directory." in refusal(node)
