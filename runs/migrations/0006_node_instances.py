@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ('runs', '0004_search_index'),
+        ('runs', '0005_listed_indexes'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
