@@ -152,7 +152,7 @@ class StepForm(PageForm):
     digest = _hidden()
     digest_source = _hidden()
     source_label = _hidden()
-    pasted_name = _text("File name", most=255, css="input mono", spellcheck="false")
+    pasted_name = _text("File name", most=255, css="input mono", spellcheck="false", placeholder="train.py")
     pasted = forms.CharField(
         label="Script text",
         required=False,
@@ -203,7 +203,7 @@ class StepForm(PageForm):
     @property
     def title(self) -> str:
         """What the page calls the step."""
-        script = PurePosixPath(self.text("script")).stem
+        script = PurePosixPath(self.only_script or self.text("script")).stem
         return self.text("name").strip() or script or f"step {self.index + 1}"
 
     @property
@@ -229,6 +229,13 @@ class StepForm(PageForm):
     def likely_script(self) -> str:
         """The script to offer when none was chosen."""
         return likely_script(self.scripts)
+
+    @property
+    def only_script(self) -> str:
+        """The script where the source is a single file, so that there is no choice; "" otherwise."""
+        if self.snapshot is None or self.text("source") not in ("paste", "file"):
+            return ""
+        return str(self.snapshot.files[0]["path"])
 
     @property
     def shown_files(self) -> list[dict[str, Any]]:
@@ -264,7 +271,7 @@ class StepForm(PageForm):
 
     def clean_script(self) -> str:
         script = self.cleaned_data["script"].strip()
-        return str(script.removeprefix("./")) or likely_script(self.scripts)
+        return self.only_script or str(script.removeprefix("./")) or likely_script(self.scripts)
 
     def clean_target(self) -> ComputeTarget | None:
         name = self.cleaned_data["target"]

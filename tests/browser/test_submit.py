@@ -32,7 +32,8 @@ def paste(page: Page, text: str = "print(1)") -> None:
     step.get_by_text("Paste", exact=True).click()
     step.get_by_label("Script text").fill(text)
     step.get_by_label("Script text").blur()
-    expect(step.get_by_label("Script", exact=True)).to_have_value("train.py")
+    expect(step.locator('[name$="-script"]')).to_have_value("train.py")
+    expect(step.get_by_label("Script", exact=True)).to_be_hidden()
 
 
 def test_one_step_runs_through_the_dialog(open_page: OpenPage, ana: User) -> None:

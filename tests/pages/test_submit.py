@@ -62,6 +62,13 @@ def test_a_fresh_form_has_one_step_and_no_error(client: Client) -> None:
     assert re.search(r'<option value="local"[^>]* selected', text_of(response))
 
 
+def test_a_pasted_script_is_the_script_whatever_the_hidden_field_says(client: Client) -> None:
+    response = client.post("/submit/", form(**{"steps-0-script": "other.py", "steps-0-pasted_name": "a.py"}))
+    assert response.status_code == 303
+    run = Run.objects.get()
+    assert run.script == "a.py"
+
+
 def test_a_pasted_script_becomes_a_run(client: Client, ana: User) -> None:
     response = client.post("/submit/", form(**{"steps-0-arguments": "--lr 0.1 --name 'a b'"}))
     run = Run.objects.get()

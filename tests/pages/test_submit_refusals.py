@@ -46,7 +46,11 @@ def field_errors(response: Any, field: str) -> list[str]:
         ({"tags": "=good"}, "tags", "A tag needs a key"),
         ({"tags": "a=1\na=2"}, "tags", "there twice"),
         ({"target": "moon"}, "target", "no compute target “moon”"),
-        ({"steps-0-script": "other.py"}, "steps-0-script", "other.py is not in the source"),
+        (
+            {"steps-0-source": "example", "steps-0-example": "digits", "steps-0-script": "other.py"},
+            "steps-0-script",
+            "other.py is not in the source",
+        ),
         ({"steps-0-script": "a\x07b.py"}, "steps-0-script", "control character"),
         ({"steps-0-arguments": "--name 'open"}, "steps-0-arguments", "no closing quotation"),
         ({"steps-0-target": "moon"}, "steps-0-target", "no compute target “moon”"),
