@@ -1,4 +1,4 @@
-"""The bundled examples: folders under `examples/` whose `pipeline.json` says which steps to submit."""
+"""The bundled examples: `examples/<name>.json` says which steps of which folder beside it to submit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from runs.models import Snapshot
 from runs.services.snapshots import snapshot_from_folder
 from studio.accounts.models import User
 
-DECLARATION = "pipeline.json"
-
 
 @dataclass(frozen=True)
 class ExampleStep:
@@ -28,7 +26,7 @@ class ExampleStep:
 
 @dataclass(frozen=True)
 class Example:
-    """A bundled example; `name` is its folder's, and what `load_example` takes."""
+    """A bundled example; `name` is its declaration's, and what `load_example` takes."""
 
     name: str
     title: str
@@ -56,31 +54,31 @@ def examples_folder() -> Path:
 
 def list_examples() -> list[Example]:
     """Every bundled example, the ones with the fewest steps first. Reads a small file for each."""
-    found = [_read(path.parent) for path in examples_folder().glob(f"*/{DECLARATION}")]
+    found = [_read(path) for path in examples_folder().glob("*.json")]
     return sorted(found, key=lambda example: (len(example.steps), len(example.description), example.name))
 
 
 def load_example(name: str) -> Example:
     """The example of this name. Raises NotFound, and InvalidPipeline when its declaration cannot be read."""
-    for path in examples_folder().glob(f"*/{DECLARATION}"):
-        if path.parent.name == name:
-            return _read(path.parent)
+    for path in examples_folder().glob("*.json"):
+        if path.stem == name:
+            return _read(path)
     raise NotFound(f"There is no example “{name[:100]}”.", field="example")
 
 
-def _read(folder: Path) -> Example:
+def _read(path: Path) -> Example:
     try:
-        declared = json.loads((folder / DECLARATION).read_text())
+        declared = json.loads(path.read_text())
         return Example(
-            name=folder.name,
+            name=path.stem,
             title=declared["title"],
             description=declared["description"],
             experiment_name=declared["experiment"],
             steps=[ExampleStep(**step) for step in declared["steps"]],
-            folder=folder,
+            folder=path.parent / declared["folder"],
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidPipeline(f"{folder.name}/{DECLARATION} cannot be read: {error!r}") from error
+        raise InvalidPipeline(f"{path.name} cannot be read: {error!r}") from error
 
 
 def read_file(example: Example, path: str) -> str | None:

@@ -17,7 +17,7 @@ import pytest
 from runs.errors import NotFound
 from runs.services.examples import Example, examples_folder, list_examples, load_example
 
-DIGITS, PIPELINE = (examples_folder() / name for name in ("digits", "digits-pipeline"))
+DIGITS = examples_folder() / "digits"
 #: No site packages, and nothing from the environment.
 PYTHON = [sys.executable, "-S", "-E"]
 
@@ -75,11 +75,6 @@ def test_the_pipeline_has_three_levels_and_two_steps_in_parallel() -> None:
 def test_an_unknown_example_is_not_found(name: str) -> None:
     with pytest.raises(NotFound):
         load_example(name)
-
-
-def test_what_both_digits_folders_share_is_the_same() -> None:
-    for name in ("digits.py", "network.py", "training.py", "digits.csv.gz", "DATA.md"):
-        assert (DIGITS / name).read_bytes() == (PIPELINE / name).read_bytes()
 
 
 def test_the_data_is_the_named_one_with_its_licence() -> None:
@@ -156,7 +151,7 @@ def test_the_pipeline_runs_through_from_pictures_to_a_report(tmp_path: Path) -> 
         "train-softmax": ["--model", "softmax", "--epochs", "4"],
     }
     for step in example.steps:
-        folder = Path(shutil.copytree(PIPELINE, tmp_path / step.name))
+        folder = Path(shutil.copytree(DIGITS, tmp_path / step.name))
         for earlier in tmp_path.iterdir():
             if earlier.name != step.name:
                 shutil.copytree(earlier / "outputs", folder / "inputs" / earlier.name)
@@ -178,7 +173,7 @@ def test_the_pipeline_runs_through_from_pictures_to_a_report(tmp_path: Path) -> 
 
 
 def test_evaluating_nothing_fails_with_a_word(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(PIPELINE, tmp_path / "evaluate"))
+    folder = Path(shutil.copytree(DIGITS, tmp_path / "evaluate"))
     run(folder, "prepare.py")
     shutil.move(folder / "outputs", folder / "inputs" / "prepare")
     done = run(folder, "evaluate.py")
