@@ -159,23 +159,29 @@ class Overview:
         return not (self.current.number or self.archived.number)
 
 
+def _whole(rows: QuerySet[Any], counted: Count) -> Expression:
+    grouped = rows.filter(workspace=OuterRef("pk")).order_by().values("workspace").annotate(n=counted)
+    return Coalesce(Subquery(grouped.values("n"), output_field=IntegerField()), Value(0))
+
+
+def _overviews() -> QuerySet[Any]:
+    experiments = Experiment.objects.filter(workspace=OuterRef("pk"))
+    busy = Run.objects.active().filter(workspace=OuterRef(OuterRef("pk"))).values("experiment")
+    return Workspace.objects.values_list(
+        CappedCount(experiments.current()),
+        CappedCount(experiments.current().filter(pk__in=busy)),
+        CappedCount(experiments.filter(archived_at__isnull=False)),
+        _whole(Run.objects.active(), Count("pk")),
+        _whole(Run.objects.active(), Count("target", distinct=True)),
+        _whole(ComputeTarget.objects.all(), Count("pk")),
+    )
+
+
+_OVERVIEWS = _overviews()  # once: for each page anew that would take longer than the query itself
+
+
 def overview(workspace: Workspace) -> Overview:
     """All of them in one query."""
-    experiments = Experiment.objects.in_workspace(workspace)
-    active = Run.objects.in_workspace(workspace).active().order_by()
-    busy = experiments.current().filter(pk__in=active.values("experiment"))
-    grouped = active.values("workspace")
-    row = Workspace.objects.filter(pk=workspace.pk).values_list(
-        CappedCount(experiments.current()),
-        CappedCount(busy),
-        CappedCount(experiments.filter(archived_at__isnull=False)),
-        _whole(grouped.annotate(n=Count("pk"))),
-        _whole(grouped.annotate(n=Count("target", distinct=True))),
-        _whole(ComputeTarget.objects.filter(workspace=workspace).values("workspace").annotate(n=Count("pk"))),
-    )[0]
+    row = _OVERVIEWS.filter(pk=workspace.pk)[0]
     current, with_active, archived = map(Capped.capped, row[:3])
     return Overview(current, with_active, archived, *row[3:])
-
-
-def _whole(grouped: QuerySet[Any]) -> Expression:
-    return Coalesce(Subquery(grouped.order_by().values("n"), output_field=IntegerField()), Value(0))

@@ -25,29 +25,32 @@ class Scope:
         return f"every {3 if self.is_active else 15}s, refresh from:body"
 
 
+def _latest(rows: QuerySet[Run] | QuerySet[Experiment]) -> Subquery:
+    return Subquery(rows.order_by("-updated_at").values("updated_at")[:1])
+
+
+# Put together once: for each poll anew that would take longer than the query itself.
+_RUNS = Run.objects.filter(workspace=OuterRef("pk"))
+_WORKSPACES = Workspace.objects.values_list(
+    _latest(_RUNS), _latest(Experiment.objects.filter(workspace=OuterRef("pk"))), Exists(_RUNS.active())
+)
+_RUNS_OF_ONE = Run.objects.filter(experiment=OuterRef("pk"))
+_EXPERIMENTS = Experiment.objects.annotate(
+    runs_updated_at=_latest(_RUNS_OF_ONE), has_active=Exists(_RUNS_OF_ONE.active())
+)
+
+
 def workspace_scope(workspace: Workspace) -> Scope:
     """Of all experiments and runs of a workspace. One query."""
-    experiments = Experiment.objects.filter(workspace=workspace).order_by("-updated_at")
-    runs = Run.objects.in_workspace(workspace)
-    changed, edited, active = Workspace.objects.filter(pk=workspace.pk).values_list(
-        _latest(runs.order_by("-updated_at")), _latest(experiments), Exists(runs.active())
-    )[0]
+    changed, edited, active = _WORKSPACES.filter(pk=workspace.pk)[0]
     return Scope(version_word(changed, edited), active)
-
-
-def _latest(rows: QuerySet[Run] | QuerySet[Experiment]) -> Subquery:
-    return Subquery(rows.values("updated_at")[:1])
 
 
 def find_experiment(workspace: Workspace, name: str) -> tuple[Experiment, Scope] | None:
     """The experiment of this name with the state of its runs. One query."""
     if "\0" in name:
         return None
-    runs = Run.objects.filter(experiment=OuterRef("pk"))
-    annotated = Experiment.objects.filter(workspace=workspace, name=name).annotate(
-        runs_updated_at=_latest(runs.order_by("-updated_at")), has_active=Exists(runs.active())
-    )
-    experiment: Any = annotated.first()
+    experiment: Any = _EXPERIMENTS.filter(workspace=workspace, name=name).first()
     if experiment is None:
         return None
     version = version_word(experiment.runs_updated_at, experiment.updated_at)

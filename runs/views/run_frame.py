@@ -48,32 +48,37 @@ class StatusCount:
     count: int
 
 
-def _runs_of(request: HttpRequest, name: str, number: int) -> QuerySet[Run]:
-    """The run at this address of the workspace, with the last change of its family as `family_updated_at`."""
+# Put together once: for each poll anew that would take longer than the query itself.
+_FAMILY = Run.objects.filter(root=Coalesce(OuterRef("root"), OuterRef("pk"))).order_by("-updated_at")
+_OUTPUTS = Artifact.objects.filter(run=OuterRef("pk")).order_by().values("run").annotate(n=Count("pk"))
+_RUNS = Run.objects.annotate(family_updated_at=Subquery(_FAMILY.values("updated_at")[:1]))
+_VERSIONS: QuerySet[Any] = _RUNS.values_list("updated_at", "family_updated_at", "status")
+_WITH_HEAD = (
+    _RUNS.select_related(
+        "experiment", "submitter", "target", "node", "snapshot", "cancel_requested_by",
+        "parent__experiment", "resubmitted_from__experiment",
+    )
+    .defer("search_text", "snapshot__files", "parent__search_text", "resubmitted_from__search_text")
+    .annotate(output_count=Coalesce(Subquery(_OUTPUTS.values("n"), output_field=IntegerField()), Value(0)))
+)  # fmt: skip
+
+
+def _at(runs: QuerySet[Any], request: HttpRequest, name: str, number: int) -> Any:
+    """The one of these at this address of the workspace, or None."""
     if "\0" in name:
         raise Http404("No experiment has such a name.")
-    family = Run.objects.filter(root=Coalesce(OuterRef("root"), OuterRef("pk"))).order_by("-updated_at")
-    return Run.objects.filter(
+    found = runs.filter(
         # By the unique keys of both tables: asked for by runs.workspace, SQLite walks through all its runs.
         experiment__workspace=request.membership.workspace_id,  # type: ignore[attr-defined]
         experiment__name=name,
         number=number,
-    ).annotate(family_updated_at=Subquery(family.values("updated_at")[:1]))
+    )
+    return next(iter(found[:1]), None)
 
 
 def find_run(request: HttpRequest, name: str, number: int) -> Run:
     """The run with all that its head shows, in one query. Raises Http404, also for other workspaces' runs."""
-    outputs = Artifact.objects.filter(run=OuterRef("pk")).order_by().values("run").annotate(n=Count("pk"))
-    rows = (
-        _runs_of(request, name, number)
-        .select_related(
-            "experiment", "submitter", "target", "node", "snapshot", "cancel_requested_by",
-            "parent__experiment", "resubmitted_from__experiment",
-        )
-        .defer("search_text", "snapshot__files", "parent__search_text", "resubmitted_from__search_text")
-        .annotate(output_count=Coalesce(Subquery(outputs.values("n"), output_field=IntegerField()), Value(0)))
-    )  # fmt: skip
-    run = next(iter(rows[:1]), None)
+    run: Run | None = _at(_WITH_HEAD, request, name, number)
     if run is None:
         raise Http404(f"There is no run {number} in the experiment {name}.")
     return run
@@ -81,8 +86,7 @@ def find_run(request: HttpRequest, name: str, number: int) -> Run:
 
 def is_news(request: HttpRequest, name: str, number: int) -> bool:
     """Whether the page has changed since the version `?seen=`; one query. True if there is no such run."""
-    columns: Any = ("updated_at", "family_updated_at", "status")
-    row = next(iter(_runs_of(request, name, number).values_list(*columns)[:1]), None)
+    row = _at(_VERSIONS, request, name, number)
     return row is None or version_text(*row) != request.GET.get("seen")
 
 
