@@ -25,10 +25,18 @@ fi
 
 echo "tests: installing Debian packages:$missing"
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-# A run level of 1 keeps the packages from starting their servers.
+policy=/usr/sbin/policy-rc.d
+made_policy=""
+trap 'rm -f "$log"; [ -z "$made_policy" ] || $as_root rm -f "$policy"' EXIT
+trap 'exit 1' HUP INT TERM
+# This file is how Debian is told not to start the servers of new packages; one that is there already decides.
+if [ ! -e "$policy" ]; then
+    made_policy=yes
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+    $as_root chmod +x "$policy"
+fi
 if ! { $as_root apt-get update -q &&
-    $as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing; } \
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing; } \
     >"$log" 2>&1; then
     tail -n 30 "$log" >&2
     echo "tests: apt-get could not install$missing" >&2
