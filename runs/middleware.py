@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import secrets
+import sys
 from collections.abc import Callable
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.signals import got_request_exception
-from django.db import DataError
+from django.db import DataError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.log import log_response
+from django.views import defaults
 
 from runs import errors
 from studio.accounts.refusals import is_api, is_htmx, refuse
@@ -30,12 +33,55 @@ STATUS_OF: tuple[tuple[type[errors.StudioError], int], ...] = (
 #: PostgreSQL cannot store this character, so nothing in Studio has it in its name.
 NUL = "There is the character NUL in it, which nothing in Studio may contain."
 
+#: What the two databases call a full disk.
+DATABASE_FULL = ("SQLITE_FULL", "53100")
+#: Classes of PostgreSQL's errors that say something of the server, and nothing of the query.
+SERVER_TROUBLE = ("08", "53", "57", "58")
+
+DISK_IS_FULL = "The disk of the server is full, so nothing can be kept."
+DATABASE_IS_AWAY = "The database of Studio does not answer."
+RUNS_GO_ON = "Nothing was half-saved, and running scripts go on. Try again in a moment."
+FREE_SPACE = "Nothing was half-saved, and running scripts go on. Whoever runs this server has to free space."
+
 logger = logging.getLogger("studio.requests")
 
 
 def status_of(error: errors.StudioError) -> int:
     """The HTTP status of a refusal."""
     return next(status for kind, status in STATUS_OF if isinstance(error, kind))
+
+
+def outage_of(error: BaseException | None) -> tuple[int, str, str] | None:
+    """Status, message and hint, if it is what Studio stands on that failed; None for any other error."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 507, DISK_IS_FULL, FREE_SPACE
+    if not isinstance(error, OperationalError):
+        return None
+    cause = error.__cause__
+    name = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
+    if name in DATABASE_FULL:
+        return 507, DISK_IS_FULL, FREE_SPACE
+    if name == "SQLITE_ERROR" or (name[:2].isdigit() and not name.startswith(SERVER_TROUBLE)):
+        return None
+    return 503, DATABASE_IS_AWAY, RUNS_GO_ON
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """The answer to what was raised outside of any view: before it was known who asks, for example."""
+    error = sys.exc_info()[1]
+    return _outage(request, error) or defaults.server_error(request)
+
+
+def _outage(request: HttpRequest, error: BaseException | None) -> HttpResponse | None:
+    outage = outage_of(error)
+    if outage is None:
+        return None
+    status, message, hint = outage
+    logger.warning("%s %s was answered %d: %s", request.method, request.path, status, error)
+    response = refuse(request, status, message, code="outage", hint=hint)
+    response["Retry-After"] = "5"
+    response._has_been_logged = True  # type: ignore[attr-defined]  # a traceback says nothing more
+    return response
 
 
 class ErrorMiddleware:
@@ -65,6 +111,8 @@ class ErrorMiddleware:
             return self._short(request, error)
         if isinstance(error, DataError) and "NUL" in str(error):
             return refuse(request, 400, NUL, code=errors.InvalidInput.code)
+        if outage := _outage(request, error):
+            return outage
         if settings.DEBUG:
             return None
         return self._unknown(request, error)

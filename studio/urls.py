@@ -6,3 +6,5 @@ urlpatterns = [
     path("", include("studio.accounts.urls")),
     path("", include("runs.urls")),
 ]
+
+handler500 = "runs.middleware.server_error"

@@ -17,6 +17,8 @@ HEADINGS = {
     422: "That cannot be done as asked",
     429: "Too many tries",
     500: "Something broke in Studio",
+    503: "Studio cannot answer right now",
+    507: "There is no room left",
 }
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import logging
 import re
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import DataError, OperationalError
+from django.db import DatabaseError, DataError, OperationalError, connection
 from django.http import Http404, HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import path
 
 from runs import errors
-from runs.middleware import STATUS_OF, status_of
+from runs.middleware import STATUS_OF, outage_of, status_of
 from studio.accounts import views
 from studio.accounts.models import User
 from studio.accounts.permissions import public
@@ -37,6 +41,27 @@ RAISED: dict[str, Exception] = {
     "nul": DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"),
     "broken": ZeroDivisionError("secret detail"),
 }
+
+
+def raised_from(cause: Exception) -> OperationalError:
+    """As Django hands on what a database's driver raised."""
+    error = OperationalError(str(cause))
+    error.__cause__ = cause
+    return error
+
+
+def full_sqlite() -> OperationalError:
+    """What SQLite itself says when it may not grow."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.executescript("PRAGMA max_page_count = 2; CREATE TABLE kept (text)")
+        try:
+            database.execute("INSERT INTO kept VALUES (?)", ["x" * 100_000])
+        except sqlite3.OperationalError as error:
+            return raised_from(error)
+    raise AssertionError("it was not full")
+
+
+RAISED |= {"full": full_sqlite(), "away": raised_from(psycopg.OperationalError("connection refused"))}
 
 
 def raising(request: HttpRequest, kind: str) -> HttpResponse:
@@ -191,6 +216,39 @@ class TestRefusals:
         answer = client.get("/api/closed/")
         assert answer.status_code == 401
         assert json.loads(answer.content)["error"]["code"] == "not_signed_in"
+
+
+class TestOutages:
+    def test_a_full_disk_is_told_from_a_database_that_is_away(self) -> None:
+        assert outage_of(OSError(errno.ENOSPC, "No space left on device")) == outage_of(full_sqlite())
+        assert outage_of(raised_from(psycopg.errors.DiskFull())) == outage_of(full_sqlite())
+        assert (outage_of(full_sqlite()) or ())[0] == 507
+        for cause in (psycopg.OperationalError("refused"), psycopg.errors.AdminShutdown()):
+            assert (outage_of(raised_from(cause)) or ())[0] == 503
+
+    @pytest.mark.django_db(transaction=True)
+    def test_what_is_wrong_with_a_query_is_no_outage(self) -> None:
+        with pytest.raises(DatabaseError) as raised, connection.cursor() as cursor:
+            cursor.execute("SELECT nothing FROM nowhere")
+        assert outage_of(raised.value) is None
+        assert outage_of(raised_from(psycopg.errors.DeadlockDetected())) is None
+        assert outage_of(PermissionError(errno.EACCES, "Permission denied")) is None
+
+    @extra
+    @pytest.mark.parametrize("kind", ["full", "away"])
+    def test_a_person_reads_what_it_is_and_the_log_has_a_line(
+        self, client_of: ClientOf, ana: User, caplog: pytest.LogCaptureFixture, kind: str
+    ) -> None:
+        status, message, _ = outage_of(RAISED[kind]) or (0, "", "")
+        client = client_of(ana)
+        caplog.clear()
+        for address, headers in (("/raise", {}), ("/raise", HTMX), ("/api/raise", {})):
+            answer = client.get(f"{address}/{kind}/", headers=headers)
+            assert answer.status_code == status
+            assert message in answer.content.decode()
+            assert answer["Retry-After"]
+        assert len(caplog.records) == 3
+        assert not any(record.exc_info for record in caplog.records)
 
 
 class TestOutOfDate:
