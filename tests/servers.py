@@ -13,8 +13,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 _POSTGRESQL_OPTIONS = {
     "listen_addresses": "127.0.0.1",
@@ -47,9 +49,69 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Server:
+    """A server program on a port, that can be killed and started again on what it has kept."""
+
+    def __init__(self, address: str, words: list[str], port: int, folder: Path, *, stop_signal: int) -> None:
+        self.address = address
+        self.words, self.port, self.folder, self.stop_signal = words, port, folder, stop_signal
+        self.user: str | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers on its port."""
+        libc = ctypes.CDLL(None)
+        log = self.folder / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.words,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                user=self.user,
+                cwd=self.folder,
+                preexec_fn=lambda: libc.prctl(_DIE_WITH_PARENT, self.stop_signal),
+            )
+        _wait_for_port(self._process, self.port, log)
+
+    def kill(self) -> None:
+        """SIGKILL to the server and all of its processes."""
+        assert self._process is not None
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        self._process.kill()
+        self._process.wait()
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, 20)
+
+    def stop(self) -> None:
+        """Ask it to end, and wait."""
+        if self._process is None:
+            return
+        self._process.send_signal(self.stop_signal)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class PostgreSQL(Server):
+    """It listens before it lets anybody in, and its start is over when it does."""
+
+    def start(self) -> None:
+        super().start()
+        pg_isready = str(Path(self.words[0]).with_name("pg_isready"))
+        end = time.monotonic() + 30
+        while subprocess.call([pg_isready, "-q", "-h", "127.0.0.1", "-p", str(self.port)]) != 0:
+            if time.monotonic() > end:
+                raise ServerDidNotStart("PostgreSQL does not let anybody in.")
+            time.sleep(0.05)
+
+
 @contextmanager
-def private_postgresql(**options: str) -> Iterator[str]:
-    """A fresh cluster; gives the address of a database `studio` that is not made yet. Durability is off."""
+def postgresql_server(**options: str) -> Iterator[Server]:
+    """A fresh cluster; its address names a database `studio` that is not made yet. Durability is off."""
     folder = Path(tempfile.mkdtemp(prefix="studio-postgresql-"))
     user = _unprivileged_user()
     port = free_port()
@@ -57,6 +119,12 @@ def private_postgresql(**options: str) -> Iterator[str]:
         shutil.chown(folder, user)
     programs = _postgresql_programs()
     data = folder / "data"
+    settings = [f"--{name}={value}" for name, value in {**_POSTGRESQL_OPTIONS, **options}.items()]
+    words = [str(programs / "postgres"), "-D", str(data), "-k", str(folder), "-p", str(port), *settings]
+    server = PostgreSQL(
+        f"postgresql://studio@127.0.0.1:{port}/studio", words, port, folder, stop_signal=signal.SIGINT
+    )
+    server.user = user
     try:
         command = [programs / "initdb", "-D", data, "-U", "studio", "-A", "trust", "-E", "UTF8"]
         subprocess.run(
@@ -66,48 +134,39 @@ def private_postgresql(**options: str) -> Iterator[str]:
             cwd=folder,
             stdout=subprocess.DEVNULL,
         )
-        settings = [f"--{name}={value}" for name, value in {**_POSTGRESQL_OPTIONS, **options}.items()]
-        words = [str(programs / "postgres"), "-D", str(data), "-k", str(folder), "-p", str(port), *settings]
-        with _running(words, port, folder / "log", user=user, stop_signal=2):
-            _wait_until_ready(programs / "pg_isready", port)
-            yield f"postgresql://studio@127.0.0.1:{port}/studio"
+        server.start()
+        yield server
     finally:
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def private_redis() -> Iterator[str]:
-    """A Redis that keeps nothing; gives its address."""
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="studio-redis-") as folder:
-        words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        with _running(words, port, Path(folder) / "log", user=None, stop_signal=15):
-            yield f"redis://127.0.0.1:{port}/0"
+def private_postgresql(**options: str) -> Iterator[str]:
+    """The address of such a cluster's database."""
+    with postgresql_server(**options) as server:
+        yield server.address
 
 
 @contextmanager
-def _running(words: list[str], port: int, log: Path, *, user: str | None, stop_signal: int) -> Iterator[None]:
-    """The server, from when it answers on its port until it has ended."""
-    libc = ctypes.CDLL(None)
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            words,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            user=user,
-            cwd=log.parent,
-            preexec_fn=lambda: libc.prctl(_DIE_WITH_PARENT, stop_signal),
-        )
-    try:
-        _wait_for_port(server, port, log)
-        yield
-    finally:
-        server.send_signal(stop_signal)
+def redis_server() -> Iterator[Server]:
+    """A Redis that keeps nothing."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="studio-redis-") as folder:
+        words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        server = Server(f"redis://127.0.0.1:{port}/0", words, port, Path(folder), stop_signal=signal.SIGTERM)
         try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def private_redis() -> Iterator[str]:
+    """The address of such a Redis."""
+    with redis_server() as server:
+        yield server.address
 
 
 def _wait_for_port(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -118,15 +177,6 @@ def _wait_for_port(server: subprocess.Popen[bytes], port: int, log: Path) -> Non
                 return
         time.sleep(0.05)
     raise ServerDidNotStart(f"{server.args!r}\n{log.read_text(errors='replace')[-2000:]}")
-
-
-def _wait_until_ready(pg_isready: Path, port: int) -> None:
-    """PostgreSQL listens before it lets anybody in."""
-    end = time.monotonic() + 30
-    while subprocess.call([str(pg_isready), "-q", "-h", "127.0.0.1", "-p", str(port)]) != 0:
-        if time.monotonic() > end:
-            raise ServerDidNotStart("PostgreSQL does not let anybody in.")
-        time.sleep(0.05)
 
 
 def _postgresql_programs() -> Path:
