@@ -26,7 +26,8 @@ document.addEventListener("visibilitychange", () => {
 
 document.addEventListener("htmx:before:swap", (event) => {
   const { sourceElement, target, request } = event.detail.ctx;
-  if (sourceElement === target && sourceElement.isConnected && request.action !== sourceElement.getAttribute("hx-get")) event.preventDefault();
+  const isOwn = sourceElement === target && sourceElement.isConnected && request.method === "GET";
+  if (isOwn && request.action !== sourceElement.getAttribute("hx-get")) event.preventDefault();
 });
 
 // Refresh: every live part that listens for it asks for itself; without one the link just loads the page.
