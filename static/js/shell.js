@@ -120,7 +120,8 @@ export function toast({ text, kind = "info", undo = "", open = "" }) {
   const link = box.querySelector("[data-toast-open]");
   if (undo) form.action = undo; else form.remove();
   if (open) link.href = open; else link.remove();
-  region.append(box);
+  for (const old of [...region.children]) if (!old.querySelector("[data-toast-undo]")) old.remove();
+  region.prepend(box);
   fade(box);
 }
 

@@ -165,3 +165,30 @@ def test_steps_over_time_grow_without_the_server(pipeline: Run, ana: User, open_
     assert float((bar.get_attribute("x") or "").rstrip("%")) < was
     assert float((bar.get_attribute("width") or "").rstrip("%")) > 50
     assert not [target for target in drawn if "run-graph" in target]
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_a_toast_covers_no_content_and_goes_by_itself(
+    pipeline: Run, ana: User, open_page: OpenPage, width: int
+) -> None:
+    page = open_page(url_of(pipeline), user=ana, width=width)
+    steps = page.locator(".steps")
+    page.clock.install()
+    page.evaluate(
+        "document.dispatchEvent(new CustomEvent('toast', {detail: {toasts: [{text: 'one'}, {text: 'two'}]}}))"
+    )
+    toast = page.locator(".toast")
+    expect(toast).to_contain_text("two")  # one at a time
+    over, under = toast.bounding_box(), steps.bounding_box()
+    head = page.locator(".run-head").bounding_box()
+    assert over and under and head
+    assert (
+        over["y"] + over["height"] <= head["y"] if width > 1100 else over["y"] >= under["y"] + under["height"]
+    )
+    page.get_by_role("button", name="Dismiss").click()
+    expect(toast).to_have_count(0)
+    page.evaluate("document.dispatchEvent(new CustomEvent('toast', {detail: {toasts: [{text: 'three'}]}}))")
+    expect(toast).to_have_count(1)
+    page.mouse.move(1, 1)
+    page.clock.run_for(7_000)
+    expect(toast).to_have_count(0)
