@@ -181,7 +181,9 @@ def test_a_toast_covers_no_content_and_goes_by_itself(
     expect(toast).to_contain_text("two")  # one at a time
     over, under = toast.bounding_box(), steps.bounding_box()
     head = page.locator(".run-head").bounding_box()
-    assert over and under and head
+    assert over
+    assert under
+    assert head
     assert (
         over["y"] + over["height"] <= head["y"] if width > 1100 else over["y"] >= under["y"] + under["height"]
     )
@@ -192,3 +194,14 @@ def test_a_toast_covers_no_content_and_goes_by_itself(
     page.mouse.move(1, 1)
     page.clock.run_for(7_000)
     expect(toast).to_have_count(0)
+
+
+def test_a_long_run_id_stays_on_one_line_and_is_copied_whole(ana: User, open_page: OpenPage) -> None:
+    run = make_run(experiment="a-very-long-name-for-an-experiment-about-leaf-masks")
+    page = open_page(url_of(run), user=ana, permissions=["clipboard-read", "clipboard-write"])
+    box = page.locator("#run-id").bounding_box()
+    assert box
+    assert box["height"] < 24
+    page.get_by_role("button", name="Copy the run id").click()
+    expect(page.locator(".toast")).to_contain_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == run.run_id
