@@ -87,9 +87,10 @@ def strip_svg(runs: Sequence[BarRun], base_url: str) -> SafeString:
     )
     return format_html(
         '<svg class="strip" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="group" '
-        'aria-label="Last {n} runs">'
+        'aria-label="Last {n} run{s}">'
         '<line class="strip-base" x1="0" x2="{w}" y1="{base}" y2="{base}"/>{bars}</svg>',
-        w=width, h=STRIP_HEIGHT, n=len(runs), base=STRIP_BASE + 0.5, bars=bars,
+        w=width, h=STRIP_HEIGHT, n=len(runs), s="" if len(runs) == 1 else "s",
+        base=STRIP_BASE + 0.5, bars=bars,
     )  # fmt: skip
 
 

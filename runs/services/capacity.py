@@ -27,7 +27,11 @@ class Capacity:
         """A few words for a list: "4 of 4 slots free"."""
         if not self.nodes_alive:
             return "no node alive"
-        return f"{self.free} of {self.slots} slots free" if self.slots else "draining"
+        return (
+            f"{self.free} of {self.slots} slot{'s' if self.slots != 1 else ''} free"
+            if self.slots
+            else "draining"
+        )
 
     @property
     def words(self) -> str:

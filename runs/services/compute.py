@@ -142,7 +142,8 @@ def _reason(target: str, ahead: int, alive: int, taking: int, slots: int, used: 
         return f"Every node of {target} is draining and takes nothing new."
     if used >= slots:
         queue = f"{ahead} queued before it" if ahead else "it is next"
-        return f"All {slots} slots of {target} are taken; {queue}."
+        taken = "The only slot" if slots == 1 else f"All {slots} slots"
+        return f"{taken} of {target} {'is' if slots == 1 else 'are'} taken; {queue}."
     if ahead:
         return f"{ahead} queued before it on {target}."
     return f"{target} has a free slot; a node is about to claim it."

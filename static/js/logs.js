@@ -100,11 +100,13 @@ function prepend(part) {
   changed();
 }
 
+const inLines = (n) => `${n.toLocaleString("en").replaceAll(",", "\u202f")} line${n === 1 ? "" : "s"}`;
+
 function changed() {
   document.getElementById("log-empty").hidden = log.size > 0 || !document.getElementById("log-empty").textContent.trim();
   const total = document.getElementById("log-total");
   total.hidden = !log.total;
-  total.firstElementChild.textContent = log.total.toLocaleString("en").replaceAll(",", "\u202f");
+  total.textContent = inLines(log.total);
   for (const link of document.querySelectorAll("[data-log-raw]")) link.hidden = !log.size;
   const earlier = document.getElementById("log-earlier");
   earlier.parentElement.hidden = !(log.start > 0);
@@ -272,7 +274,7 @@ function levels() {
     button.disabled = !count;
   }
   const isWhole = log.start === 0 && isAtEnd();
-  document.getElementById("log-levels-scope").textContent = isWhole ? "" : `in the ${allLines().length.toLocaleString("en")} lines loaded`;
+  document.getElementById("log-levels-scope").textContent = isWhole ? "" : `in the ${inLines(allLines().length)} loaded`;
 }
 
 panel.addEventListener("click", (event) => {

@@ -38,8 +38,8 @@ class TestWhyWaiting:
         node = make_node(slots=1)
         make_run(status=Status.RUNNING, node=node)
         first, second = make_run(status=Status.QUEUED), make_run(status=Status.QUEUED)
-        assert reason(first) == "All 1 slots of local are taken; it is next."
-        assert reason(second) == "All 1 slots of local are taken; 1 queued before it."
+        assert reason(first) == "The only slot of local is taken; it is next."
+        assert reason(second) == "The only slot of local is taken; 1 queued before it."
         assert compute.why_waiting(second).place == 2
 
     def test_slots_taken_by_another_target_of_the_same_machine(self):

@@ -84,7 +84,7 @@ def test_a_queued_run_says_its_place_and_what_is_before_it(page_of: Callable[[Ru
     )
     page = page_of(make_run(status=Status.QUEUED))
     assert "Second in the queue of local" in page
-    assert "All 1 slots of local are taken" in page
+    assert "The only slot of local is taken" in page
     assert "came first" in page
     assert "has the slot" in page
 
