@@ -21,6 +21,7 @@ STRIP_BARS = 20
 BAR, GAP, STRIP_HEIGHT, STRIP_BASE = 5, 2, 26, 21
 GROWING = ON_NODE - {Status.CANCEL_REQUESTED, Status.NOT_RESPONDING}
 PLOT_HEIGHT, PLOT_BASE, PLOT_TOP = 176, 152, 14
+LABEL_WIDTH = 10.0  # percent: what "59m" takes where the plot is narrowest
 STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 240, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400]
 
 
@@ -129,7 +130,7 @@ def scale_for(durations_s: Sequence[float]) -> Scale:
 def _plot_bar(run: BarRun, left: float, width: float, scale: Scale) -> SafeString:
     """One bar of the duration chart, in percent across and pixels down."""
     seconds, kind = _seconds(run), run.status.lower()
-    y = PLOT_BASE - 3 if run.status == Status.QUEUED else min(scale.y(seconds), PLOT_BASE - 3)
+    y = min(scale.y(seconds), PLOT_BASE - 3)
     shape = '<rect class="bar bar-{}" x="{}%" y="{}" width="{}%" height="{}" rx="1.5"/>'
     parts = [format_html(shape, kind, left, y, width, round(PLOT_BASE - y, 1))]
     if run.status in GROWING:
@@ -143,16 +144,20 @@ def _plot_bar(run: BarRun, left: float, width: float, scale: Scale) -> SafeStrin
 
 
 def _beyond(runs: Sequence[BarRun], slot: float, scale: Scale) -> SafeString:
-    """The durations of the bars that end at the top because the scale does, left of them."""
-    return format_html_join(
-        "",
-        '<text class="chart-value" x="{}%" y="{}" text-anchor="end">{}</text>',
-        (
-            (round((index + 0.16) * slot - 0.8, 2), PLOT_TOP + 9, duration_text(run.duration).split()[0])
-            for index, run in enumerate(runs)
-            if _seconds(run) > scale.top_s
-        ),
-    )
+    """The durations of the bars that end at the top because the scale does, beside them where they fit."""
+    labels, taken = [], 0.0
+    for index, run in enumerate(runs):
+        if _seconds(run) <= scale.top_s:
+            continue
+        right = (index + 0.16) * slot - 0.8  # left of its bar, or right of it where that is the axis
+        is_left = right >= LABEL_WIDTH
+        start = right - LABEL_WIDTH if is_left else (index + 0.84) * slot + 0.8
+        if start >= taken:
+            taken = start + LABEL_WIDTH
+            x, anchor = (right, "end") if is_left else (start, "start")
+            labels.append((round(x, 2), PLOT_TOP + 9, anchor, duration_text(run.duration).split()[0]))
+    text = '<text class="chart-value" x="{}%" y="{}" text-anchor="{}">{}</text>'
+    return format_html_join("", text, labels)
 
 
 def _numbers(runs: Sequence[BarRun], slot: float) -> SafeString:
@@ -168,7 +173,10 @@ def _numbers(runs: Sequence[BarRun], slot: float) -> SafeString:
 
 
 def duration_chart_svg(runs: Sequence[BarRun], base_url: str, median: timedelta | None) -> SafeString:
-    """Duration by run number: bars with links, the median as a dashed line, and an axis of times."""
+    """Duration by run number: bars with links, the median as a dashed line, and an axis of times.
+
+    A run that has not started, or never did, has no bar.
+    """
     scale = scale_for([_seconds(run) for run in runs])
     slot = round(100 / max(len(runs), 12), 3)
     ticks = scale.ticks()
@@ -194,7 +202,7 @@ def duration_chart_svg(runs: Sequence[BarRun], base_url: str, median: timedelta 
                 _plot_bar(run, left, round(slot * 0.68, 3), scale),
             )
             for run, left in ((run, round((i + 0.16) * slot, 3)) for i, run in enumerate(runs))
-            if run.status != Status.NOT_STARTED
+            if run.duration is not None
         ),
     )
     line = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -56,6 +57,26 @@ def test_one_very_long_run_is_broken_and_labelled() -> None:
     assert "chart-break" in svg
     assert ">31m<" in svg
     assert scale_for([240] * 19 + [1880]).top_s < 300
+
+
+def test_labels_of_long_runs_keep_their_distance() -> None:
+    long = {0: 3_600, 1: 3_700, 2: 3_800, 20: 3_900, 23: 4_000, 39: 4_100}
+    svg = duration_chart_svg([Bar(n, seconds=long.get(n, 60)) for n in range(40)], "/x/", None)
+    label = r'<text class="chart-value" x="([\d.]+)%"[^>]*text-anchor="(\w+)">'
+    spans = [
+        (float(x) - 10 * (anchor == "end"), float(x) + 10 * (anchor == "start"))
+        for x, anchor in re.findall(label, svg)
+    ]
+    assert len(spans) == 3
+    assert all(before <= start for (_, before), (start, _) in pairwise(spans))
+    assert spans[0][0] >= 0  # none lies over the axis
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.CANCELED])
+def test_a_run_that_never_started_has_no_bar_of_a_duration(status: Status) -> None:
+    svg = duration_chart_svg([Bar(1), Bar(2, status, seconds=None)], "/x/", None)
+    assert bars(svg, status) == []
+    assert "/x/runs/2/" not in svg
 
 
 def test_axis_has_few_round_lines() -> None:
