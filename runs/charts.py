@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from django.utils.html import conditional_escape, format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from runs.formats import duration_text
@@ -37,21 +37,22 @@ class BarRun(Protocol):
 
 
 def _seconds(run: BarRun) -> float:
-    return run.duration.total_seconds() if run.duration else 0.0
+    duration = run.duration
+    return duration.total_seconds() if duration else 0.0
 
 
 def _label(run: BarRun) -> str:
     return f"#{run.number} {run.name}: {run.status}, {duration_text(run.duration)}"
 
 
-def _strip_bar(run: BarRun, x: int, top_s: float) -> SafeString:
+def _strip_bar(run: BarRun, x: int, share: float) -> str:
     """The shapes of one bar: a stub, hollow, solid, with a cap while it grows, with a mark if it failed."""
     kind = run.status.lower()
     if run.status == Status.NOT_STARTED:
-        return mark_safe("")
+        return ""
     if run.status == Status.QUEUED:
         return _rect(kind, x, STRIP_BASE - 3, BAR, 3)
-    height = max(3, round(18 * min(1.0, _seconds(run) / top_s)))
+    height = max(3, round(18 * min(1.0, share)))
     y = STRIP_BASE - height
     if run.status == Status.CANCELED:
         return _rect(kind, x + 0.5, y + 0.5, BAR - 1, height - 1)
@@ -60,13 +61,11 @@ def _strip_bar(run: BarRun, x: int, top_s: float) -> SafeString:
         shapes.append(_rect(kind, x, y - 3, BAR, 1.5))
     if run.status == Status.FAILED:
         shapes.append(_rect(kind, x, STRIP_BASE + 2, BAR, 2))
-    return mark_safe("".join(shapes))  # noqa: S308
+    return "".join(shapes)
 
 
-def _rect(kind: str, x: float, y: float, width: float, height: float) -> SafeString:
-    # Numbers and a status only, and a list page has two thousand of them: escaping would cost 20 ms.
-    shape = f'<rect class="bar bar-{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="1"/>'
-    return mark_safe(shape)  # noqa: S308
+def _rect(kind: str, x: float, y: float, width: float, height: float) -> str:
+    return f'<rect class="bar bar-{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="1"/>'
 
 
 def strip_svg(runs: Sequence[BarRun], base_url: str) -> SafeString:
@@ -74,24 +73,21 @@ def strip_svg(runs: Sequence[BarRun], base_url: str) -> SafeString:
     runs = runs[-STRIP_BARS:]
     width = STRIP_BARS * (BAR + GAP) - GAP
     top_s = max((_seconds(run) for run in runs), default=0) or 1.0
-    first = STRIP_BARS - len(runs)
-    bars = format_html_join(
-        "",
-        '<a href="{}runs/{}/" tabindex="-1" aria-label="{}"><title>{}</title>{}'
-        '<rect class="bar-hit" x="{}" y="0" width="7" height="26"/></a>',
-        (
-            (base_url, run.number, label, label, _strip_bar(run, x, top_s), x - 1)
-            for run, label, x in (
-                (run, conditional_escape(_label(run)), at * (BAR + GAP)) for at, run in enumerate(runs, first)
-            )
-        ),
-    )
+    # A list page has a thousand bars, so only what a person wrote is escaped: all of it would cost 10 ms.
+    base_url, bars = escape(base_url), ""
+    for at, run in enumerate(runs, STRIP_BARS - len(runs)):
+        x, label = at * (BAR + GAP), escape(_label(run))
+        bars += (
+            f'<a href="{base_url}runs/{run.number}/" tabindex="-1" aria-label="{label}">'
+            f"<title>{label}</title>{_strip_bar(run, x, _seconds(run) / top_s)}"
+            f'<rect class="bar-hit" x="{x - 1}" y="0" width="7" height="26"/></a>'
+        )
     return format_html(
         '<svg class="strip" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="group" '
         'aria-label="Last {n} run{s}">'
         '<line class="strip-base" x1="0" x2="{w}" y1="{base}" y2="{base}"/>{bars}</svg>',
         w=width, h=STRIP_HEIGHT, n=len(runs), s="" if len(runs) == 1 else "s",
-        base=STRIP_BASE + 0.5, bars=bars,
+        base=STRIP_BASE + 0.5, bars=mark_safe(bars),  # noqa: S308
     )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def _cells(runs: Iterable[Run]) -> Iterator[list[str | int | None]]:
             run.submitter.username if run.submitter else "",
             run.target.name if run.target else "",
             run.node.name if run.node else "",
-            " ".join(str(tag) for tag in run.tags.all()),
+            " ".join(str(tag) for tag in run.labels),
             run.command,
             run.created_at.isoformat(),
             run.started_at.isoformat() if run.started_at else "",

@@ -52,7 +52,7 @@ def run_cells(run: Run, columns: Iterable[Column], tags_width: int) -> SafeStrin
 
 def _cell(run: Run, column: Column, tags_width: int) -> SafeString:
     show = _CELLS.get(column.key)
-    text = show(run) if show else studio.tag_list(run.tags.all(), tags_width)
+    text = show(run) if show else studio.tag_list(run.labels, tags_width)
     if not column.place:
         return format_html('<td class="{}">{}</td>', column.css, text)
     return format_html('<td class="{}" data-cell="{}">{}</td>', column.css, column.place, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -52,6 +52,7 @@ def _sprite() -> str:
 
 
 @register.simple_tag
+@cache
 def icon(name: str, title: str = "", css: str = "") -> SafeString:
     """An icon of the sprite; with a title it is an image with that name, without one it is decoration."""
     kind = f"icon {css}" if css else "icon"
@@ -67,6 +68,7 @@ def icon(name: str, title: str = "", css: str = "") -> SafeString:
 
 
 @register.simple_tag
+@cache
 def status(value: str, word: bool = True) -> SafeString:
     """A status as icon, word and colour; with word=False the word is the icon's title."""
     known = Status(value)
@@ -84,6 +86,7 @@ def status(value: str, word: bool = True) -> SafeString:
 
 
 @register.simple_tag
+@cache
 def status_icon(value: str) -> SafeString:
     """Only the icon of a status, in its colour: for chips and heads that say the word themselves."""
     known = Status(value)
@@ -149,7 +152,11 @@ def bytes_filter(size: int | None) -> str:
 @register.simple_tag
 def person(who: Any, name: bool = True) -> SafeString:
     """A person as a disc of initials and the name; Studio itself when there is nobody."""
-    shown = who.shown_name if who is not None else "Studio"
+    return _person(who.shown_name if who is not None else "Studio", name)
+
+
+@lru_cache(1_000)
+def _person(shown: str, name: bool) -> SafeString:
     words = re.split(r"[\W_]+", shown)
     initials = "".join(word[:1] for word in words[:2]) if len([w for w in words if w]) > 1 else shown[:2]
     disc = format_html(

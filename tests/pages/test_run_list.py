@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from runs.lists import columns
 from runs.models import Experiment, Run
 from runs.status import Kind, Status
 from studio.accounts.models import User
@@ -158,6 +159,18 @@ def test_the_csv_of_a_search(ana: User, client_of: ClientOf) -> None:
     assert lines[1].startswith("mnist,3,hers,Completed")
 
 
+def test_the_csv_costs_the_same_for_any_number_of_rows(ana: User, client_of: ClientOf) -> None:
+    client = client_of(ana)
+    counted = []
+    for upto in (2, 9):
+        for _ in range(upto):
+            make_run(parent=make_run(kind=Kind.INTERACTIVE), description="long", tags={"a": "b"})
+        with CaptureQueriesContext(connection) as queries:
+            assert b"long" in b"".join(client.get("/runs/?format=csv").streaming_content)  # type: ignore[attr-defined]
+        counted.append(len(queries))
+    assert counted == [3, 3]  # session with person and membership · the runs · their tags
+
+
 def test_it_shows_nothing_of_another_workspace(ana: User, dan: User, client_of: ClientOf) -> None:
     make_runs()
     assert shown(client_of(dan).get("/runs/")) == []
@@ -198,3 +211,8 @@ def test_the_number_of_queries_does_not_depend_on_the_rows(ana: User, client_of:
     # how far back the search looks and the parents of what was found, not the numbers of children nor of all
     found = whole
     assert counted == [whole, found, whole, found]
+    make_run(status=Status.FAILED)  # has something in each column
+    columns.choose(ana, "runs", columns.COLUMNS)
+    with CaptureQueriesContext(connection) as queries:
+        assert b"train.py" in client.get("/runs/").content
+    assert len(queries) == whole
