@@ -14,7 +14,7 @@ test: .venv/installed-for-tests
 	@exec $(PYTHON) -m tests.run
 
 test-fast: .venv/installed-for-tests
-	@exec $(PYTHON) -m pytest -q -n 2 tests/unit tests/domain tests/pages
+	@exec $(PYTHON) -m pytest -q -n 2 tests/unit tests/domain tests/pages tests/api
 
 lint: .venv/installed-for-tests
 	@exec $(PYTHON) -m tests.run --only-checks

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
-from django.core import signing
 from django.db import DatabaseError, close_old_connections, connection, connections
 
 from runs.errors import Conflict, NotFound, StudioError
@@ -29,6 +28,7 @@ from runs.models import Node, Run
 from runs.reporter import RunReporter, State, give_back_unlaunched
 from runs.services import nodes
 from runs.services.artifacts import place_inputs
+from runs.services.run_tokens import run_token
 from runs.services.snapshots import unpack
 from runs.status import ErrorClass
 
@@ -36,12 +36,6 @@ logger = logging.getLogger("studio.agent")
 
 TICK_S = 0.25
 BEAT_S = 5.0
-TOKEN_SALT = "studio.run-token"  # noqa: S105 (names a use, is no secret)
-
-
-def run_token(run: Run) -> str:
-    """The token of one attempt: valid for this run only, while it is active and at this attempt."""
-    return signing.dumps({"run": run.run_id, "attempt": run.attempt}, salt=TOKEN_SALT)
 
 
 def run_environment(run: Run) -> dict[str, str]:

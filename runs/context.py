@@ -12,12 +12,12 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
+import studio
 from runs.models import Node, Run
 from runs.status import Kind
 from studio.accounts.models import Membership
 
 THEMES = ("light", "dark")
-VERSION = "1.0"
 
 
 @dataclass(frozen=True)
@@ -80,5 +80,5 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "layout": "base.html" if membership else "bare.html",
         "theme": theme if theme in THEMES else "",
         "server_time": timezone.now(),
-        "version": VERSION,
+        "version": studio.VERSION,
     }

@@ -1,0 +1,3 @@
+"""Studio, a self-hosted run studio."""
+
+VERSION = "1.0.0"

@@ -5,6 +5,7 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("studio.accounts.urls")),
     path("", include("runs.urls")),
+    path("api/", include("runs.api.urls")),
 ]
 
 handler500 = "runs.middleware.server_error"

@@ -75,16 +75,16 @@ def _count(report: Path) -> tuple[int, int]:
 
 def run_all_tests() -> list[Result]:
     """The suite: what needs no database once, the rest on both engines, the browser once."""
-    shared = ["tests/domain", "tests/pages"]
+    shared = ["tests/domain", "tests/pages", "tests/api"]
     results = [
         run_tests("unit", ["tests/unit", *PARALLEL]),
-        run_tests("domain and pages, SQLite", [*shared, *PARALLEL]),
+        run_tests("domain, pages and API, SQLite", [*shared, *PARALLEL]),
         run_tests("faults, SQLite, files as broker", ["tests/faults"]),
     ]
     with private_postgresql() as database, private_redis() as broker:
         both = {"STUDIO_DATABASE_URL": database, "STUDIO_BROKER_URL": broker}
         results += [
-            run_tests("domain and pages, PostgreSQL", [*shared, *PARALLEL], **both),
+            run_tests("domain, pages and API, PostgreSQL", [*shared, *PARALLEL], **both),
             run_tests("faults, PostgreSQL, Redis as broker", ["tests/faults"], **both),
         ]
     return [*results, run_tests("browser, SQLite", ["tests/browser"])]

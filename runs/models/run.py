@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Coalesce, Now
 
 from runs.models.compute import ComputeTarget, Node
 from runs.models.experiment import Experiment
@@ -62,6 +62,25 @@ class RunQuerySet(models.QuerySet["Run"]):
             self.select_related("experiment", "submitter", "target", "node")
             .only(*_ROW, *more)
             .prefetch_related(models.Prefetch("tags", to_attr="labels"))
+        )
+
+    def for_api(self) -> RunQuerySet:
+        """With all that an answer of the API shows: 3 queries (rows, their tags, their properties).
+
+        Each row also gets `parent_run_id`, `root_run_id`, `snapshot_digest` and `has_children`.
+        """
+        return (
+            self.select_related("workspace", "experiment", "submitter", "target", "node")
+            .defer(
+                "search_text", "environment_variables", "workspace__description", "experiment__description"
+            )
+            .prefetch_related("tags", "properties")
+            .annotate(
+                parent_run_id=F("parent__run_id"),
+                root_run_id=Coalesce("root__run_id", "run_id"),
+                snapshot_digest=F("snapshot__digest"),
+                has_children=Exists(Run.objects.filter(parent=OuterRef("pk"))),
+            )
         )
 
 

@@ -12,6 +12,7 @@ HEADINGS = {
     401: "Sign in first",
     403: "You may not do that",
     404: "Nothing is here",
+    405: "That cannot be done here",
     409: "That is no longer possible",
     413: "That is too big",
     422: "That cannot be done as asked",
@@ -46,12 +47,13 @@ def refuse(
 ) -> HttpResponse:
     """The answer with this status. `message` says what was wrong, `hint` what would be right.
 
-    htmx gets the text alone, in an element with `data-error`; the page script shows it as a toast.
+    htmx gets the text alone, in an element with `data-error`; the page script shows it as a toast. Programs
+    get `context` too, beside the message.
     """
     request_id = getattr(request, "request_id", "")
     if is_api(request):
         error = {"code": code, "message": message, "field": field, "hint": hint, "request_id": request_id}
-        return JsonResponse({"error": error}, status=status)
+        return JsonResponse({"error": error | context}, status=status)
     context |= {"code": status, "heading": HEADINGS.get(status, HEADINGS[400]), "text": message, "hint": hint}
     template = "errors/_error.html" if is_htmx(request) else "errors/refused.html"
     if status >= 500:

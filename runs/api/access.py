@@ -1,0 +1,198 @@
+"""Who may call which operation of the API: each names a `Token`, which decides before any input is read.
+
+An API token may do what its person's role in the workspace allows. A run token may do what its run needs:
+read its own tree of runs, write to its own run and to what descends from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from django.http import HttpRequest
+from ninja.security import HttpBearer
+
+from runs.errors import NotFound, PermissionDenied
+from runs.models import Run
+from runs.services.run_tokens import check_run_token
+from studio.accounts.models import Membership, Role, User, Workspace
+from studio.accounts.permissions import READING, REFUSED, has_role
+from studio.accounts.services import TOKEN_START, check_token
+
+NO_RUN_TOKEN = "A run's own token cannot do this."  # noqa: S105 (says something of tokens, is none)
+NOT_YOUR_RUN = "A run's own token reaches this run, what descends from it, and nothing else."
+
+
+class Reach(Enum):
+    """What the address of an operation names, and so what has to be found and allowed first."""
+
+    PERSON = "nothing: it concerns whoever asks"
+    WORKSPACE = "a workspace, as {workspace}"
+    RUN = "a run, as {run_id}"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks. With a run token `run` is its run, and `user` is that run's submitter."""
+
+    user: User
+    run: Run | None = None
+
+    def may_read(self, run: Run) -> bool:
+        """Whether a run token reaches a run for reading: one of its own tree. True for people."""
+        return self.run is None or root_of(run) == root_of(self.run)
+
+    def may_write(self, run: Run) -> bool:
+        """Whether a run token reaches a run for writing: its own and what descends from it. True for people.
+
+        At most one query for each run between the two.
+        """
+        if self.run is None or run.pk == self.run.pk:
+            return True
+        if not self.may_read(run):
+            return False
+        above = run.parent_id
+        while above is not None and above != self.run.pk:
+            above = Run.objects.filter(pk=above).values_list("parent_id", flat=True).first()
+        return above == self.run.pk
+
+
+class ApiRequest(HttpRequest):
+    """A request that a `Token` let in. `workspace` and `run` are there if the address names them."""
+
+    auth: Caller
+    user: User
+    membership: Membership
+    workspace: Workspace
+    run: Run
+
+
+def root_of(run: Run) -> int:
+    """The key of the topmost parent."""
+    return run.root_id or run.pk
+
+
+class Token(HttpBearer):
+    """A bearer token with which this operation may be called; a browser's session does for reading.
+
+    `role` is the least role in the workspace. Run tokens are let in where the address names a run, and
+    elsewhere only with `run_token`; the operation then sees to it that they reach nothing but their own.
+    """
+
+    def __init__(
+        self, reach: Reach = Reach.PERSON, role: Role = Role.READER, *, run_token: bool | None = None
+    ) -> None:
+        super().__init__()
+        self.reach, self.role = reach, role
+        self.run_token = reach is Reach.RUN if run_token is None else run_token
+
+    def __call__(self, request: Any) -> Caller | None:
+        """The caller, who may do this; None for nobody that is known. Raises NotFound, PermissionDenied."""
+        caller = identify(request)
+        if caller is None:
+            return None
+        request.user = caller.user
+        if caller.run is not None and not self.run_token:
+            raise PermissionDenied(NO_RUN_TOKEN)
+        if self.reach is Reach.WORKSPACE:
+            self._find_workspace(request, caller, request.resolver_match.kwargs["workspace"])
+        elif self.reach is Reach.RUN:
+            self._find_run(request, caller, request.resolver_match.kwargs["run_id"])
+        return caller
+
+    def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
+        """Whose token it is."""
+        return _by_token(token)
+
+    def _find_workspace(self, request: Any, caller: Caller, name: str) -> None:
+        if caller.run is not None:
+            if caller.run.workspace.name != name:
+                raise NotFound(f"There is no workspace {name}.", field="workspace")
+            request.workspace = caller.run.workspace
+            return
+        memberships = Membership.objects.filter(user=caller.user, workspace__name=name)
+        membership = memberships.select_related("workspace").first() if "\0" not in name else None
+        if membership is None:
+            raise NotFound(f"There is no workspace {name}.", field="workspace")
+        request.membership, request.workspace = membership, membership.workspace
+        self._check_role(membership)
+
+    def _find_run(self, request: Any, caller: Caller, run_id: str) -> None:
+        run = find_run(run_id)
+        if caller.run is not None:
+            self._check_reach(caller, run)
+        else:
+            membership = Membership.objects.filter(user=caller.user, workspace=run.workspace_id).first()
+            if membership is None:
+                raise no_such_run(run_id)
+            request.membership = membership
+            self._check_role(membership)
+        request.run, request.workspace = run, run.workspace
+
+    def _check_role(self, membership: Membership) -> None:
+        if not has_role(membership, self.role):
+            raise PermissionDenied(REFUSED[self.role])
+
+    def _check_reach(self, caller: Caller, run: Run) -> None:
+        may: Callable[[Run], bool] = caller.may_read if self.role == Role.READER else caller.may_write
+        if not may(run):
+            raise PermissionDenied(NOT_YOUR_RUN)
+
+
+def find_run(run_id: str) -> Run:
+    """The run with all that an answer shows of it, tags and properties apart. One query. Raises NotFound."""
+    run = Run.objects.for_api().filter(run_id=run_id).first() if "\0" not in run_id else None
+    if run is None:
+        raise no_such_run(run_id)
+    return run
+
+
+def no_such_run(run_id: str) -> NotFound:
+    """The refusal for a run that is not there, or is not for this caller to know of."""
+    return NotFound(f"There is no run {run_id[:256]}.", field="run_id")
+
+
+def identify(request: HttpRequest) -> Caller | None:
+    """Who asks: by bearer token, or for reading by the session of a browser."""
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    if scheme:
+        return _by_token(text.strip()) if scheme.lower() == "bearer" else None
+    # A session never writes here: other sites can make browsers send its cookie.
+    if request.method in READING and isinstance(request.user, User):
+        return Caller(request.user)
+    return None
+
+
+def _by_token(text: str) -> Caller | None:
+    if text.startswith(TOKEN_START):
+        known = check_token(text)
+        return Caller(known[0]) if known else None
+    run = check_run_token(text)
+    return Caller(run.submitter, run) if run is not None and run.submitter is not None else None
+
+
+def may_look(role: Role = Role.READER, *, run_token: bool = False) -> Token:
+    """For an operation on a {workspace}: readers, unless `role` says otherwise."""
+    return Token(Reach.WORKSPACE, role, run_token=run_token)
+
+
+def may_contribute(*, run_token: bool = False) -> Token:
+    """For an operation that changes something in a {workspace}."""
+    return may_look(Role.CONTRIBUTOR, run_token=run_token)
+
+
+def may_manage() -> Token:
+    """For an operation of owners on a {workspace}."""
+    return may_look(Role.OWNER)
+
+
+def may_read_run() -> Token:
+    """For an operation that reads a run, {run_id}."""
+    return Token(Reach.RUN)
+
+
+def may_write_run() -> Token:
+    """For an operation that changes a run, {run_id}."""
+    return Token(Reach.RUN, Role.CONTRIBUTOR)

@@ -1,0 +1,82 @@
+"""From exceptions to answers of the API, all of one shape: {"error": {code, message, field, hint, …}}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI, Schema
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from runs.errors import InvalidInput, OffsetMismatch, SearchError, StudioError
+from runs.middleware import status_of
+from studio.accounts.middleware import to_sign_in
+from studio.accounts.refusals import refuse
+
+
+class ErrorDetail(Schema):
+    """What was refused. `field` names the input, "" for none; `hint` says what would be right."""
+
+    code: str
+    message: str
+    field: str = ""
+    hint: str = ""
+    request_id: str = ""
+    expected: int | None = None
+
+
+class ErrorOut(Schema):
+    """Every refusal."""
+
+    error: ErrorDetail
+
+
+#: For the `response` of every operation: `response={200: RunOut, **REFUSALS}`.
+REFUSALS: dict[Any, Any] = {frozenset({400, 401, 403, 404, 405, 409, 413, 422, 429}): ErrorOut}
+
+
+def install(api: NinjaAPI) -> None:
+    """Make these the answers of an API; whatever is not named here is left to ErrorMiddleware."""
+    api.add_exception_handler(AuthenticationError, _not_signed_in)
+    api.add_exception_handler(ValidationError, _invalid)
+    api.add_exception_handler(HttpError, _unreadable)
+    api.add_exception_handler(StudioError, _refused)
+
+
+def _not_signed_in(request: HttpRequest, error: Any) -> HttpResponse:
+    return to_sign_in(request)
+
+
+def _refused(request: HttpRequest, error: Any) -> HttpResponse:
+    status = 422 if isinstance(error, SearchError) else status_of(error)
+    more = {"expected": error.expected} if isinstance(error, OffsetMismatch) else {}
+    return refuse(request, status, error.message, code=error.code, field=error.field, hint=error.hint, **more)
+
+
+def _invalid(request: HttpRequest, error: Any) -> HttpResponse:
+    """The first of the inputs that do not have the shape that the description asks for."""
+    first = error.errors[0]
+    where = [str(part) for part in first["loc"]]
+    # Of ("body", "body", "tags", "k") the first says how it was sent and the second is our argument's name.
+    field = ".".join(where[2:] if where[0] == "body" else where[1:])
+    return refuse(
+        request,
+        422,
+        f"{field or 'The body'}: {first['msg']}.",
+        code=InvalidInput.code,
+        field=field,
+        hint="The API's description at /api/docs says what is expected.",
+    )
+
+
+def _unreadable(request: HttpRequest, error: Any) -> HttpResponse:
+    if isinstance(error.__cause__, RequestDataTooBig):
+        return refuse(request, 413, "The body is too big.", code="too_big")
+    return refuse(
+        request,
+        error.status_code,
+        "The body cannot be read.",
+        code=InvalidInput.code,
+        hint="Send JSON in UTF-8.",
+    )

@@ -1,0 +1,72 @@
+"""What the server is, and who asks it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ninja import Router, Schema
+
+import studio
+from runs.api.access import ApiRequest, Token
+from runs.api.errors import REFUSALS
+from runs.api.schemas import Text
+from studio.accounts.models import Membership
+
+router = Router()
+
+
+class InfoOut(Schema):
+    """What the server is."""
+
+    product: str
+    version: str
+    api_versions: list[int]
+
+
+class MyWorkspaceOut(Schema):
+    """A workspace and the caller's role in it."""
+
+    name: str
+    role: str
+    subscription_id: str
+    resource_group: str
+    location: str
+
+
+class MeOut(Schema):
+    """Who asks; `run_id` is the run whose own token was sent, null for a person's."""
+
+    username: Text
+    display_name: str | None
+    run_id: str | None
+    workspaces: list[MyWorkspaceOut]
+
+
+@router.get("/info", auth=None, response={200: InfoOut, **REFUSALS})
+def info(request: Any) -> dict[str, Any]:
+    """What this server is. Needs no token."""
+    return {"product": "studio", "version": studio.VERSION, "api_versions": [1]}
+
+
+@router.get("/me", auth=Token(run_token=True), response={200: MeOut, **REFUSALS})
+def me(request: ApiRequest) -> dict[str, Any]:
+    """Who the token belongs to, and the workspaces that it reaches."""
+    caller = request.auth
+    memberships = Membership.objects.filter(user=caller.user).select_related("workspace")
+    if caller.run is not None:
+        memberships = memberships.filter(workspace=caller.run.workspace_id)
+    return {
+        "username": caller.user.username,
+        "display_name": caller.user.get_full_name() or None,
+        "run_id": caller.run.run_id if caller.run else None,
+        "workspaces": [
+            {
+                "name": one.workspace.name,
+                "role": one.role,
+                "subscription_id": one.workspace.subscription_id,
+                "resource_group": one.workspace.resource_group,
+                "location": one.workspace.location,
+            }
+            for one in memberships.order_by("workspace__name")
+        ],
+    }

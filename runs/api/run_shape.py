@@ -1,0 +1,123 @@
+"""The shape of a run in every answer of the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+from ninja import Field, Schema
+
+from runs.api.schemas import Moment, page_url
+from runs.models import Run
+from runs.versions import version_word
+
+
+class RunErrorOut(Schema):
+    """Why a run failed."""
+
+    kind: str = Field(serialization_alias="class")
+    code: str
+    message: str
+    traceback: str
+
+
+class RunOut(Schema):
+    """A run. `version` changes whenever the run does; `status_reason` is told of single runs alone."""
+
+    run_id: str
+    number: int
+    workspace: str
+    experiment: str
+    experiment_id: int
+    parent_run_id: str | None
+    root_run_id: str
+    kind: str
+    status: str
+    status_reason: str | None
+    display_name: str
+    name: str
+    description: str
+    submitter: str | None
+    target: str | None
+    node: str | None
+    script: str
+    arguments: list[str]
+    snapshot: str | None
+    tags: dict[str, str | None]
+    properties: dict[str, str]
+    attempt: int
+    max_retries: int
+    time_limit_s: int | None
+    created_at: Moment
+    queued_at: Moment | None
+    started_at: Moment | None
+    ended_at: Moment | None
+    heartbeat_at: Moment | None
+    archived_at: Moment | None
+    error: RunErrorOut | None
+    exit_code: int | None
+    has_children: bool
+    url: str
+    version: str
+
+
+_SAME = (
+    "run_id",
+    "number",
+    "experiment_id",
+    "kind",
+    "status",
+    "display_name",
+    "name",
+    "description",
+    "script",
+    "arguments",
+    "attempt",
+    "max_retries",
+    "time_limit_s",
+    "created_at",
+    "queued_at",
+    "started_at",
+    "ended_at",
+    "heartbeat_at",
+    "archived_at",
+    "exit_code",
+)
+
+
+def run_out(run: Any, *, status_reason: str | None = None) -> dict[str, Any]:
+    """The answer for a run out of `Run.objects.for_api()`; no query."""
+    return {
+        **{name: getattr(run, name) for name in _SAME},
+        "workspace": run.workspace.name,
+        "experiment": run.experiment.name,
+        "parent_run_id": run.parent_run_id,
+        "root_run_id": run.root_run_id,
+        "status_reason": status_reason,
+        "submitter": run.submitter.username if run.submitter else None,
+        "target": run.target.name if run.target else None,
+        "node": run.node.name if run.node else None,
+        "snapshot": run.snapshot_digest,
+        "tags": {tag.key: tag.value for tag in run.tags.all()},
+        "properties": {one.key: one.value for one in run.properties.all()},
+        "error": _error(run),
+        "has_children": run.has_children,
+        "url": page_url(reverse("run-detail", args=[run.experiment.name, run.number])),
+        "version": run_version(run),
+    }
+
+
+def _error(run: Run) -> dict[str, str] | None:
+    if not run.error_class:
+        return None
+    return {
+        "kind": run.error_class,
+        "code": "",
+        "message": run.error_message,
+        "traceback": run.error_traceback,
+    }
+
+
+def run_version(run: Run) -> str:
+    """A text that changes whenever the run does; of one that has just changed, at every look."""
+    return version_word(run.updated_at)

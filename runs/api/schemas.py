@@ -1,0 +1,44 @@
+"""What is common to the schemas of the API's resources.
+
+Inputs are read strictly enough to say what is wrong; what a service checks is left to the service. In answers
+every field is always there, null when it has no value, and moments are UTC with microseconds and a `Z`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from django.conf import settings
+from ninja import Schema
+from pydantic import AfterValidator, ConfigDict, PlainSerializer, StringConstraints
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("it holds the character NUL, which nothing in Studio may contain")
+    return text
+
+
+def moment(value: datetime) -> str:
+    """A moment as the API writes it."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+#: Text that a database can keep. Use it for every text that comes in.
+Text = Annotated[str, AfterValidator(_without_nul)]
+#: A run id as clients may choose it.
+RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
+#: A moment in an answer.
+Moment = Annotated[datetime, PlainSerializer(moment, return_type=str)]
+
+
+class In(Schema):
+    """A body that comes in: a field that is not known is refused, so that a slip of the pen is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def page_url(path: str) -> str:
+    """The whole address of a page."""
+    return settings.STUDIO_URL.rstrip("/") + path

@@ -1,0 +1,32 @@
+"""The tokens that runs get: what a script may use to speak to Studio while its attempt lasts."""
+
+from __future__ import annotations
+
+from django.core import signing
+
+from runs.models import Run
+from runs.status import TERMINAL, Status
+
+TOKEN_SALT = "studio.run-token"  # noqa: S105 (names a use, is no secret)
+#: Before its claim a run has no attempt that a token could belong to.
+_WITHOUT_TOKEN = [*sorted(TERMINAL), Status.NOT_STARTED, Status.QUEUED]
+
+
+def run_token(run: Run) -> str:
+    """The token of one attempt: valid for this run only, while it is active and at this attempt."""
+    return signing.dumps({"run": run.run_id, "attempt": run.attempt}, salt=TOKEN_SALT)
+
+
+def check_run_token(text: str) -> Run | None:
+    """The run whose token this is, with its submitter, workspace and experiment; None if it is not valid.
+
+    One query, and none for a text that Studio never signed.
+    """
+    try:
+        signed = signing.loads(text, salt=TOKEN_SALT)
+    except signing.BadSignature:
+        return None
+    runs = Run.objects.select_related("submitter", "workspace", "experiment")
+    runs = runs.defer("search_text", "error_traceback", "experiment__description")
+    found = runs.filter(run_id=signed["run"], attempt=signed["attempt"])
+    return found.exclude(status__in=_WITHOUT_TOKEN).first()

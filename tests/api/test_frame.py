@@ -1,0 +1,88 @@
+"""What holds for every answer: the version, the shape of errors, pages of lists, the description."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+import studio
+from studio.accounts.models import Role, User
+from tests.api_kit import Api, refusal
+from tests.factories import make_user, make_workspace
+
+
+def test_info_needs_no_token(db: None) -> None:
+    answer = Api().get("/info")
+    assert answer.json() == {"product": "studio", "version": studio.VERSION, "api_versions": [1]}
+
+
+def test_every_answer_says_the_version(api: Api) -> None:
+    for path in ("/info", "/me", "/nothing/here", "/workspaces/unknown"):
+        assert api.get(path)["Studio-Version"] == studio.VERSION
+
+
+def test_the_description_is_public_and_whole(db: None) -> None:
+    described = Api().get("/openapi.json").json()
+    assert described["openapi"].startswith("3.")
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            assert operation["summary"], f"{method} {path}"
+            assert operation.get("description"), f"{method} {path}"
+            assert set(operation["responses"]) & {"200", "201", "204"}, f"{method} {path}"
+            assert {"401", "403", "404", "422"} <= set(operation["responses"]), f"{method} {path}"
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/", "/me/", "/workspaces/a/b/c"])
+def test_unknown_addresses_say_so_as_json(api: Api, path: str) -> None:
+    answer = api.get(path)
+    assert answer.status_code == 404
+    assert refusal(answer)["code"] == "not_found"
+
+
+def test_a_wrong_method_says_which_are_right(api: Api) -> None:
+    answer = api.post("/me", {})
+    assert (answer.status_code, answer["Allow"]) == (405, "GET")
+    assert refusal(answer)["code"] == "method_not_allowed"
+
+
+def test_nul_is_refused_wherever_it_is(api: Api) -> None:
+    for path in ("/workspaces/a%00b", "/workspaces?cursor=%00", "/me?x=%00"):
+        assert api.get(path).status_code in (200, 404, 422)
+
+
+class TestMe:
+    def test_says_who_and_where(self, api: Api) -> None:
+        said = api.get("/me").json()
+        assert (said["username"], said["display_name"], said["run_id"]) == ("ana", None, None)
+        assert [(one["name"], one["role"]) for one in said["workspaces"]] == [("default", "contributor")]
+
+    def test_a_session_may_look(self, client_of: Callable[[User], Client], ben: User) -> None:
+        assert client_of(ben).get("/api/v1/me").json()["username"] == "ben"
+
+
+class TestWorkspaces:
+    def test_only_ones_own_in_pages(self, api: Api, ana: User, dan: User) -> None:
+        for name in ("b-second", "a-first", "c-third"):
+            make_user("ana", Role.READER, workspace=make_workspace(name))
+        names, cursor = [], None
+        while True:
+            page = api.get("/workspaces", {"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
+            names += [one["name"] for one in page["items"]]
+            cursor = page["next_cursor"]
+            if not cursor:
+                break
+        assert names == ["a-first", "b-second", "c-third", "default"]
+
+    def test_one(self, api: Api) -> None:
+        said = api.get("/workspaces/default").json()
+        assert said["name"] == "default"
+        assert said["created_at"].endswith("Z")
+        assert said["url"].startswith("http")
+
+    @pytest.mark.parametrize("query", ["limit=0", "limit=501", "limit=x", "cursor=%21", "cursor=a"])
+    def test_bad_pages_are_refused(self, api: Api, query: str) -> None:
+        answer = api.get(f"/workspaces?{query}")
+        assert answer.status_code == 422
+        assert refusal(answer)["field"] == query.split("=")[0]
