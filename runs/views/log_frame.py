@@ -14,12 +14,15 @@ from runs.models import LogChunk, Run
 from runs.services import logs
 from runs.services.compute import why_waiting
 from runs.services.log_pages import Log
+from runs.services.log_search import search_log
 from runs.services.logs import STD_LOG, LogFile
 from runs.status import ACTIVE, ON_NODE, TERMINAL, ErrorClass, Kind, Status
 from runs.views.run_frame import run_url
 
 LAUNCH_LOG = "system_logs/launch.log"
 CHILDREN_SHOWN = 30
+#: Lines that a search without script names at once.
+FOUND_SHOWN = 100
 _FOLDERS = ["user_logs", "logs", "", "system_logs"]
 _GROWS_WITHIN = timedelta(seconds=15)
 
@@ -86,6 +89,15 @@ class Emptiness:
     text: str = ""
 
 
+@dataclass(frozen=True)
+class FoundLines:
+    """What a search without script found: numbers of lines, and where it goes on ("" at the end)."""
+
+    numbers: list[int]
+    first_offset: int | None
+    more_url: str = ""
+
+
 def log_url(run: Run, view: str, name: str, attempt: int | None = None) -> str:
     """An address about one log; without `attempt` it stays with the current one."""
     query = {"file": name} | ({"attempt": attempt} if attempt is not None else {})
@@ -101,6 +113,23 @@ def number_in(request: HttpRequest, key: str) -> int | None:
 def term_in(request: HttpRequest) -> str:
     """What is searched for."""
     return request.GET.get("q", "").replace("\0", "")
+
+
+def found_lines(request: HttpRequest, log: Log, url: str) -> FoundLines | None:
+    """The next lines with the term `?q=`, where `?find=` asks for them; up to a second over a large log."""
+    term = term_in(request)
+    if not term or "find" not in request.GET:
+        return None
+    offset, line = number_in(request, "offset") or 0, number_in(request, "number") or 1
+    result = search_log(log, term, offset=offset, number=line)
+    hits, rest = result.hits[:FOUND_SHOWN], result.hits[FOUND_SHOWN:]
+    goes_on = (rest[0].offset, rest[0].number) if rest else (result.offset, result.number)
+    more = urlencode({"q": term, "find": 1, "offset": goes_on[0], "number": goes_on[1]})
+    return FoundLines(
+        numbers=[hit.number for hit in hits],
+        first_offset=hits[0].offset if hits else None,
+        more_url=f"{url}&{more}" if rest or not result.is_done else "",
+    )
 
 
 def log_choice(request: HttpRequest, run: Run, files: list[LogFile]) -> LogChoice:

@@ -23,8 +23,10 @@ from runs.services.log_pages import (
 from runs.services.log_search import search_log
 from runs.views.log_frame import (
     CHILDREN_SHOWN,
+    FoundLines,
     LogChoice,
     files_version_now,
+    found_lines,
     log_choice,
     log_list,
     number_in,
@@ -43,7 +45,7 @@ RAW_POLICY = "default-src 'none'; sandbox"
 
 @require_GET
 def run_logs(request: HttpRequest, name: str, number: int) -> HttpResponse:
-    """The tab, opened at the log's end, or around `?line=` or `?at=` (an offset).
+    """The tab, opened at the log's end, around `?line=` or `?at=` (an offset), or at the first line found.
 
     Seven queries, whatever the log's size: session, run, children, shell, files, lines, their first number;
     one more to list the children, and up to four for why there are no lines.
@@ -56,8 +58,10 @@ def run_logs(request: HttpRequest, name: str, number: int) -> HttpResponse:
     choice = log_choice(request, run, files)
     size = sum(f.size for f in files if (f.name, f.attempt) == (choice.name, choice.attempt))
     log = Log(run, choice.name, choice.attempt, size, complete=run.is_terminal)
-    page = _page_asked_for(request, log) if size else LogPage()
+    found = found_lines(request, log, choice.url(run))
+    page = _page_asked_for(request, log, found) if size else LogPage()
     context = {
+        "found": found,
         **frame,
         **_lines_context(request, run, choice, page),
         "log_list": log_list(run, choice, files, children),
@@ -154,7 +158,7 @@ def _open_chosen(request: HttpRequest, run: Run) -> HttpResponse:
     return redirect(LogChoice(attempt or run.attempt, file, attempt is None).url(chosen))
 
 
-def _page_asked_for(request: HttpRequest, log: Log) -> LogPage:
+def _page_asked_for(request: HttpRequest, log: Log, found: FoundLines | None = None) -> LogPage:
     """The lines that the query string asks for, or the last ones."""
     find = term_in(request)
     if (after := number_in(request, "after")) is not None:
@@ -169,6 +173,8 @@ def _page_asked_for(request: HttpRequest, log: Log) -> LogPage:
         return page_around(log, log.offset_of(line), find)
     if (at := number_in(request, "at")) is not None:
         return page_around(log, at, find)
+    if found and found.first_offset is not None:
+        return page_around(log, found.first_offset, find)
     return page_at_end(log, find)
 
 

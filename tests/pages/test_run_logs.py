@@ -386,3 +386,29 @@ class TestLongLines:
             assert page.start < before
             before, steps = page.start, steps + 1
         assert steps < 30
+
+    def test_without_script_the_page_names_the_lines_and_opens_at_the_first(
+        self, run: Run, client: Client
+    ) -> None:
+        grow(run, numbered(3000) + b"a Needle and a needle\n" + numbered(3000) + b"<needle>\n")
+        page = client.get(url_of(run, q="needle", find=1)).content.decode()
+        assert "2 lines:" in page
+        assert "q=needle&amp;find=1&amp;line=6002#L6002" in page
+        assert 'id="L3001"' in page
+        assert 'id="L6002"' not in page
+        page = client.get(url_of(run, q="needle", find=1, line=6002)).content.decode()
+        assert 'id="L6002"' in page
+        assert "No line has “quagga”." in client.get(url_of(run, q="quagga", find=1)).content.decode()
+
+    def test_without_script_it_goes_on_by_a_link(self, run: Run, client: Client) -> None:
+        grow(run, numbered(250))
+        url, pages, numbers = url_of(run, q="line", find=1), 0, []
+        while url:
+            found = client.get(url).context["found"]
+            numbers += found.numbers
+            url, pages = found.more_url, pages + 1
+        assert (numbers, pages) == (list(range(1, 251)), 3)
+
+    def test_with_script_the_page_does_not_search_itself(self, run: Run, client: Client) -> None:
+        grow(run, numbered(10))
+        assert client.get(url_of(run, q="line")).context["found"] is None
