@@ -3,12 +3,14 @@
 A page is filled in two steps. First the newest WINDOW runs of the scope are read one by one, which ends
 early for whatever is common. Only if they do not fill the page, the rest is sought by an index. What no index
 serves is read on, at most SCAN runs for one page; the page says so, and the next one goes on from there.
+Sorting by anything but age looks at no more than those either.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from django.db import connections
@@ -32,8 +34,6 @@ WINDOW = 5_000
 SCAN = 100_000
 #: The same where each run costs more: text that no index knows, labels that are not there.
 COSTLY_SCAN = 20_000
-#: Sorting by anything but age looks at no more than this many, the newest.
-SORTED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Search:
             return _count(matching, limit)
         read_first = self._density >= _DENSE and self.conditions.seeks_slowly(self.root)
         if read_first or not self.seekable:
-            edge = _edge(self.scope.order_by("-pk"), int(limit / _DENSE * 2) if read_first else self.scan)
+            edge = _edge(self._newest, int(limit / _DENSE * 2)) if read_first else self._end
             newest = matching.filter(self.conditions.reading(self.root))
             count, more = _count(newest if edge is None else newest.filter(pk__gt=edge), limit)
             if more or edge is None or not self.seekable:
@@ -148,6 +148,15 @@ class Search:
             return matching
         form = self.conditions.seeking if self.seekable else self.conditions.reading
         return matching.filter(form(self.root))
+
+    @property
+    def _newest(self) -> QuerySet[Run]:
+        return self.scope.order_by("-pk")
+
+    @cached_property
+    def _end(self) -> int | None:
+        """The key of the newest run that is not looked at any more; finding it walks along all the others."""
+        return _edge(self._newest, self.scan)
 
     # Pages --------------------------------------------------------------------------------------------
 
@@ -185,7 +194,7 @@ class Search:
             notes.append(f"{self.scan:,} runs were looked through for this page; the next one looks further.")
             onward = str(Cursor(order, found.stopped, found.stopped + step, at, backward))
         elif found.stopped is not None:
-            notes.append(f"Only the newest {min(self.scan, SORTED):,} runs are sorted here.")
+            notes.append(f"Only the newest {self.scan:,} runs are sorted here.")
         if cursor and found.places:
             back = str(Cursor(order, *found.places[0], at, not backward))
         elif cursor:
@@ -205,7 +214,10 @@ class Search:
         kept = walk.filter(self.kept)
         if self.root is None:
             return _found(_keys(kept, size + 1), size)
-        edge = _edge(walk, self.window if self.seekable else self.scan)
+        if self.seekable or cursor or ascending:
+            edge = _edge(walk, self.window if self.seekable else self.scan)
+        else:
+            edge = self._end
         near = kept.filter(self.conditions.reading(self.root))
         if edge is not None:
             near = near.filter(pk__lt=edge) if ascending else near.filter(pk__gt=edge)
@@ -226,12 +238,12 @@ class Search:
         return _found(keys + [key for key, _ in rest], size)
 
     def _sorted(self, order: Order, cursor: Cursor | None, size: int) -> _Found:
-        """By a value, then newest first; the newest SORTED runs only."""
+        """By a value, then newest first; only of as many of the newest runs as one page looks at."""
         backward = cursor is not None and cursor.backward
         larger_next = order.descending == backward
         value = order.value(cursor.at if cursor else self.now)
         matching = self.scope.filter(self.kept).annotate(sort_value=value)
-        edge = _edge(self.scope.order_by("-pk"), min(self.scan, SORTED))
+        edge = self._end
         if edge is not None:
             matching = matching.filter(pk__gt=edge)
         if self.root is not None:
