@@ -73,7 +73,7 @@ class Studio:
                 sockets=[listener],
                 threads=WEB_THREADS,
                 ident=None,
-                max_request_body_size=2 * settings.SNAPSHOT_MAX_BYTES,
+                max_request_body_size=max(2 * settings.SNAPSHOT_MAX_BYTES, settings.OUTPUTS_MAX_BYTES),
                 channel_timeout=60,
             )
             self._start_node()

@@ -80,6 +80,12 @@ class SnapshotTooBig(InvalidSnapshot):
     code = "snapshot_too_big"
 
 
+class OutputsTooBig(InvalidInput):
+    """A run would keep more bytes or files than the server takes of one run."""
+
+    code = "outputs_too_big"
+
+
 class Conflict(StudioError):
     """The request was right when it was made, and no longer is."""
 

@@ -8,7 +8,7 @@ from runs.models.label import Property, Tag
 from runs.models.log import LogChunk
 from runs.models.metric import Metric
 from runs.models.run import Run, RunDependency, RunEvent
-from runs.models.snapshot import Snapshot
+from runs.models.snapshot import Snapshot, SnapshotUpload
 
 __all__ = [
     "Artifact",
@@ -23,5 +23,6 @@ __all__ = [
     "RunDependency",
     "RunEvent",
     "Snapshot",
+    "SnapshotUpload",
     "Tag",
 ]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
 
 class Artifact(models.Model):
-    """A file that a run left under `outputs/` or `logs/`, by its path, such as `outputs/model.json`."""
+    """A file kept with a run, by its path, such as `outputs/model.json`.
+
+    `created_by` is the person who put it there; null for what the run itself left in its folder.
+    """
 
     run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, related_name="artifacts")
     path = models.CharField(max_length=1024)
@@ -15,6 +19,9 @@ class Artifact(models.Model):
     sha256 = models.CharField(max_length=64)
     content_type = models.CharField(max_length=127)
     storage_name = models.CharField(max_length=255)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:

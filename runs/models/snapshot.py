@@ -9,6 +9,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from studio.accounts.models import Workspace
+
 
 class SnapshotFile(TypedDict):
     """One entry of `Snapshot.files`."""
@@ -44,3 +46,23 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return self.digest[:12]
+
+
+class SnapshotUpload(models.Model):
+    """That a person sent this content to a workspace, and may name it there by its digest.
+
+    Content is stored once for all workspaces, so a digest alone says nothing about who may have it.
+    """
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.CASCADE, related_name="uploads")
+    workspace = models.ForeignKey(Workspace, on_delete=models.CASCADE, related_name="+")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["snapshot", "workspace", "by"], name="snapshot_upload_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.snapshot} by {self.by}"

@@ -231,21 +231,26 @@ def _refuse_endless(entries: list[Entry]) -> None:
 
 
 def pack(
-    entries: list[Entry], *, limits: Limits, archive_bytes: int | None = None, unwrap: bool = False
+    entries: list[Entry],
+    *,
+    limits: Limits,
+    archive_bytes: int | None = None,
+    unwrap: bool = False,
+    whole: bool = False,
 ) -> Packed:
     """The source as a deflated zip in a temporary file, with what is in it.
 
     Leaves out what the root `.amlignore` (else `.gitignore`) says, and always `.git`, `__pycache__` and the
-    like. `unwrap` drops a single top folder. `archive_bytes` is the size of the archive that the entries come
-    from; it bounds the ratio. Reads every kept byte once; memory stays flat. Raises InvalidSnapshot and
-    SnapshotTooBig, and has written nothing but the temporary file then.
+    like; nothing if `whole`. `unwrap` drops a single top folder. `archive_bytes` is the size of the archive
+    that the entries come from; it bounds the ratio. Reads every kept byte once; memory stays flat. Raises
+    InvalidSnapshot and SnapshotTooBig, and has written nothing but the temporary file then.
     """
     named = [(check_name(entry.name), entry) for entry in entries]
     every = {path: entry for path, entry in _without_duplicates(named).items() if not entry.is_folder}
-    members = {path: entry for path, entry in every.items() if not ignores.always_left_out(path)}
+    members = {p: entry for p, entry in every.items() if whole or not ignores.always_left_out(p)}
     if unwrap:
         members = _unwrapped(members)
-    rules_name, ignored = _ignored(members)
+    rules_name, ignored = ("", set()) if whole else _ignored(members)
     kept = {path: members[path] for path in sorted(members, key=str.encode) if path not in ignored}
     _check_announced(kept, limits=limits, rules_name=rules_name, left_out=len(every) - len(kept))
     spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 (the caller closes it)

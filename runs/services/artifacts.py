@@ -88,22 +88,20 @@ def keep_outputs(run: Run, folder: Path) -> Kept:
     """Keep every regular file under `outputs/` and `logs/` of the script's working folder as an artifact.
 
     Can be repeated, also after a crash in the middle: what is kept already is left alone, and a file that
-    has changed replaces its older self. Links are not followed. Past the limits files are left out, in the
-    order of their paths, and `notes` say so. A few queries for each hundred files. Raises OSError when the
-    storage refuses a file; those before it are kept.
+    has changed replaces its older self. Links are not followed. Past the limits, for which what the run has
+    already counts, files are left out in the order of their paths, and `notes` say so. A few queries for each
+    hundred files. Raises OSError when the storage refuses a file; those before it are kept.
     """
-    kept = Kept()
     known = {artifact.path: artifact for artifact in run.artifacts.all()}
+    kept = Kept(len(known), sum(artifact.size_bytes for artifact in known.values()))
     batch: list[Artifact] = []
     replaced: list[str] = []
     for path, file in _kept_files(folder, kept):
         with file:
             size = os.fstat(file.fileno()).st_size
-            if not _has_room(kept, path, size):
-                continue
-            kept.files += 1
-            kept.size_bytes += size
             old = known.get(path)
+            if not _takes(kept, path, size, old):
+                continue
             try:
                 new = _keep_file(run, path, file, size=size, old=old)
             except OSError:
@@ -140,13 +138,17 @@ def _keep_file(
     )
 
 
-def _has_room(kept: Kept, path: str, size: int) -> bool:
-    if kept.files >= settings.OUTPUTS_MAX_FILES:
+def _takes(kept: Kept, path: str, size: int, old: Artifact | None) -> bool:
+    """Count a file that takes the place of `old`; False, and a note, when there is no room for it."""
+    files = kept.files + (old is None)
+    size_bytes = kept.size_bytes + size - (old.size_bytes if old else 0)
+    if files > settings.OUTPUTS_MAX_FILES:
         kept.leave_out(path, f"a run may keep {settings.OUTPUTS_MAX_FILES:,} files")
         return False
-    if kept.size_bytes + size > settings.OUTPUTS_MAX_BYTES:
+    if size_bytes > settings.OUTPUTS_MAX_BYTES:
         kept.leave_out(path, f"a run may keep {archives.limit_text(settings.OUTPUTS_MAX_BYTES)}")
         return False
+    kept.files, kept.size_bytes = files, size_bytes
     return True
 
 
@@ -215,7 +217,7 @@ def _write_rows(batch: list[Artifact], replaced: list[str]) -> None:
         batch,
         update_conflicts=True,
         unique_fields=["run", "path"],
-        update_fields=["size_bytes", "sha256", "content_type", "storage_name"],
+        update_fields=["size_bytes", "sha256", "content_type", "storage_name", "created_by"],
     )
     for name in replaced:
         default_storage.delete(name)

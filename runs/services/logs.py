@@ -73,25 +73,32 @@ class _End:
     data: bytes | None = None
 
 
-def append_log(run: Run | int, attempt: int, name: str, offset: int, data: bytes) -> None:
-    """Append bytes that begin at this offset of the log; those that are there already are skipped.
+def append_log(
+    run: Run | int, attempt: int, name: str, offset: int, data: bytes, *, compare: bool = False
+) -> int:
+    """Append bytes that begin at this offset of the log, and say where it ends now.
 
-    Three queries at most, and a roll-up once per mebibyte. Raises OffsetMismatch when bytes before `offset`
-    are missing, StaleAttempt when the run is at another attempt, NotFound without such a run.
+    Those that are there already are skipped; with `compare`, for writers that may not know of each other,
+    they have to be the same. Three queries at most, and a roll-up once per mebibyte. Raises OffsetMismatch
+    when bytes before `offset` are missing, or differ, StaleAttempt when the run is at another attempt,
+    NotFound without such a run.
     """
     run_pk = run if isinstance(run, int) else run.pk
     _check(name, offset, data)
+    log = _chunks(run_pk, attempt, name)
     for _ in range(_TRIES):
         end = _end_for_append(run_pk, attempt, name)
-        if offset > end.size:
+        overlap = data[: end.size - offset] if offset <= end.size else b""
+        differs = compare and overlap and overlap != _read(log, offset, offset + len(overlap))
+        if offset > end.size or differs:
             raise OffsetMismatch(f"The log ends at {end.size:,}, not at {offset:,}.", expected=end.size)
         fresh = data[end.size - offset :]
         if not fresh:
-            return
+            return end.size
         if _write(run_pk, attempt, name, end, fresh):
             if end.size // INLINE_BYTES != (end.size + len(fresh)) // INLINE_BYTES:
-                _store_rows(_chunks(run_pk, attempt, name))
-            return
+                _store_rows(log)
+            return end.size + len(fresh)
     raise Conflict(f"Too many writers append to {name} at once.")
 
 
@@ -132,9 +139,13 @@ def log_files_of(run_pks: Iterable[int]) -> dict[int, list[LogFile]]:
 
 def read_log(run: Run, name: str, start: int, end: int, attempt: int | None = None) -> bytes:
     """The bytes from `start` to before `end`, fewer at the end of the log, at most READ_BYTES. One query."""
+    return _read(_of(run, name, attempt), start, end)
+
+
+def _read(chunks: QuerySet[LogChunk], start: int, end: int) -> bytes:
     start = max(0, start)
     end = min(end, start + READ_BYTES)
-    chunks = _of(run, name, attempt).filter(offset__gt=start - PIECE_BYTES, offset__lt=end)
+    chunks = chunks.filter(offset__gt=start - PIECE_BYTES, offset__lt=end)
     chunks = chunks.alias(ends=F("offset") + F("size")).filter(ends__gt=start).order_by("offset")
     return b"".join(_part(chunk, start, end) for chunk in chunks)
 

@@ -82,11 +82,16 @@ def snapshot_from_files(
     )
 
 
-def snapshot_from_zip(file: BinaryIO, *, by: User | None, unwrap: bool = True) -> Snapshot:
-    """The snapshot of an uploaded .zip, .tar or .tar.gz; a top folder that holds it all is dropped."""
+def snapshot_from_zip(
+    file: BinaryIO, *, by: User | None, unwrap: bool = True, whole: bool = False
+) -> Snapshot:
+    """The snapshot of an uploaded .zip, .tar or .tar.gz; a top folder that holds it all is dropped.
+
+    `whole` keeps every file that is in it: whoever packed it has left out what ignore rules say.
+    """
     limits, size = source_limits(), archive_formats.archive_size(file)
     with archive_formats.archive_entries(file, limits=limits) as entries:
-        packed = archives.pack(entries, limits=limits, archive_bytes=size, unwrap=unwrap)
+        packed = archives.pack(entries, limits=limits, archive_bytes=size, unwrap=unwrap, whole=whole)
     return _snapshot(packed, by=by)
 
 

@@ -180,7 +180,18 @@ class Overview:
 
 
 def target_overview(workspace: Workspace) -> Overview:
-    """The whole page. Five queries: targets, nodes, what they run, what waits, how long runs have waited."""
+    """The whole page. Five queries: those of `target_rows`, and how long runs have waited."""
+    rows, longest_wait_since = target_rows(workspace)
+    for row in rows:
+        row.command = "" if row.nodes else start_command(row.target, workspace)
+    return Overview(rows, longest_wait_since, _median_wait(workspace))
+
+
+def target_rows(workspace: Workspace) -> tuple[list[TargetRow], datetime | None]:
+    """All targets, the default first, and since when the run that waits longest waits.
+
+    Four queries: targets, nodes, what they run, what waits.
+    """
     targets = ComputeTarget.objects.filter(workspace=workspace).order_by("-is_default", "name")
     rows = {target.pk: TargetRow(target) for target in targets}
     alive = ExpressionWrapper(Q(last_seen_at__gte=Now() - NODE_ALIVE_FOR), output_field=BooleanField())
@@ -189,10 +200,8 @@ def target_overview(workspace: Workspace) -> Overview:
     for node in nodes.annotate(is_alive=alive):
         by_pk[node.pk] = NodeRow(node, bool(node.is_alive))
         rows[node.target_id].nodes.append(by_pk[node.pk])
-    for row in rows.values():
-        row.command = "" if row.nodes else start_command(row.target, workspace)
     _add_runs(workspace, by_pk)
-    return Overview(list(rows.values()), _add_queued(workspace, rows), _median_wait(workspace))
+    return list(rows.values()), _add_queued(workspace, rows)
 
 
 def _add_runs(workspace: Workspace, by_pk: dict[int, NodeRow]) -> None:
