@@ -19,7 +19,8 @@ class Figure:
     goal: float | None = None
     floor: float | None = None
     floor_name: str = ""
-    typical: float | None = None  # the median, where `value` is a p95
+    median: float | None = None  # where `value` is a p95
+    least: float | None = None  # what it costs while the machine does nothing else
 
     @property
     def is_reached(self) -> bool:
@@ -51,14 +52,16 @@ def number(value: float | None) -> str:
 
 def render(figures: Iterable[Figure]) -> str:
     """The table in Markdown, as the README quotes it."""
-    lines = ["| | measured | goal | floor in the same run | |", "|---|---:|---:|---|---|"]
+    lines = ["| | measured | median | goal | floor in the same run | |", "|---|---:|---:|---:|---|---|"]
     section = ""
     for one in figures:
         if one.section != section:
             section = one.section
-            lines.append(f"| **{section}** | | | | |")
+            lines.append(f"| **{section}** | | | | | |")
+        median = f"{number(one.median)} {one.unit}" if one.median is not None else ""
         goal = f"{number(one.goal)} {one.unit}" if one.goal is not None else ""
         floor = f"{number(one.floor)} {one.unit} ({one.floor_name})" if one.floor is not None else ""
         mark = "" if one.goal is None else "reached" if one.is_reached else "**missed**"
-        lines.append(f"| {one.name} | {number(one.value)} {one.unit} | {goal} | {floor} | {mark} |")
+        measured = f"{number(one.value)} {one.unit}"
+        lines.append(f"| {one.name} | {measured} | {median} | {goal} | {floor} | {mark} |")
     return "\n".join(lines)
