@@ -54,6 +54,12 @@ def run_environment(run: Run) -> dict[str, str]:
     }
 
 
+def _argv(run: Run) -> list[str]:
+    if run.command_words:
+        return launch.command_line(run.command_words, sys.executable)
+    return launch.command_for(run.script, run.arguments, sys.executable)
+
+
 def instance_of(work: Path) -> str:
     """The id of a work folder, made with it: whoever serves out of it is the same node as before."""
     work.mkdir(parents=True, exist_ok=True)
@@ -157,7 +163,7 @@ class Agent:
         spec = launch.LaunchSpec(
             run_id=run.run_id,
             attempt=run.attempt,
-            argv=launch.command_for(run.script, run.arguments, sys.executable),
+            argv=_argv(run),
             env=environment,
             grace_s=run.grace_s,
             time_limit_s=run.time_limit_s,

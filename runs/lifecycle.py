@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -63,6 +63,18 @@ def move(
     return True
 
 
+def begin(run: Run, *, to: Status, at: datetime, by: User | None, why: str) -> None:
+    """Insert a new run that is in this status from its first moment on, with the event that says so.
+
+    Needs a transaction. `at` is that moment by the database's clock. Two queries.
+    """
+    run.status, run.started_at, run.heartbeat_at = to, at, at
+    run.save(force_insert=True)
+    RunEvent.objects.create(
+        run=run, seq=1, from_status=Status.NOT_STARTED, to_status=to, by=by, why=why, at=at
+    )
+
+
 def _stamps(to: Status, ago: timedelta) -> dict[str, Any]:
     """The columns that go with a status, by the database's clock."""
     if to == Status.QUEUED:
@@ -72,6 +84,8 @@ def _stamps(to: Status, ago: timedelta) -> dict[str, Any]:
             "heartbeat_at": None,
             "node": None,
             "holds_slot": False,
+            "waits_until": None,
+            **dict.fromkeys(("error_code", "error_message", "error_traceback"), ""),
         }
     if to == Status.PREPARING:  # every claim is an attempt of its own, so that an older one can be refused
         return {"heartbeat_at": Now(), "attempt": F("attempt") + 1}
@@ -79,7 +93,11 @@ def _stamps(to: Status, ago: timedelta) -> dict[str, Any]:
         return {"started_at": Coalesce("started_at", Now())}
     if to in TERMINAL:
         # A clock that was set back must not make a run end before it started.
-        return {"ended_at": Greatest(Now() - ago, Coalesce("started_at", Now() - ago)), "holds_slot": False}
+        return {
+            "ended_at": Greatest(Now() - ago, Coalesce("started_at", Now() - ago)),
+            "holds_slot": False,
+            "waits_until": None,
+        }
     return {}
 
 
@@ -97,7 +115,7 @@ def advance_pipeline(pk: int) -> None:
     Safe to call at any time and by several at once: every change is a compare-and-swap. Queries: three, and
     three for each status that changes.
     """
-    pipeline = Run.objects.only("status", "continue_on_failure").get(pk=pk)
+    pipeline = Run.objects.only("status", "continue_on_failure", "ends_as").get(pk=pk)
     if pipeline.status not in OPEN:
         return
     steps = {
@@ -191,9 +209,8 @@ def _close(pipeline: Run, steps: list[Run]) -> None:
     failed = [step.step_name for step in steps if step.status == Status.FAILED]
     expect = OPEN - {Status.CANCEL_REQUESTED}
     if pipeline.status == Status.CANCEL_REQUESTED:
-        move(
-            pipeline, to=Status.CANCELED, expect=(Status.CANCEL_REQUESTED,), why="all of its steps have ended"
-        )
+        end = Status(pipeline.ends_as or Status.CANCELED)
+        move(pipeline, to=end, expect=(Status.CANCEL_REQUESTED,), why="all of its steps have ended")
     elif failed:
         message = f"{len(failed)} of {len(steps)} steps failed: {', '.join(failed)}."
         move(

@@ -45,6 +45,7 @@ class ErrorClass(StrEnum):
     LOST = "lost"  # the process or its node vanished
     OUTPUTS = "outputs"  # the script did its work, and its files could not be kept
     STEP = "step"  # a step of this pipeline run failed
+    REPORTED = "reported"  # whoever looks after it, or a person, said so
 
 
 TERMINAL: frozenset[Status] = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
@@ -69,7 +70,7 @@ FOLLOWS: dict[Status, frozenset[Status]] = {
     )
     | TERMINAL,
     Status.FINALIZING: frozenset({Status.CANCEL_REQUESTED, Status.NOT_RESPONDING, Status.QUEUED}) | TERMINAL,
-    Status.CANCEL_REQUESTED: frozenset({Status.CANCELED}),
+    Status.CANCEL_REQUESTED: TERMINAL,  # Canceled, unless it was asked to stop in order to end otherwise
     Status.NOT_RESPONDING: frozenset(
         {Status.RUNNING, Status.FINALIZING, Status.CANCEL_REQUESTED, Status.QUEUED}
     )

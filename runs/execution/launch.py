@@ -64,6 +64,12 @@ def command_for(script: str, arguments: Sequence[str], python: str) -> list[str]
     return [script if script.startswith("/") else f"./{script}", *arguments]
 
 
+def command_line(words: Sequence[str], python: str) -> list[str]:
+    """A command of the user's own; `python` in it is this one."""
+    first = python if words[0] in ("python", "python3") else words[0]
+    return [first, *words[1:]]
+
+
 def build_env(
     worker_env: Mapping[str, str], *, run_env: Mapping[str, str], user_env: Mapping[str, str]
 ) -> dict[str, str]:

@@ -22,8 +22,8 @@ _ACTIVE = sorted(ACTIVE)
 #: What a row of a table of runs reads, whichever columns a person has chosen.
 _ROW = (
     "run_id", "number", "parent", "root", "kind", "display_name", "step_name", "status", "script",
-    "arguments", "created_at", "started_at", "ended_at", "archived_at", "error_message", "experiment__name",
-    "submitter__username", "target__name", "node__name",
+    "arguments", "command_words", "created_at", "started_at", "ended_at", "archived_at", "error_message",
+    "experiment__name", "submitter__username", "target__name", "node__name",
 )  # fmt: skip
 
 
@@ -110,9 +110,16 @@ class Run(models.Model):
     target = models.ForeignKey(ComputeTarget, null=True, on_delete=models.PROTECT, related_name="runs")
     node = models.ForeignKey(Node, null=True, on_delete=models.SET_NULL, related_name="runs")
     holds_slot = models.BooleanField(default=False)
+    # Its script waits for a child and has given its slot back, until then at the latest.
+    waits_until = models.DateTimeField(null=True)
     step_name = models.CharField(max_length=100, blank=True, default="")
     script = models.CharField(max_length=1024, blank=True, default="")
     arguments = models.JSONField(default=list, blank=True)  # list[str]
+    # Instead of script and arguments, list[str].
+    command_words = models.JSONField(
+        default=list, blank=True, db_default=models.Value([], models.JSONField())
+    )
+    run_configuration = models.JSONField(null=True, blank=True)  # of whoever submitted it; kept as it came
     environment_variables = models.JSONField(default=dict, blank=True)  # str -> str
     time_limit_s = models.PositiveIntegerField(null=True)
     grace_s = models.PositiveIntegerField(default=10)
@@ -141,7 +148,12 @@ class Run(models.Model):
     cancel_requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
+    # What it ends as once it has stopped as asked: Completed, Failed, or "" for Canceled.
+    ends_as = models.CharField(max_length=20, blank=True, default="", db_default="")
     error_class = models.CharField(max_length=20, choices=choices(ErrorClass), blank=True, default="")
+    error_code = models.CharField(
+        max_length=100, blank=True, default="", db_default=""
+    )  # the reporter's word
     error_message = models.TextField(blank=True, default="")
     error_traceback = models.TextField(blank=True, default="")
     exit_code = models.IntegerField(null=True)
@@ -181,6 +193,10 @@ class Run(models.Model):
                 name="run_root_if_parent",
             ),
             models.CheckConstraint(condition=~Q(run_id=""), name="run_id_not_empty"),
+            models.CheckConstraint(
+                condition=Q(ends_as__in=["", Status.COMPLETED.value, Status.FAILED.value]),
+                name="run_ends_as_known",
+            ),
             models.CheckConstraint(
                 condition=~Q(status__in=_TERMINAL) | Q(holds_slot=False), name="run_slot_freed_at_end"
             ),
@@ -230,6 +246,8 @@ class Run(models.Model):
                 name="run_active",
                 condition=Q(status__in=_ACTIVE),
             ),
+            # Parents that wait for a child, whose children are claimed first; slots to be taken back.
+            models.Index(fields=["waits_until"], name="run_waits", condition=Q(waits_until__isnull=False)),
             # Claim: the longest waiting of a target.
             models.Index(
                 fields=["target", "queued_at", "id"],
@@ -270,7 +288,9 @@ class Run(models.Model):
 
     @property
     def command(self) -> str:
-        """Script and arguments as a shell would take them."""
+        """What it executes as a shell would take it."""
+        if self.command_words:
+            return shlex.join(self.command_words)
         return shlex.join([self.script, *self.arguments]) if self.script else ""
 
 

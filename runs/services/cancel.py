@@ -44,9 +44,12 @@ def cancel_run(run: Run, *, by: User | None, why: str = "") -> CancelReport:
     """
     report = CancelReport()
     reason = why or (f"canceled by {by.shown_name}" if by else "canceled by Studio")
-    pks = subtree(run.pk)
-    for each in Run.objects.filter(pk__in=pks).only("kind", "status", "parent_id").order_by("pk"):
-        report += _cancel_one(each, by=by, why=reason)
+    pks: list[int] = []
+    # Again until nothing is new: a child may have been made before its parent was seen to be canceled.
+    while new := [pk for pk in subtree(run.pk) if pk not in pks]:
+        pks += new
+        for each in Run.objects.filter(pk__in=new).only("kind", "status", "parent_id").order_by("pk"):
+            report += _cancel_one(each, by=by, why=reason)
     for pipeline in Run.objects.filter(pk__in=pks, kind=Kind.PIPELINE, status__in=sorted(OPEN)):
         advance_pipeline(pipeline.pk)
     return report

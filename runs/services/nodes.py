@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, InvalidName
@@ -25,7 +25,11 @@ NOW = timedelta(0)
 BEFORE_RUNNING = (Status.PREPARING, Status.STARTING)
 #: What a claimed run can be whose process was never started: silence and a beat move it on without one.
 UNSTARTED = (*BEFORE_RUNNING, Status.NOT_RESPONDING, Status.RUNNING)
+#: Parents whose children are looked for first.
+MOST_PARENTS = 500
 _UNASKED = ON_NODE - {Status.CANCEL_REQUESTED}
+#: Also one that gave it back to wait for a child, and has not been heard of since.
+_HOLDS_SLOT = Q(holds_slot=True) | Q(waits_until__lt=Now())
 
 
 @transaction.atomic
@@ -94,11 +98,12 @@ def beat(nodes: Collection[Node], runs: Collection[int]) -> bool:
     mine = Node.objects.filter(pk__in=pks, instance__in={node.instance for node in nodes})
     is_known = mine.update(last_seen_at=Now()) == len(pks)
     if runs:
-        _beat_runs(runs)
+        beat_runs(runs)
     return is_known
 
 
-def _beat_runs(runs: Collection[int]) -> None:
+def beat_runs(runs: Collection[int]) -> None:
+    """A sign of life of these runs, which those that had been missed return with."""
     mine = Run.objects.filter(pk__in=runs)
     if mine.filter(status__in=sorted(ON_NODE)).update(heartbeat_at=Now()):
         for pk in mine.filter(status=Status.NOT_RESPONDING).values_list("pk", flat=True):
@@ -113,12 +118,16 @@ def claim(nodes: Collection[Node], slots: int) -> list[Run]:
     """
     pks = [node.pk for node in nodes]
     names = {node.name for node in nodes}  # its slots are one pool, also for targets that it served before
-    taken = Run.objects.filter(node__name__in=names, holds_slot=True).count()
+    taken = Run.objects.filter(_HOLDS_SLOT, node__name__in=names).count()
     open_nodes = {node.target_id: node for node in Node.objects.filter(pk__in=pks, drained_at=None)}
+    # What parents wait for comes first, or one parent after the other would start and wait for its children.
+    parents = list(Run.objects.filter(waits_until__gte=Now()).values_list("pk", flat=True)[:MOST_PARENTS])
     claimed: list[Run] = []
     while len(claimed) < slots - taken:
         queued = Run.objects.queued().filter(target_id__in=open_nodes).only("target_id")
-        waiting = list(queued[: slots - taken - len(claimed)])
+        free = slots - taken - len(claimed)
+        waiting = list(queued.filter(parent_id__in=parents)[:free] if parents else ())
+        waiting = waiting or list(queued[:free])
         if not waiting:
             break
         for run in waiting:
@@ -203,6 +212,9 @@ def end_completed(run: Run, *, ago: timedelta = NOW) -> bool:
                 why="exit code 0",
                 ago=ago,
                 exit_code=0,
+                error_code="",
+                error_message="",
+                error_traceback="",
             )
             or _end_asked(run, 0, ago)
         )
@@ -237,17 +249,32 @@ def end_failed(
                 ago=ago,
                 exit_code=exit_code,
                 error_class=kind,
-                error_message=message,
-                error_traceback=traceback,
+                **_error_texts(kind, message, traceback),
             )
         return done or _end_asked(run, exit_code, ago)  # a cancel may have been committed in between
 
 
+def _error_texts(kind: ErrorClass, message: str, traceback: str) -> dict[str, Any]:
+    """What is kept of why it failed: of a script that gave its own reason before it ended, that reason."""
+    texts = {"error_message": message, "error_traceback": traceback}
+    if kind != ErrorClass.SCRIPT:
+        return texts
+    return {
+        name: Case(When(error_message="", then=Value(text, TextField())), default=F(name))
+        for name, text in texts.items()
+    }
+
+
 def _end_asked(run: Run, exit_code: int | None, ago: timedelta) -> bool:
-    """A run that was asked to stop ends Canceled, however its process ended in the meantime."""
-    return move(
+    """A run that was asked to stop ends as was asked, however its process ended in the meantime.
+
+    What it is to end as is settled by whoever asks first, and does not change after that.
+    """
+    asked = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.CANCEL_REQUESTED)
+    end = asked.values_list("ends_as", flat=True).first()
+    return end is not None and move(
         run,
-        to=Status.CANCELED,
+        to=Status(end or Status.CANCELED),
         expect=(Status.CANCEL_REQUESTED,),
         attempt=run.attempt,
         why="its process has ended",

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import re
-import secrets
 import shlex
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F
-from django.db.models.functions import Now
 
 from runs.errors import Conflict, InvalidInput, InvalidPipeline, InvalidSnapshot, UnknownTarget
 from runs.folding import clean
 from runs.lifecycle import move
-from runs.models import ComputeTarget, Experiment, Run, RunDependency, Snapshot, Tag
-from runs.services.descriptions import check_description
-from runs.services.experiments import get_or_create_experiment
-from runs.services.runs import check_display_name, search_text_of
-from runs.services.tags import Labels, check_labels
+from runs.models import ComputeTarget, Run, RunDependency, Snapshot
+from runs.services.experiments import get_or_create_experiment, reserve_numbers
+from runs.services.new_runs import (
+    NewRun,
+    check_new_run,
+    earlier_run,
+    fill,
+    hold_parent,
+    insert_labels,
+    new_run_id,
+    place_below,
+)
+from runs.services.tags import Labels
 from runs.status import Kind, Status
 from studio.accounts.models import User, Workspace
 
@@ -40,6 +45,7 @@ class StepSpec:
     """One step to run: a script of a snapshot with its arguments. `after` names the steps it waits for.
 
     `arguments` are a list, or text split as a shell would; `target` None means the default of the submission.
+    `command` is for what is no script: program and arguments, run in the snapshot's folder.
     """
 
     name: str
@@ -51,6 +57,7 @@ class StepSpec:
     time_limit_s: int | None = None
     max_retries: int = 0
     after: Sequence[str] = ()
+    command: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -73,25 +80,28 @@ def submit(
     submission_key: str = "",
     resubmitted_from: Run | None = None,
     continue_on_failure: bool = True,
+    run_id: str = "",
+    properties: Mapping[str, str] | None = None,
+    parent: Run | None = None,
+    run_configuration: Mapping[str, Any] | None = None,
 ) -> Run:
     """Create and queue a script run (one step) or a pipeline run with its step runs (several).
 
-    The same `submission_key` again gives the run that it made before. All or nothing: on an error nothing is
-    kept. Raises StudioError kinds whose `field` names the input, `steps-<i>-<name>` for one of a step.
+    The same `submission_key` or `run_id` again gives the run that it made before. All or nothing: on an error
+    nothing is kept. Raises StudioError kinds whose `field` names the input, `steps-<i>-<name>` for one of a
+    step. `run_configuration` is kept as it is.
     """
     known = _earlier(workspace, submission_key, by)
     if known:
         return known
     checked = check_steps(workspace, steps, default_target)
-    name, text, labels = (
-        check_display_name(display_name),
-        check_description(description),
-        check_labels(tags or {}),
-    )
+    new = check_new_run(NewRun(run_id, display_name, description, tags or {}, properties or {}))
     experiment = get_or_create_experiment(workspace, experiment_name, by=by)
     try:
         with transaction.atomic():
-            first = _reserve_numbers(experiment, len(checked) + (len(checked) > 1))
+            if parent is not None:
+                hold_parent(parent)
+            first, _ = reserve_numbers(experiment, len(checked) + (len(checked) > 1))
             shared = {
                 "workspace": workspace,
                 "experiment": experiment,
@@ -102,16 +112,17 @@ def submit(
             head = Run(
                 **shared,
                 number=first,
-                display_name=name,
-                description=text,
                 submission_key=submission_key or None,
                 continue_on_failure=continue_on_failure,
+                run_configuration=run_configuration,
             )
+            place_below(head, parent)
             if len(checked) == 1:
-                return _create_script(head, checked[0], labels)
-            return _create_pipeline(head, checked, labels, shared, default_target)
+                return _create_script(head, checked[0], new)
+            return _create_pipeline(head, checked, new, shared, default_target)
     except IntegrityError:
         known = _earlier(workspace, submission_key, by)
+        known = known or earlier_run(run_id, experiment.name, by=by, parent=parent)
         if known is None:
             raise
         return known
@@ -124,28 +135,16 @@ def _earlier(workspace: Workspace, key: str, by: User) -> Run | None:
     return run
 
 
-def _reserve_numbers(experiment: Experiment, count: int) -> int:
-    """The first of `count` run numbers; holds the experiment's row until the transaction ends."""
-    rows = Experiment.objects.filter(pk=experiment.pk)
-    rows.update(last_number=F("last_number") + count, updated_at=Now())
-    return rows.values_list("last_number", flat=True).get() - count + 1
-
-
-def new_run_id(experiment: Experiment) -> str:
-    """An id in the shape that Azure ML's had: `<experiment>_<unix seconds>_<8 hex>`."""
-    return f"{experiment.name[:200]}_{int(time.time())}_{secrets.token_hex(4)}"
-
-
-def _insert(run: Run, labels: Mapping[str, str | None]) -> Run:
-    run.run_id = new_run_id(run.experiment)
-    run.search_text = search_text_of(run, list(labels.items()))
+def _insert(run: Run, new: NewRun) -> Run:
+    fill(run, new if new.run_id else replace(new, run_id=new_run_id(run.experiment)))
     run.save(force_insert=True)
-    Tag.objects.bulk_create([Tag(run=run, key=key, value=value) for key, value in labels.items()])
+    insert_labels([(run, new)])
     return run
 
 
 def _fill(run: Run, step: _Checked) -> None:
     run.script, run.arguments, run.target = step.spec.script, step.arguments, step.target
+    run.command_words = list(step.spec.command)
     run.snapshot, run.environment_variables = step.spec.snapshot, dict(step.spec.environment_variables)
     run.time_limit_s, run.max_retries = step.spec.time_limit_s, step.spec.max_retries
 
@@ -159,33 +158,32 @@ def _submitted_by(run: Run) -> str:
     return f"submitted by {run.submitter.shown_name}" if run.submitter else "submitted"
 
 
-def _create_script(run: Run, step: _Checked, labels: Mapping[str, str | None]) -> Run:
+def _create_script(run: Run, step: _Checked, new: NewRun) -> Run:
     run.kind = Kind.SCRIPT
     _fill(run, step)
-    return _queue(_insert(run, labels))
+    return _queue(_insert(run, new))
 
 
 def _create_pipeline(
     pipeline: Run,
     steps: list[_Checked],
-    labels: Mapping[str, str | None],
+    new: NewRun,
     shared: dict,
     default_target: ComputeTarget | None,
 ) -> Run:
     pipeline.kind, pipeline.target = Kind.PIPELINE, default_target
-    _insert(pipeline, labels)
+    _insert(pipeline, new)
     runs: dict[str, Run] = {}
     for offset, step in enumerate(steps, start=1):
         run = Run(
             **shared,
             number=pipeline.number + offset,
             kind=Kind.STEP,
-            parent=pipeline,
-            root=pipeline,
             step_name=step.spec.name,
         )
+        place_below(run, pipeline)
         _fill(run, step)
-        runs[step.spec.name] = _insert(run, {})
+        runs[step.spec.name] = _insert(run, NewRun())
     RunDependency.objects.bulk_create(
         RunDependency(step=runs[step.spec.name], waits_for=runs[before])
         for step in steps
@@ -227,7 +225,10 @@ def _check_step(
         )
     if target.workspace_id != workspace.pk:
         raise UnknownTarget("This compute target belongs to another workspace.", field=prefix + "target")
-    _check_script(step, prefix)
+    if step.command:
+        _check_command(step, prefix)
+    else:
+        _check_script(step, prefix)
     _check_variables(step, prefix)
     limit = step.time_limit_s
     if limit is not None and not 1 <= limit <= LONGEST_TIME_LIMIT_S:
@@ -248,6 +249,18 @@ def _check_script(step: StepSpec, prefix: str) -> None:
         hint = f"It has {', '.join(scripts)}." if scripts else "It has no .py or .sh file."
         shown = clean(step.script[:80])
         raise InvalidSnapshot(f"{shown} is not in the source.", field=prefix + "script", hint=hint)
+
+
+def _check_command(step: StepSpec, prefix: str) -> None:
+    if step.script or step.arguments:
+        raise InvalidInput(
+            "There is a command and a script too.",
+            field=prefix + "command",
+            hint="Give a command, or a script with its arguments.",
+        )
+    split_arguments(step.command, field_name=prefix + "command")
+    if not step.command[0]:
+        raise InvalidInput("The command names no program.", field=prefix + "command")
 
 
 def _check_variables(step: StepSpec, prefix: str) -> None:

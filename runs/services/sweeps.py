@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce, Now
 from runs.lifecycle import advance_pipeline, move
 from runs.models import Run, RunDependency
 from runs.services.nodes import end_failed
+from runs.services.waiting import take_slots_back
 from runs.status import ON_NODE, OPEN, ErrorClass, Kind, Status
 
 _DEAD = (Status.FAILED, Status.CANCELED)
@@ -22,6 +23,7 @@ def sweep() -> None:
     """Set right what no single change could. Safe to run anywhere, at any time, by several."""
     mark_silent_runs()
     end_lost_runs()
+    take_slots_back()
     resume_pipelines()
 
 
@@ -55,7 +57,10 @@ def end_lost_runs() -> int:
         where = f" of {run.node.name}" if run.node else ""
         message = f"No sign of life{where} since {moment:%Y-%m-%d %H:%M:%S} UTC."
         # Not one whose heartbeat has returned since: that is Running again.
-        ended += end_failed(run, ErrorClass.LOST, message, expect=(Status.NOT_RESPONDING,))
+        may_retry = run.kind != Kind.INTERACTIVE  # nobody but its own process could start it again
+        ended += end_failed(
+            run, ErrorClass.LOST, message, expect=(Status.NOT_RESPONDING,), may_retry=may_retry
+        )
     return ended
 
 

@@ -32,6 +32,7 @@ ERROR_TITLES = {
     ErrorClass.LOST: "The run was lost",
     ErrorClass.OUTPUTS: "The outputs could not be kept",
     ErrorClass.STEP: "A step failed",
+    ErrorClass.REPORTED: "The run was reported as failed",
 }
 ORDINALS = ("First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth", "Ninth", "Tenth")
 

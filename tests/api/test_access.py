@@ -91,9 +91,11 @@ def test_only_what_is_named_is_public() -> None:
 def test_what_an_address_names_is_found_before_it_is_let_in() -> None:
     for one in ALL:
         if "{run_id}" in one.path:
-            assert one.token and one.token.reach is Reach.RUN, str(one)
+            assert one.token is not None
+            assert one.token.reach is Reach.RUN, str(one)
         elif "{workspace}" in one.path:
-            assert one.token and one.token.reach is Reach.WORKSPACE, str(one)
+            assert one.token is not None
+            assert one.token.reach is Reach.WORKSPACE, str(one)
 
 
 def test_writes_need_a_contributor() -> None:

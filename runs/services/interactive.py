@@ -1,0 +1,160 @@
+"""Interactive runs: Studio did not start the process that logs into them; it says itself how it goes."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from runs.errors import Conflict, InvalidInput, RunFinished
+from runs.lifecycle import begin, move
+from runs.models import Experiment, Run, Snapshot
+from runs.services.experiments import reserve_numbers
+from runs.services.new_runs import (
+    NewRun,
+    check_new_run,
+    earlier_run,
+    fill,
+    hold_parent,
+    insert_labels,
+    place_below,
+)
+from runs.services.nodes import beat_runs
+from runs.status import TERMINAL, Kind, Status
+from studio.accounts.models import User
+
+MOST_CHILDREN = 500
+_BATCHES = uuid.UUID("1f0f3c59-4f0a-4ec4-9a7d-0d8d1b8f2a11")
+
+
+def create_interactive(
+    experiment: Experiment,
+    new: NewRun,
+    *,
+    by: User,
+    parent: Run | None = None,
+    start: bool = True,
+    snapshot: Snapshot | None = None,
+) -> tuple[Run, bool]:
+    """A new interactive run, Running from now on or (`start` False) NotStarted, and whether it is new.
+
+    The same `run_id` again by the same person in the same place gives the run that it made before. Raises
+    Conflict for an id that is taken, InvalidInput and InvalidTag. Six queries, seven below a parent.
+    """
+    new = check_new_run(new if new.run_id else replace(new, run_id=str(uuid.uuid4())))
+    try:
+        with transaction.atomic():
+            if parent is not None:
+                hold_parent(parent)
+            number, now = reserve_numbers(experiment, 1)
+            run = _unsaved(experiment, new, number, by=by, parent=parent)
+            run.created_at = run.updated_at = now
+            run.snapshot = snapshot
+            if start:
+                begin(run, to=Status.RUNNING, at=now, by=by, why=f"started by {by.shown_name}")
+            else:
+                run.save(force_insert=True)
+            insert_labels([(run, new)])
+        return run, True
+    except IntegrityError:
+        known = earlier_run(new.run_id, experiment.name, by=by, parent=parent)
+        if known is None:
+            raise
+        return known, False
+
+
+def create_children(parent: Run, news: Sequence[NewRun], *, by: User, batch_id: str = "") -> list[Run]:
+    """Interactive child runs, NotStarted, in this order; the same batch again gives what it made before.
+
+    All or none. Raises like `create_interactive`. Eight queries, whatever their number.
+    """
+    if len(news) > MOST_CHILDREN:
+        raise InvalidInput(
+            f"{len(news)} child runs at once are too many.",
+            field="children",
+            hint=f"At most {MOST_CHILDREN}.",
+        )
+    named = [
+        check_new_run(replace(new, run_id=new.run_id or _id(parent, batch_id, at)))
+        for at, new in enumerate(news)
+    ]
+    if not named:
+        return []
+    try:
+        with transaction.atomic():
+            hold_parent(parent)
+            first, now = reserve_numbers(parent.experiment, len(named))
+            runs = [
+                _unsaved(parent.experiment, new, first + at, by=by, parent=parent)
+                for at, new in enumerate(named)
+            ]
+            for run in runs:
+                run.created_at = run.updated_at = now
+            Run.objects.bulk_create(runs)
+            insert_labels(list(zip(runs, named, strict=True)))
+            Run.objects.filter(pk=parent.pk).update(updated_at=Now())
+        return runs
+    except IntegrityError:
+        return _made_before(parent, named, by=by)
+
+
+def _id(parent: Run, batch_id: str, at: int) -> str:
+    """An id that is the same for the same place of the same batch."""
+    return str(uuid.uuid5(_BATCHES, f"{parent.run_id}/{batch_id}/{at}") if batch_id else uuid.uuid4())
+
+
+def _made_before(parent: Run, named: Iterable[NewRun], *, by: User) -> list[Run]:
+    wanted = [new.run_id for new in named]
+    if len(set(wanted)) < len(wanted):
+        raise InvalidInput("Two of these child runs have the same run_id.", field="children")
+    known = {run.run_id: run for run in Run.objects.filter(run_id__in=wanted, parent=parent, submitter=by)}
+    missing = [run_id for run_id in wanted if run_id not in known]
+    if missing:
+        raise Conflict(
+            f"The run id {missing[0]} is taken, or this batch was sent before with other runs.",
+            field="children",
+            hint="Give a new batch an id of its own.",
+        )
+    return [known[run_id] for run_id in wanted]
+
+
+def _unsaved(experiment: Experiment, new: NewRun, number: int, *, by: User, parent: Run | None) -> Run:
+    run = Run(
+        workspace=experiment.workspace,
+        experiment=experiment,
+        number=number,
+        kind=Kind.INTERACTIVE,
+        submitter=by,
+    )
+    place_below(run, parent)
+    return fill(run, new)
+
+
+def start_run(run: Run, *, by: User) -> None:
+    """Running from now on; again changes nothing. Raises Conflict, RunFinished."""
+    _only_interactive(run, "started")
+    why = f"started by {by.shown_name}"
+    if move(run, to=Status.RUNNING, expect=(Status.NOT_STARTED,), by=by, why=why, heartbeat_at=Now()):
+        return
+    _refuse_ended(run)
+
+
+def beat(run: Run) -> None:
+    """A sign of life of an interactive run; other runs have one from their node. Raises RunFinished."""
+    if run.kind == Kind.INTERACTIVE and run.status != Status.NOT_STARTED:
+        beat_runs([run.pk])
+    _refuse_ended(run)
+
+
+def _only_interactive(run: Run, done: str) -> None:
+    if run.kind != Kind.INTERACTIVE:
+        raise Conflict(f"{run.name} was submitted; it is {done} by a node.")
+
+
+def _refuse_ended(run: Run) -> None:
+    status = Run.objects.filter(pk=run.pk).values_list("status", flat=True).get()
+    if status in TERMINAL:
+        raise RunFinished(f"{run.name} is {status}; a run that has ended stays so.")

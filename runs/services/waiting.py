@@ -1,0 +1,41 @@
+"""A run that waits for a child gives its slot back meanwhile, so that parents cannot starve their children.
+
+Whoever waits says so again and again, and each time holds for `WAITS_FOR`: a parent that goes on, or is heard
+of no more, has its slot back after that at the latest. It does not queue for it. For a moment a node may
+so have more scripts than slots, and it claims nothing until that is over.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db.models.functions import Now
+
+from runs.models import Run
+from runs.status import ON_NODE, Status
+from runs.wake import wake
+
+#: Longer than the longest wait of the API and the pause of a client between two.
+WAITS_FOR = timedelta(seconds=40)
+
+
+def wait_for_child(parent: Run, child: Run) -> None:
+    """The parent's script waits for this run: its slot is free from now on. At most two queries."""
+    rows = Run.objects.filter(pk=parent.pk, attempt=parent.attempt, status__in=sorted(ON_NODE))
+    if rows.filter(holds_slot=True).update(holds_slot=False, waits_until=Now() + WAITS_FOR):
+        if child.status == Status.QUEUED and child.target_id:
+            wake(child.target_id)
+    else:
+        rows.filter(waits_until__isnull=False).update(waits_until=Now() + WAITS_FOR)
+
+
+def stop_waiting(parent: Run) -> None:
+    """The parent goes on: it has its slot again. One query."""
+    rows = Run.objects.filter(pk=parent.pk, attempt=parent.attempt, waits_until__isnull=False)
+    rows.filter(status__in=sorted(ON_NODE)).update(holds_slot=True, waits_until=None)
+
+
+def take_slots_back() -> int:
+    """Give their slots back to runs that said nothing more of waiting; how many. A query, and one if any."""
+    late = Run.objects.filter(waits_until__lt=Now(), status__in=sorted(ON_NODE))
+    return late.update(holds_slot=True, waits_until=None) if late.exists() else 0
