@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ('runs', '0006_node_instances'),
+        ('runs', '0007_uploads'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
