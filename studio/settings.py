@@ -217,5 +217,11 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env_str("STUDIO_LOG_LEVEL", "WARNING").upper()},
     # The filesystem broker has no host, and kombu says so at every connection.
     # Answers 4xx are for who asked, and an expired session that polls would fill the log with them.
-    "loggers": {"kombu.connection": {"level": "ERROR"}, "django.request": {"level": "ERROR"}},
+    # Beat sends only wake-up calls: what hinders it the worker says in a line, and beat in eighty, often.
+    "loggers": {
+        "kombu.connection": {"level": "ERROR"},
+        "django.request": {"level": "ERROR"},
+        "celery.beat": {"level": "CRITICAL"},
+        "waitress.queue": {"level": "ERROR"},  # a line for each request that waits for a thread
+    },
 }

@@ -28,7 +28,7 @@ STOP = "stop"
 POLL_S = 0.1  # how often the stop file is looked for
 LEFTOVER_GRACE_S = 2.0  # what a script left running gets this long after SIGTERM
 KILL_LIMIT_S = 30.0  # a process that SIGKILL does not end by then sits in the kernel, or is not ours to kill
-WRITE_PATIENCE_S = 600.0  # how long a full disk may keep the result from being written
+WRITE_PATIENCE_S = 7 * 86_400.0  # how long a full disk may keep back the result, which only we know
 
 ALWAYS = float("inf")
 
@@ -453,16 +453,16 @@ class Watch:
         """Write a JSON file, waiting for room on a full disk; a folder that is gone needs none."""
         import json  # late: the script is running by now and need not wait for it
 
-        data = json.dumps(content, indent=1).encode()
-        end = time.monotonic() + patience_s
+        data, pause_s = json.dumps(content, indent=1).encode(), 1.0
         while True:
             try:
                 return write_whole(f"{self.folder}/{name}", data)
             except OSError as error:
                 self.log(f"{name} could not be written: {error.strerror}.")
-                if error.errno == errno.ENOENT or time.monotonic() >= end:
+                if error.errno == errno.ENOENT or patience_s <= 0:
                     return None
-            time.sleep(1.0)
+            time.sleep(pause_s)
+            patience_s, pause_s = patience_s - pause_s, min(2 * pause_s, 15.0)
 
 
 def ticks_now() -> float:

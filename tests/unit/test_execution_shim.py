@@ -321,6 +321,18 @@ def test_a_kill_that_nobody_here_sent_is_lack_of_memory_only_if_the_kernel_count
     assert not watch.died_of_memory(-signal.SIGKILL)
 
 
+def test_a_result_that_cannot_be_written_is_written_later(place: Place) -> None:
+    folder = place.prepare("pass\n")
+    folder.ended_file.mkdir()  # what renaming fails on, for root too
+    place.launch(folder)
+    wait_for(
+        lambda: folder.launch_log.exists() and "ended.json could not be" in folder.launch_log.read_text()
+    )
+    assert folder.is_watched()
+    folder.ended_file.rmdir()
+    assert ended(folder)["exit_code"] == 0
+
+
 def test_a_torn_order_starts_nothing() -> None:
     with pytest.raises(ValueError, match="not complete"):
         shim.Order(b"\0".join([b"9", b"10", b"", b"train.py"]))
