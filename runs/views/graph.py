@@ -19,7 +19,7 @@ from runs.models import LogChunk, Run, RunDependency, RunEvent
 from runs.services.logs import STD_LOG, tail
 from runs.status import ACTIVE, ON_NODE, TERMINAL, Kind, Status
 from runs.views.parts import wants_part
-from runs.views.run_frame import find_run, run_frame, run_url
+from runs.views.run_frame import at_address, find_run, run_frame, run_url
 
 TAIL_BYTES = 8 * 1024
 TAIL_LINES = 8
@@ -213,10 +213,6 @@ def run_log_tail(request: HttpRequest, name: str, number: int) -> HttpResponse:
 def _log_size(request: HttpRequest, name: str, number: int) -> int | None:
     """The size of the log of the run's present attempt; None without one."""
     chunks = LogChunk.objects.filter(
-        run__experiment__workspace=request.membership.workspace_id,  # type: ignore[attr-defined]
-        run__experiment__name=name.replace("\0", ""),
-        run__number=number,
-        attempt=F("run__attempt"),
-        name=STD_LOG,
+        at_address(request, name, number, of="run__"), attempt=F("run__attempt"), name=STD_LOG
     )
     return chunks.order_by("-offset").values_list(F("offset") + F("size"), flat=True).first()

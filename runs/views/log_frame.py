@@ -17,7 +17,7 @@ from runs.services.log_pages import Log
 from runs.services.log_search import search_log
 from runs.services.logs import STD_LOG, LogFile
 from runs.status import ACTIVE, ON_NODE, TERMINAL, ErrorClass, Kind, Status
-from runs.views.run_frame import run_url
+from runs.views.run_frame import at_address, run_url
 
 LAUNCH_LOG = "system_logs/launch.log"
 CHILDREN_SHOWN = 30
@@ -148,11 +148,8 @@ def peek(request: HttpRequest, name: str, number: int) -> tuple[Run, Log] | None
         return None
     file = request.GET.get("file", STD_LOG).replace("\0", "")
     attempt = number_in(request, "attempt")
-    run = _with_log_size(file, attempt).filter(
-        workspace=request.membership.workspace_id,  # type: ignore[attr-defined]
-        experiment__name=name,
-        number=number,
-    ).select_related("experiment").first()  # fmt: skip
+    found = _with_log_size(file, attempt).filter(at_address(request, name, number))
+    run = found.select_related("experiment").first()
     if run is None:
         return None
     shown = run.attempt if attempt is None else attempt
@@ -202,11 +199,7 @@ def files_version(files: list[LogFile]) -> str:
 
 def files_version_now(request: HttpRequest, name: str, number: int) -> str:
     """The same of the run at this address, in one query; "0" also without such a run."""
-    chunks = LogChunk.objects.filter(
-        run__workspace=request.membership.workspace_id,  # type: ignore[attr-defined]
-        run__experiment__name=name.replace("\0", ""),
-        run__number=number,
-    )
+    chunks = LogChunk.objects.filter(at_address(request, name, number, of="run__"))
     return str(chunks.aggregate(bytes=Sum("size"))["bytes"] or 0)
 
 

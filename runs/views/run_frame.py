@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest
 from django.urls import reverse
@@ -63,17 +63,24 @@ _WITH_HEAD = (
 )  # fmt: skip
 
 
+def at_address(request: HttpRequest, name: str, number: int, *, of: str = "") -> Q:
+    """The condition for the run at this address of the workspace; `of` leads to the run, such as "run__".
+
+    By the unique keys of both tables: asked for by runs.workspace, SQLite walks through all its runs.
+    """
+    keys = {
+        "experiment__workspace": request.membership.workspace_id,  # type: ignore[attr-defined]
+        "experiment__name": name.replace("\0", ""),
+        "number": number,
+    }
+    return Q(**{of + key: value for key, value in keys.items()})
+
+
 def _at(runs: QuerySet[Any], request: HttpRequest, name: str, number: int) -> Any:
-    """The one of these at this address of the workspace, or None."""
+    """The one of these at this address, or None."""
     if "\0" in name:
         raise Http404("No experiment has such a name.")
-    found = runs.filter(
-        # By the unique keys of both tables: asked for by runs.workspace, SQLite walks through all its runs.
-        experiment__workspace=request.membership.workspace_id,  # type: ignore[attr-defined]
-        experiment__name=name,
-        number=number,
-    )
-    return next(iter(found[:1]), None)
+    return next(iter(runs.filter(at_address(request, name, number))[:1]), None)
 
 
 def find_run(request: HttpRequest, name: str, number: int) -> Run:
