@@ -5,7 +5,7 @@ from __future__ import annotations
 from ninja import NinjaAPI
 
 import studio
-from runs.api import errors, me, runs, workspaces
+from runs.api import artifacts, compute_targets, errors, logs, me, runs, snapshots, workspaces
 
 api = NinjaAPI(
     title="Studio",
@@ -18,3 +18,7 @@ errors.install(api)
 api.add_router("", me.router, tags=["me"])
 api.add_router("", workspaces.router, tags=["workspaces"])
 api.add_router("", runs.router, tags=["runs"])
+api.add_router("", logs.router, tags=["logs"])
+api.add_router("", artifacts.router, tags=["artifacts"])
+api.add_router("", snapshots.router, tags=["snapshots"])
+api.add_router("", compute_targets.router, tags=["compute targets"])

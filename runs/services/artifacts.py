@@ -24,6 +24,8 @@ from typing import IO
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
+from django.db.models import QuerySet
+from django.db.models.functions import Left
 
 from runs.errors import InvalidSnapshot, NotFound
 from runs.models import Artifact, Run, RunDependency
@@ -235,6 +237,14 @@ def content_type_of(path: str) -> str:
         if encoding or not kind
         else kind
     )
+
+
+def list_artifacts(run: Run, *, prefix: str = "") -> QuerySet[Artifact]:
+    """The run's artifacts, with who put them there; those whose path begins so, in just this spelling."""
+    rows = run.artifacts.select_related("created_by")
+    if not prefix:
+        return rows
+    return rows.alias(beginning=Left("path", len(prefix))).filter(beginning=prefix)
 
 
 def find_artifact(run: Run, path: str) -> Artifact:

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, Subquery
 from django.db.models.functions import Now
 
-from runs.errors import Conflict, InvalidName, UnknownTarget
+from runs.errors import Conflict, InvalidName, NotFound, UnknownTarget
 from runs.folding import clean
 from runs.models import ComputeTarget, Node, Run
 from runs.models.compute import TARGET_NAME, TARGET_NAME_RULE
@@ -82,6 +82,14 @@ def set_default_target(target: ComputeTarget, *, by: User | None) -> None:
         others = ComputeTarget.objects.filter(workspace_id=target.workspace_id, is_default=True)
         others.exclude(pk=target.pk).update(is_default=False, updated_at=Now())
         ComputeTarget.objects.filter(pk=target.pk).update(is_default=True, updated_at=Now())
+
+
+def find_node(workspace: Workspace, target: str, name: str) -> Node:
+    """The node of this name that serves a target. Raises NotFound."""
+    node = Node.objects.filter(target__workspace=workspace, target__name=target, name=name).first()
+    if node is None:
+        raise NotFound(f"No node {clean(name[:40])} serves {clean(target[:40])}.", field="node")
+    return node
 
 
 def drain_node(node: Node, *, by: User, drained: bool = True) -> bool:

@@ -146,6 +146,14 @@ def _row(packed: Packed, stored: str, *, by: User | None) -> Snapshot:
     return snapshot
 
 
+def open_zip(snapshot: Snapshot) -> IO[bytes]:
+    """The whole snapshot as a zip, to be closed by the caller. Raises NotFound when storage has lost it."""
+    try:
+        return default_storage.open(snapshot.storage_name)
+    except FileNotFoundError:
+        raise NotFound("The snapshot is missing in the storage.") from None
+
+
 @contextmanager
 def open_snapshot(snapshot: Snapshot) -> Iterator[IO[bytes]]:
     """The whole snapshot as a zip file."""
@@ -159,6 +167,18 @@ def open_member(snapshot: Snapshot, path: str) -> Iterator[IO[bytes]]:
     find_file(snapshot, path)
     with open_snapshot(snapshot) as file, zipfile.ZipFile(file) as archive, archive.open(path) as member:
         yield member
+
+
+def iter_file(snapshot: Snapshot, path: str) -> Iterator[bytes]:
+    """One file of the snapshot in portions. Raises NotFound at once for a path that is not in it."""
+    find_file(snapshot, path)
+    return _portions(snapshot, path)
+
+
+def _portions(snapshot: Snapshot, path: str) -> Iterator[bytes]:
+    with open_member(snapshot, path) as member:
+        while portion := member.read(archives.CHUNK_BYTES):
+            yield portion
 
 
 def find_file(snapshot: Snapshot, path: str) -> SnapshotFile:

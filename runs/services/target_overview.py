@@ -24,6 +24,8 @@ from django.db.models import (
 )
 from django.db.models.functions import Now
 
+from runs.errors import NotFound
+from runs.folding import clean
 from runs.models import ComputeTarget, Node, Run
 from runs.models.compute import NODE_ALIVE_FOR
 from studio.accounts.models import Workspace
@@ -202,6 +204,14 @@ def target_rows(workspace: Workspace) -> tuple[list[TargetRow], datetime | None]
         rows[node.target_id].nodes.append(by_pk[node.pk])
     _add_runs(workspace, by_pk)
     return list(rows.values()), _add_queued(workspace, rows)
+
+
+def target_row(workspace: Workspace, name: str) -> TargetRow:
+    """One of these by its name. Raises NotFound."""
+    row = next((row for row in target_rows(workspace)[0] if row.target.name == name), None)
+    if row is None:
+        raise NotFound(f"There is no compute target {clean(name[:40])}.", field="target")
+    return row
 
 
 def _add_runs(workspace: Workspace, by_pk: dict[int, NodeRow]) -> None:

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET
 
+from runs.downloads import UNTRUSTED, download
 from runs.errors import NotFound
 from runs.models import Artifact, Run
 from runs.services.artifacts import find_artifact, open_artifact, zip_stream
@@ -22,9 +23,6 @@ from runs.views.run_frame import find_run, run_frame, run_url
 
 #: Files that the list shows; with `?folder=` all are of that folder.
 FILES_SHOWN = 500
-
-#: What a run wrote never acts on this origin: no script, no frame, no request, no guessing of types.
-UNTRUSTED = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True)
@@ -115,15 +113,12 @@ def _shown(run: Run, artifact: Artifact) -> dict[str, Any]:
 def run_output_file(request: HttpRequest, name: str, number: int, path: str) -> HttpResponseBase:
     """One file as it is, to be saved; `?show=1` gives an image in place. Nothing else is ever shown."""
     artifact = find_artifact(find_run(request, name, number), path)
-    show = request.GET.get("show") == "1"
-    content_type = check_is_image(artifact) if show else "application/octet-stream"
-    return FileResponse(
-        open_artifact(artifact),
-        as_attachment=not show,
-        filename=path.rpartition("/")[2],
-        content_type=content_type,
-        headers=UNTRUSTED,
-    )
+    filename = path.rpartition("/")[2]
+    if request.GET.get("show") == "1":
+        content_type = check_is_image(artifact)
+        file = open_artifact(artifact)
+        return FileResponse(file, filename=filename, content_type=content_type, headers=UNTRUSTED)
+    return download(request, lambda: open_artifact(artifact), filename=filename, sha256=artifact.sha256)
 
 
 @require_GET

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.files.storage import default_storage
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from runs.downloads import download
 from runs.errors import InvalidSnapshot, NotFound
 from runs.highlight import highlight
 from runs.models import Run, Snapshot
-from runs.services.snapshots import FileDiff, Text, diff, read_text, tree
+from runs.services.snapshots import FileDiff, Text, diff, open_zip, read_text, tree
 from runs.status import Kind
-from runs.views.outputs import UNTRUSTED
 from runs.views.parts import wants_part
 from runs.views.run_frame import find_run, run_frame, run_url
 
@@ -131,11 +130,8 @@ def run_snapshot_zip(request: HttpRequest, name: str, number: int) -> HttpRespon
     run = find_run(request, name, number)
     if run.snapshot is None:
         raise Http404("This run has no source.")
-    try:
-        file = default_storage.open(run.snapshot.storage_name)
-    except FileNotFoundError:
-        raise Http404("The source is missing in the storage.") from None
-    return FileResponse(
-        file, as_attachment=True, filename=f"{name}-{number}-source.zip",
-        content_type="application/zip", headers=UNTRUSTED,
+    snapshot = run.snapshot
+    return download(
+        request, lambda: open_zip(snapshot), filename=f"{name}-{number}-source.zip",
+        sha256=snapshot.digest, content_type="application/zip",
     )  # fmt: skip

@@ -16,7 +16,7 @@ from studio.accounts.models import Role, User
 from studio.accounts.permissions import READING
 from studio.accounts.services import make_token, revoke_token
 from tests.api_kit import Api, refusal
-from tests.factories import make_experiment, make_run, make_snapshot, make_target
+from tests.factories import make_experiment, make_node, make_run, make_snapshot, make_target
 
 ApiOf = Callable[[User | Run | None], Api]
 
@@ -40,7 +40,10 @@ class Address:
         return self.method.upper() not in READING
 
     def call(self, api: Api, things: dict[str, str]) -> Any:
-        return api.call(self.method, self.path.format(**things), {} if self.writes else None)
+        answer = api.call(self.method, self.path.format(**things), {} if self.writes else None)
+        if answer.streaming:
+            assert b"".join(answer)
+        return answer
 
 
 def addresses() -> Iterator[Address]:
@@ -79,6 +82,7 @@ def things(run: Run) -> dict[str, str]:
         "run_id": run.run_id,
         "experiment": run.experiment.name,
         "target": make_target().name,
+        "node": make_node().name,
         "digest": run.snapshot.digest if run.snapshot else "",
         "path": "outputs/model.txt",
     }

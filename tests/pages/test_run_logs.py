@@ -355,7 +355,7 @@ class TestRaw:
         assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
         assert response.headers["Content-Length"] == str(len(data))
         assert response.headers["X-Content-Type-Options"] == "nosniff"
-        assert response.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        assert response.headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
 
     def test_no_log_is_no_file(self, run: Run, client: Client) -> None:
         assert client.get(url_of(run, "raw/")).status_code == 404

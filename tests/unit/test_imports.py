@@ -22,7 +22,7 @@ LAYERS: list[set[str]] = [
     {"lifecycle", "search"},
     {"services"},
     {"reporter", "graph", "filters", "forms", "submission", "prefill", "lists", "versions"},
-    {"agent", "embedded", "middleware", "toasts", "context", "templatetags"},
+    {"agent", "embedded", "middleware", "downloads", "toasts", "context", "templatetags"},
     {"views", "api", "tasks", "management"},
     {"urls", "apps"},
 ]
