@@ -34,6 +34,8 @@ from runs.status import ErrorClass
 
 logger = logging.getLogger("studio.agent")
 
+#: What scripts of runs import, in the version of this node: `azureml`, and the client that it stands on.
+SDK = [str(settings.BASE_DIR / "sdk" / part) for part in ("client", "azureml")]
 TICK_S = 0.25
 BEAT_S = 5.0
 
@@ -158,7 +160,10 @@ class Agent:
         unpack(run.snapshot, folder.code)
         place_inputs(run, folder.code)
         environment = launch.build_env(
-            os.environ, run_env=run_environment(run), user_env=run.environment_variables
+            os.environ,
+            run_env=run_environment(run),
+            user_env=run.environment_variables,
+            python_path=SDK,
         )
         spec = launch.LaunchSpec(
             run_id=run.run_id,

@@ -24,6 +24,7 @@ CHECKS: dict[str, list[str]] = {
     "ruff check": ["-m", "ruff", "check", "."],
     "ruff format": ["-m", "ruff", "format", "--check", "."],
     "mypy": ["-m", "mypy"],
+    "mypy, SDK": ["-m", "mypy", "--config-file", "sdk/mypy.ini"],
     "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
 }
 PARALLEL = ["-n", "2"]

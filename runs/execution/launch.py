@@ -71,12 +71,17 @@ def command_line(words: Sequence[str], python: str) -> list[str]:
 
 
 def build_env(
-    worker_env: Mapping[str, str], *, run_env: Mapping[str, str], user_env: Mapping[str, str]
+    worker_env: Mapping[str, str],
+    *,
+    run_env: Mapping[str, str],
+    user_env: Mapping[str, str],
+    python_path: Sequence[str] = (),
 ) -> dict[str, str]:
     """A script's environment: some of the worker's, what belongs to the run, and on top what its person set.
 
     A proxy of the worker with a password in its address is left out. Output is unbuffered unless that person
-    says otherwise. Raises InvalidInput for a name that no environment can hold and for one of Studio's own.
+    says otherwise. Python finds modules in `python_path`, after the places that the person names. Raises
+    InvalidInput for a name that no environment can hold and for one of Studio's own.
     """
     for name, value in user_env.items():
         _check_variable(name, value)
@@ -85,7 +90,9 @@ def build_env(
         for name, value in worker_env.items()
         if ALLOWED.fullmatch(name) and not SECRET_PROXY.fullmatch(f"{name}={value}")
     }
-    return {"PYTHONUNBUFFERED": "1", **env, **run_env, **user_env}
+    places = [place for place in (user_env.get("PYTHONPATH"), *python_path) if place]
+    found_in = {"PYTHONPATH": os.pathsep.join(places)} if places else {}
+    return {"PYTHONUNBUFFERED": "1", **env, **run_env, **user_env, **found_in}
 
 
 def start(folder: RunFolder, spec: LaunchSpec) -> None:

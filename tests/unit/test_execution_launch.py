@@ -91,6 +91,12 @@ def test_the_run_comes_over_the_worker_and_the_person_over_both() -> None:
     }
 
 
+def test_modules_are_found_where_the_person_says_and_then_where_the_node_has_them() -> None:
+    env = launch.build_env({}, run_env={}, user_env={"PYTHONPATH": "src"}, python_path=["/sdk/a", "/sdk/b"])
+    assert env["PYTHONPATH"] == os.pathsep.join(["src", "/sdk/a", "/sdk/b"])
+    assert launch.build_env({}, run_env={}, user_env={}, python_path=["/sdk"])["PYTHONPATH"] == "/sdk"
+
+
 @pytest.mark.parametrize("name", ["AZUREML_RUN_TOKEN", "STUDIO_RUN_ID", "STUDIO_URL", "", "A=B", "A\0"])
 def test_a_name_that_a_person_may_not_set_is_refused_by_name(name: str) -> None:
     with pytest.raises(InvalidInput) as refusal:

@@ -154,8 +154,16 @@ def test_nothing_imports_inside_a_function_to_dodge_a_circle() -> None:
 
 
 def test_the_server_imports_nothing_of_sdk_tests_or_benchmarks() -> None:
-    others = {"sdk", "tests", "bench", "azureml"}
+    others = {"sdk", "tests", "bench", "azureml", "studio_client"}
     assert [str(one) for one in all_imports() if one.target.split(".")[0] in others] == []
+
+
+def test_the_sdk_imports_nothing_of_the_server_and_little_else() -> None:
+    allowed = sys.stdlib_module_names | {"studio_client", "click", "jmespath", "ruamel", "IPython"}
+    for distribution, more in (("client", set()), ("azureml", {"azureml"})):
+        for path in sorted((ROOT / "sdk" / distribution).rglob("*.py")):
+            targets = {one.target.split(".")[0] for one in imports_of(path)}
+            assert targets <= allowed | more, path
 
 
 def test_one_module_alone_writes_the_status_of_a_run() -> None:

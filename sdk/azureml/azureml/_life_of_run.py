@@ -1,0 +1,153 @@
+"""How a run ends: what is sent before, what the server is told, and what a `with` block does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from azureml import _run_files
+from azureml._translate import translated
+from azureml.exceptions import AzureMLException, UserErrorException
+
+if TYPE_CHECKING:
+    from azureml.core.run import Run
+
+#: How long a script is waited for that was asked to stop: its grace of 10 s, and what its end takes.
+STOPPED_WITHIN_S = 12.0
+LOG_OF_BLOCK = "user_logs/std_log.txt"
+
+
+def enter(run: Run) -> None:
+    """A `with` block begins: what it prints goes to the run's log.
+
+    In a submitted script the node sees to that.
+    """
+    if run._is_context:
+        return
+    if run._record["status"] == "NotStarted":
+        run.start()
+    if run._owned:
+        from studio_client.capture import OutputCapture
+
+        run._capture = OutputCapture(run._api, run.id, LOG_OF_BLOCK)
+        run._capture.start()
+
+
+def leave(run: Run, error: BaseException | None) -> None:
+    """A `with` block ends: Completed, or Failed by an exception, or Canceled by Ctrl-C; ended by hand it
+    stays so.
+
+    What is raised in the block is never hidden by trouble with the server.
+    """
+    if run._capture is not None:
+        run._capture.stop()
+        run._capture = None
+    if isinstance(error, SystemExit) and error.code in (None, 0):
+        error = None
+    if error is None:
+        _unless_ended(run, "complete", {})
+        return
+    act, content = (
+        ("cancel", {}) if isinstance(error, KeyboardInterrupt) else ("fail", error_content(error, None))
+    )
+    try:
+        _unless_ended(run, act, content)
+    except (AzureMLException, OSError) as trouble:
+        warnings.warn(
+            f"Run {run.id} could not be ended: {getattr(trouble, 'message', trouble)}", stacklevel=3
+        )
+
+
+def _unless_ended(run: Run, act: str, content: dict[str, Any]) -> None:
+    """End it, unless that was done by hand."""
+    from azureml.core.run import TERMINAL
+
+    if run._is_context:
+        run.complete()
+        return
+    if run.status not in TERMINAL and run.get_status() not in TERMINAL:
+        end(run, act, content, set_status=True)
+        return
+    keep_what_is_left(run)
+
+
+def end(run: Run, act: str, content: dict[str, Any], *, set_status: bool) -> None:
+    """Send what is left, then tell the server. Inside a submitted script only an error is recorded."""
+    keep_what_is_left(run)
+    if not set_status:
+        return
+    if run._is_context:
+        if act == "fail":
+            with translated:
+                run._api.act(run.id, act, content)
+        return
+    _tell(run, act, content)
+
+
+def keep_what_is_left(run: Run) -> None:
+    """Metrics that wait, and the outputs of a run that this process made."""
+    with contextlib.suppress(AttributeError):
+        run.flush()
+    if run._owned and run._outputs and os.path.isdir(run._outputs):
+        _run_files.upload_folder(run._api, run.id, "outputs", run._outputs, overwrite=True)
+
+
+def _tell(run: Run, act: str, content: dict[str, Any]) -> None:
+    """Complete, fail or cancel, and wait a bounded time until that has happened."""
+    from studio_client import heartbeat
+    from studio_client.streaming import wait_until_ended
+
+    with translated:
+        answer = run._api.act(run.id, act, content)
+        heartbeat.beats.remove(run.id)
+        run._record = answer.get("run", answer)
+        if run._record["status"] not in ("Completed", "Failed", "Canceled"):
+            run._record = wait_until_ended(run._api, run.id, timeout_s=STOPPED_WITHIN_S)
+
+
+def cancel(run: Run) -> None:
+    """Ask for the run to be stopped. Of itself a submitted script only asks:
+    the signal to stop comes from its node.
+    """
+    if run._is_context:
+        run.flush()
+        with translated:
+            run._api.act(run.id, "cancel")
+        return
+    if run.get_status() == "Canceled":
+        return
+    if run._owned:
+        keep_what_is_left(run)
+    _tell(run, "cancel", {})
+
+
+def error_content(error_details: Any, error_code: str | None) -> dict[str, Any]:
+    """What the server is told of a failure. Raises UserErrorException for details of an unknown kind."""
+    if error_code is not None and not isinstance(error_code, str):
+        raise UserErrorException(f"error_code is a text, not {error_code!r}.")
+    content: dict[str, Any] = {"code": error_code or "UserError"}
+    if isinstance(error_details, BaseException):
+        name = type(error_details).__name__
+        content["exception_type"] = name
+        content["message"] = f"User program failed with {name}: {error_details}"
+        import traceback
+
+        content["traceback"] = "".join(
+            traceback.format_exception(type(error_details), error_details, error_details.__traceback__)
+        )
+    elif isinstance(error_details, str):
+        content["message"] = error_details
+    elif error_details is not None:
+        raise UserErrorException(
+            f"error_details is a text or an exception, not a {type(error_details).__name__}."
+        )
+    return content
+
+
+def say(text: str) -> None:
+    """A line on standard output, as it comes."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

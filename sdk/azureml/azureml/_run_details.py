@@ -1,0 +1,67 @@
+"""`get_details`: what is known of a run, as the plain dict that scripts read and print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from azureml._run_list import SUBMITTED
+
+if TYPE_CHECKING:
+    from studio_client.records import RunRecord
+
+LOCAL = "local"
+
+
+def details_of(record: RunRecord, log_files: dict[str, str]) -> dict[str, Any]:
+    """The dict of one run; what is None is left out."""
+    snapshot = {"ContentSnapshotId": record["snapshot"]} if record["snapshot"] else {}
+    details: dict[str, Any] = {
+        "runId": record["run_id"],
+        "target": record["target"] or LOCAL,
+        "status": record["status"],
+        "startTimeUtc": record["started_at"],
+        "endTimeUtc": record["ended_at"],
+        "services": {},
+        "error": error_of(record),
+        "properties": {**snapshot, **record["properties"]},
+        "inputDatasets": [],
+        "outputDatasets": [],
+        "runDefinition": _definition(record) if record["kind"] in SUBMITTED else None,
+        "logFiles": log_files,
+        "submittedBy": record["submitter"],
+    }
+    return {key: value for key, value in details.items() if value is not None}
+
+
+def error_of(record: RunRecord) -> dict[str, Any] | None:
+    """The `error` of a run that failed, nested twice as it always was."""
+    error = record["error"]
+    if not error:
+        return None
+    body: dict[str, Any] = {
+        "code": error["code"] or "UserError",
+        "message": error["message"],
+        "messageParameters": {},
+        "details": [],
+    }
+    if error["traceback"]:
+        body["innerError"] = {
+            "code": error.get("class") or "UserError",
+            "debugInfo": {"stackTrace": error["traceback"]},
+        }
+    return {
+        "error": body,
+        "correlation": {"operation": record["run_id"]},
+        "environment": record["workspace"],
+        "time": record["ended_at"],
+    }
+
+
+def _definition(record: RunRecord) -> dict[str, Any]:
+    kept = dict(record.get("run_configuration") or {})
+    kept.update(script=record["script"], arguments=record["arguments"], target=record["target"] or LOCAL)
+    kept.setdefault("framework", "Python")
+    kept.setdefault("communicator", "None")
+    kept.setdefault("nodeCount", 1)
+    kept.setdefault("maxRunDurationSeconds", record["time_limit_s"])
+    return kept

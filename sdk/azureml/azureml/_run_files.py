@@ -1,0 +1,290 @@
+"""Files of a run: to the server and back. Logs count as files, too."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+from azureml._translate import translated
+from azureml.exceptions import AzureMLAggregatedException, AzureMLException, UserErrorException
+
+if TYPE_CHECKING:
+    from studio_client.api import Api
+
+_SPOOL_BYTES = 8 << 20
+
+
+def _spooled() -> Any:
+    """A file that stays in memory while it is small."""
+    import tempfile
+
+    return tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)
+
+
+def clean_name(name: str) -> str:
+    """The path of a file in a run, with slashes. Raises UserErrorException for one that leads elsewhere."""
+    text = name.replace("\\", "/") if os.name == "nt" else name
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if not parts or ".." in parts:
+        raise UserErrorException(
+            f"{name!r} is no name for a file of a run; take one such as outputs/model.pkl."
+        )
+    return "/".join(parts)
+
+
+def upload(api: Api, run_id: str, name: str, source: Any, *, overwrite: bool = False) -> str:
+    """Keep a file, by its path or from a binary stream, with a run; the name that it has there."""
+    name = clean_name(name)
+    with _readable(source) as file, translated:
+        api.put_artifact(run_id, name, file, overwrite=overwrite)
+    return name
+
+
+@contextmanager
+def _readable(source: Any) -> Iterator[IO[bytes]]:
+    """The source as a binary file that can be read twice."""
+    if isinstance(source, (str, os.PathLike)):
+        if not os.path.isfile(source):
+            raise FileNotFoundError(f"There is no file {os.fspath(source)}.")
+        with open(source, "rb") as file:
+            yield file
+        return
+    if not hasattr(source, "read"):
+        raise UserErrorException(
+            f"A file is given by its path or as a binary stream, not as {type(source).__name__}."
+        )
+    first = source.read(1 << 20)
+    if not isinstance(first, bytes):
+        raise UserErrorException("A stream has to be binary: open the file with mode 'rb'.")
+    with _spooled() as copy:
+        while first:
+            copy.write(first)
+            first = source.read(1 << 20)
+        copy.seek(0)
+        yield copy
+
+
+def upload_folder(api: Api, run_id: str, prefix: str, folder: str, *, overwrite: bool = False) -> list[str]:
+    """Keep every file below a folder as `<prefix>/<path in it>`; the names.
+
+    Raises AzureMLAggregatedException.
+    """
+    return upload_all(api, run_id, files_below(prefix, folder), overwrite=overwrite)
+
+
+def upload_all(
+    api: Api, run_id: str, files: Iterable[tuple[str, str]], *, overwrite: bool = False
+) -> list[str]:
+    """Keep files, given as (name, path); their names.
+
+    Tries all, and raises AzureMLAggregatedException for several.
+    """
+    names: list[str] = []
+    problems: list[BaseException] = []
+    for name, place in files:
+        try:
+            names.append(upload(api, run_id, name, place, overwrite=overwrite))
+        except (AzureMLException, OSError) as error:
+            problems.append(error)
+    _raise_all(problems)
+    return names
+
+
+def files_below(prefix: str, folder: str) -> Iterator[tuple[str, str]]:
+    """The files below a folder, as (name with the prefix, path)."""
+    for here, folders, files in os.walk(folder):
+        folders.sort()
+        for file in sorted(files):
+            place = os.path.join(here, file)
+            inside = os.path.relpath(place, folder).replace(os.sep, "/")
+            yield (f"{prefix}/{inside}" if prefix else inside), place
+
+
+def file_names(api: Api, run_id: str) -> list[str]:
+    """The names of all files kept with a run, logs too."""
+    with translated:
+        kept = [artifact["path"] for artifact in api.artifacts(run_id)]
+        logs = [log["name"] for log in api.logs(run_id)]
+    return sorted({*kept, *logs})
+
+
+def download(api: Api, run_id: str, name: str, output_file_path: str | None) -> str:
+    """Write a file of a run; where it is. Parent folders are made;
+    nothing half is ever seen under its name.
+    """
+    base = os.path.basename(name.rstrip("/"))
+    place = os.fspath(output_file_path) if output_file_path else base
+    if os.path.isdir(place) or place.endswith(("/", os.sep)):
+        place = os.path.join(place, base)
+    with _written_whole(place) as target:
+        _fetch(api, run_id, name, target)
+    return os.path.abspath(place)
+
+
+def download_log(api: Api, run_id: str, name: str, place: str) -> str:
+    """Write a log of a run; where it is."""
+    with _written_whole(place) as target, translated:
+        for data in log_bytes(api, run_id, name):
+            target.write(data)
+    return os.path.abspath(place)
+
+
+def download_snapshot(api: Api, run_id: str, place: str) -> str:
+    """Write the zip of a run's snapshot; where it is."""
+    with _written_whole(place) as target, translated:
+        api.get_snapshot(run_id, target)
+    return os.path.abspath(place)
+
+
+@contextmanager
+def _written_whole(place: str) -> Iterator[IO[bytes]]:
+    """A file that has its name only once the block has ended well."""
+    place = os.path.abspath(place)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    import tempfile
+
+    descriptor, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=os.path.dirname(place))
+    try:
+        with os.fdopen(descriptor, "w+b") as target:
+            yield target
+        os.chmod(part, 0o666 & ~_umask())
+        os.replace(part, place)
+    except BaseException:
+        os.unlink(part)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _fetch(api: Api, run_id: str, name: str, target: IO[bytes]) -> None:
+    from studio_client.errors import NotFound
+
+    with translated:
+        try:
+            api.get_artifact(run_id, name, target)
+            return
+        except NotFound as error:
+            if error.code not in ("not_found", "http_404"):
+                raise
+        names = file_names(api, run_id)
+        if name not in names:
+            listed = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+            raise UserErrorException(
+                f"File with path {name} was not found, available files include: {listed or 'none'}."
+            )
+        for data in log_bytes(api, run_id, name):
+            target.write(data)
+
+
+def log_bytes(api: Api, run_id: str, name: str) -> Iterator[bytes]:
+    """A log as it is now, piece by piece."""
+    offset = 0
+    while True:
+        piece = api.read_log(run_id, name, offset=offset)
+        if piece.data:
+            yield piece.data
+        offset += len(piece.data)
+        if not piece.data or offset >= piece.size:
+            return
+
+
+def log_text(api: Api, run_id: str, name: str) -> str:
+    """A log as text."""
+    text = io.BytesIO()
+    with translated:
+        for data in log_bytes(api, run_id, name):
+            text.write(data)
+    return text.getvalue().decode("utf-8", "replace")
+
+
+def download_all(
+    api: Api, run_id: str, prefix: str | None, folder: str, paths: list[str] | None, append_prefix: bool
+) -> list[str]:
+    """Write all files of a run whose names begin so.
+
+    Raises UserErrorException for names that leave the folder.
+    """
+    start = (prefix or "").strip("/")
+    names = [
+        name for name in file_names(api, run_id) if not start or name == start or name.startswith(f"{start}/")
+    ]
+    if prefix and not names:
+        names = [name for name in file_names(api, run_id) if name.startswith(prefix)]
+    if paths is not None and len(paths) != len(names):
+        raise UserErrorException(f"There are {len(names)} files and {len(paths)} output paths.")
+    problems: list[BaseException] = []
+    written: list[str] = []
+    for number, name in enumerate(names):
+        short = name if append_prefix or name == start else name[len(start) :].lstrip("/")
+        try:
+            written.append(download(api, run_id, name, _inside(folder, paths[number] if paths else short)))
+        except (AzureMLException, OSError) as error:
+            problems.append(error)
+    _raise_all(problems)
+    return written
+
+
+def _inside(folder: str, path: str) -> str:
+    place = os.path.abspath(os.path.join(folder, path))
+    if os.path.commonpath([os.path.abspath(folder), place]) != os.path.abspath(folder):
+        raise UserErrorException(f"{path!r} leads out of {folder!r}.")
+    return place
+
+
+def _raise_all(problems: list[BaseException]) -> None:
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise AzureMLAggregatedException(problems)
+
+
+def keep_image(api: Api, run_id: str, name: str, path: str | None, plot: Any) -> str:
+    """Keep an image file, or a figure as PNG, with a run; its name there.
+
+    Raises AzureMLException unless one is given.
+    """
+    if (path is None) == (plot is None):
+        raise AzureMLException(f"log_image takes a path or a plot for {name!r}, exactly one of them.")
+    if path is not None:
+        check_image(path)
+        return upload(api, run_id, os.path.basename(path), path)
+    with _spooled() as file, translated:
+        plot.savefig(file, format="png")
+        return _keep_plot(api, run_id, clean_name(name), file)
+
+
+def _keep_plot(api: Api, run_id: str, name: str, file: Any) -> str:
+    """Keep it as `<name>_<unix seconds>.png`; of several in one second each gets a name of its own."""
+    from studio_client.errors import Conflict
+
+    stem = f"{name}_{int(time.time())}"
+    for number in range(1, 1000):
+        place = f"{stem}.png" if number == 1 else f"{stem}_{number}.png"
+        file.seek(0)
+        try:
+            api.put_artifact(run_id, place, file)
+        except Conflict:
+            continue
+        return place
+    raise AzureMLException(f"There are too many images named {stem}.")
+
+
+def check_image(path: str) -> None:
+    """Raises FileNotFoundError, or UserErrorException for a file that is no image."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no file {path}.")
+    import mimetypes
+
+    kind = mimetypes.guess_type(path)[0] or ""
+    if not kind.startswith("image/"):
+        raise UserErrorException(
+            f"Malformed argument: {path} is no image; its name says {kind or 'nothing'}."
+        )

@@ -1,0 +1,119 @@
+"""Lists of runs: filters as users write them, and the sequence that is asked for page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable
+
+from azureml.exceptions import UserErrorException
+
+if TYPE_CHECKING:
+    from studio_client.records import RunRecord
+
+    from azureml.core.run import Run
+
+#: The run types of Azure ML by what a run is in Studio. Interactive runs have none.
+TYPES = {"script": "azureml.scriptrun", "pipeline": "azureml.PipelineRun", "step": "azureml.StepRun"}
+SUBMITTED = frozenset({"script", "step"})
+
+
+def filters(tags: Any, properties: Any, run_type: str | None, status: str | None) -> list[tuple[str, Any]]:
+    """The filters as the API names them. Raises UserErrorException for what is none."""
+    pairs = [*_labels("tag", tags), *_labels("property", properties)]
+    if run_type is not None:
+        kind = next((kind for kind, name in TYPES.items() if name.lower() == str(run_type).lower()), "none")
+        pairs.append(("kind", kind))
+    if status is not None:
+        pairs.append(("status", str(status)))
+    return pairs
+
+
+def _labels(word: str, wanted: Any) -> Iterator[tuple[str, str]]:
+    """A text asks for a key, a list of texts for all of these, a dict for keys with values."""
+    if wanted is None:
+        return
+    if isinstance(wanted, str):
+        yield word, wanted
+    elif isinstance(wanted, Mapping):
+        for key, value in wanted.items():
+            yield (f"{word}_null", str(key)) if value is None else (word, f"{key}={value}")
+    elif isinstance(wanted, (list, tuple, set, frozenset)):
+        for key in wanted:
+            yield word, str(key)
+    else:
+        raise UserErrorException(f"A filter is a text or a dict, not {wanted!r}.")
+
+
+def passes(record: RunRecord, tags: Any, properties: Any) -> bool:
+    """Whether a run has what the filters ask for; names that hold a `=` only this can tell."""
+    return _has(record["tags"], tags) and _has(record["properties"], properties)
+
+
+def _has(labels: Mapping[str, Any], wanted: Any) -> bool:
+    if wanted is None:
+        return True
+    if isinstance(wanted, str):
+        return wanted in labels
+    if isinstance(wanted, Mapping):
+        return all(
+            key in labels and labels[key] == (None if value is None else str(value))
+            for key, value in wanted.items()
+        )
+    return all(key in labels for key in wanted)
+
+
+class RunList:
+    """Runs, asked for as they are looked at. Prints as a list, can be gone through again and again, and
+    `next()` works.
+    """
+
+    def __init__(self, fetch: Callable[[], Iterator[Run]]) -> None:
+        self._rest: Iterator[Run] | None = None
+        self._fetch = fetch
+        self._known: list[Run] = []
+        self._done = False
+        self._at = 0
+
+    def _have(self, count: int) -> bool:
+        """Whether there are so many, after fetching what that takes."""
+        if self._rest is None:
+            self._rest = self._fetch()
+        while len(self._known) < count and not self._done:
+            try:
+                self._known.append(next(self._rest))
+            except StopIteration:
+                self._done = True
+        return len(self._known) >= count
+
+    def _all(self) -> list[Run]:
+        while self._have(len(self._known) + 1):
+            pass
+        return self._known
+
+    def __iter__(self) -> Iterator[Run]:
+        place = 0
+        while self._have(place + 1):
+            yield self._known[place]
+            place += 1
+
+    def __next__(self) -> Run:
+        if not self._have(self._at + 1):
+            raise StopIteration
+        self._at += 1
+        return self._known[self._at - 1]
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __bool__(self) -> bool:
+        return self._have(1)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, int) and place >= 0:
+            if not self._have(place + 1):
+                raise IndexError(f"There are {len(self._known)} runs.")
+            return self._known[place]
+        return self._all()[place]
+
+    def __repr__(self) -> str:
+        return repr(self._all())

@@ -1,0 +1,106 @@
+"""What a run logs: the part of `Run` that takes metrics and gives them back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from azureml import _metric_shapes, _values
+from azureml._run_files import keep_image
+from azureml._translate import translated
+from azureml.exceptions import ServiceException
+
+if TYPE_CHECKING:
+    from studio_client.api import Api
+    from studio_client.spool import MetricSender
+
+
+class LoggingRun:
+    """Metrics of a run. Logging returns at once and never fails for want of a server."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def _api(self) -> Api: ...
+
+        @property
+        def id(self) -> str: ...
+
+        def _ids_of_type(self, run_type: str) -> set[str]: ...
+
+    @property
+    def _sender(self) -> MetricSender:
+        from studio_client.spool import sender_for
+
+        return sender_for(self._api, self.id)
+
+    def _log(self, name: str, kind: str, columns: Any, description: Any = "", step: Any = None) -> None:
+        self._sender.log(_values.name_of(name), kind, columns, _values.step_of(step), description or "")
+
+    def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
+        """Log a value; the same name again makes a series. Returns at once."""
+        self._log(name, "scalar", {"": [_values.scalar(value, name)]}, description, step)
+
+    def log_list(self, name: str, value: Any, description: str = "") -> None:
+        """Log several values at once, from a list or anything that can be gone through."""
+        self._log(name, "list", _values.list_column(name, value), description)
+
+    def log_row(self, name: str, description: str | None = None, **kwargs: Any) -> None:
+        """Log a row, a keyword for each column; the same name again adds a row."""
+        self._log(name, "row", _values.row_columns(name, kwargs), description)
+
+    def log_table(self, name: str, value: dict[str, Any], description: str = "") -> None:
+        """Log a table: a dict of columns, which are equally long lists."""
+        self._log(name, "table", _values.table_columns(name, value), description)
+
+    def log_image(self, name: str, path: str | None = None, plot: Any = None, description: str = "") -> None:
+        """Log an image, from a file or from matplotlib; exactly one of them."""
+        stored = keep_image(self._api, self.id, name, path, plot)
+        self._log(name, "image", {"": [{"path": stored}]}, description)
+
+    def _log_document(self, kind: str, name: str, value: Any, description: str) -> None:
+        self._log(name, kind, {"": [_values.document(name, value, kind)]}, description)
+
+    def log_confusion_matrix(self, name: str, value: Any, description: str = "") -> None:
+        """Log a confusion matrix, as the documented dict or its JSON text."""
+        self._log_document("confusion_matrix", name, value, description)
+
+    def log_accuracy_table(self, name: str, value: Any, description: str = "") -> None:
+        """Log an accuracy table, as the documented dict or its JSON text."""
+        self._log_document("accuracy_table", name, value, description)
+
+    def log_residuals(self, name: str, value: Any, description: str = "") -> None:
+        """Log residuals, as the documented dict or its JSON text."""
+        self._log_document("residuals", name, value, description)
+
+    def log_predictions(self, name: str, value: Any, description: str = "") -> None:
+        """Log predictions, as the documented dict or its JSON text."""
+        self._log_document("predictions", name, value, description)
+
+    def get_metrics(
+        self,
+        name: str | None = None,
+        recursive: bool = False,
+        run_type: str | None = None,
+        populate: bool = False,
+    ) -> dict[str, Any]:
+        """Name to value: a scalar, a list, or a dict of columns. Recursive:
+        by run id, for all below it, too.
+        """
+        self._sender.flush()
+        with translated:
+            found = self._api.metric_values(self.id, name=name, recursive=recursive)
+        shaped = {run_id: _metric_shapes.metrics_of(run_id, series) for run_id, series in found.items()}
+        if not recursive:
+            return shaped.get(self.id, {})
+        if run_type is not None:
+            kept = self._ids_of_type(run_type)
+            shaped = {run_id: metrics for run_id, metrics in shaped.items() if run_id in kept}
+        return {run_id: metrics for run_id, metrics in shaped.items() if metrics}
+
+    def flush(self, timeout_seconds: float = 300) -> None:
+        """Wait until all metrics are with the server."""
+        if not self._sender.flush(timeout_seconds):
+            raise ServiceException(
+                f"Not all metrics of run {self.id} could be sent within {timeout_seconds} s; they are kept "
+                "on this machine."
+            )

@@ -1,0 +1,113 @@
+"""Sections of a run configuration: fixed attributes with defaults, written and read under camelCase keys."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Callable, ClassVar
+
+
+def camel(name: str) -> str:
+    """`node_count` as `nodeCount`."""
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+class Section:
+    """Attributes that exist or do not: setting any other raises AttributeError, which catches slips of the
+    pen.
+
+    `_defaults` makes the value of each. A value that is a Section is written as a mapping of its own.
+    """
+
+    _defaults: ClassVar[dict[str, Callable[[], Any]]] = {}
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Whatever `_defaults` names."""
+
+    def __init__(self) -> None:
+        for name, make in self._defaults.items():
+            object.__setattr__(self, name, make())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        known = (
+            name in self._defaults
+            or name.startswith("_")
+            or isinstance(getattr(type(self), name, None), property)
+        )
+        if not known:
+            import difflib
+
+            near = difflib.get_close_matches(name, self._names(), n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{hint}")
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        values = (f"{name}={getattr(self, name)!r}" for name in self._defaults)
+        return f"{type(self).__name__}({', '.join(values)})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        return [*cls._defaults, *(name for name in dir(cls) if isinstance(getattr(cls, name), property))]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The section under camelCase keys, made of plain values."""
+        return {camel(name): plain(getattr(self, name)) for name in self._defaults}
+
+    def fill(self, content: Any) -> None:
+        """Take over what a mapping says; keys that are not known are ignored, what is missing stays as it
+        is.
+        """
+        if not isinstance(content, dict):
+            return
+        for name in self._defaults:
+            key = next((key for key in (camel(name), name) if key in content), None)
+            if key is None:
+                continue
+            here = getattr(self, name)
+            if isinstance(here, Section):
+                here.fill(content[key])
+            elif content[key] is not None or here is None:
+                object.__setattr__(self, name, content[key])
+
+
+def plain(value: Any) -> Any:
+    """A value of dictionaries, lists, texts, numbers and None."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def section(name: str, doc: str, /, **defaults: Any) -> type[Section]:
+    """A section class whose attributes have these defaults;
+    a list, a dict or a class makes a fresh one each time.
+    """
+    makers = {attribute: _maker(value) for attribute, value in defaults.items()}
+    return type(
+        name, (Section,), {"_defaults": makers, "__doc__": doc, "__module__": "azureml.core.runconfig"}
+    )
+
+
+def _maker(value: Any) -> Callable[[], Any]:
+    if isinstance(value, type):
+        return value
+    if isinstance(value, (list, dict)):
+        kind = type(value)
+        return lambda: kind(value)
+    return lambda: value
+
+
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

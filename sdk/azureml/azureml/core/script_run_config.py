@@ -1,0 +1,155 @@
+"""What to submit: a folder, a script in it with its arguments, and where and how to run it."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shlex
+import warnings
+from typing import Any
+
+from azureml.core.runconfig import RunConfiguration
+from azureml.exceptions import ExperimentExecutionException, UserErrorException
+
+
+class ScriptRunConfig:
+    """A script with all that its submission needs.
+
+    Submitting does not change it, so it can be submitted again.
+    """
+
+    DELIM = " "
+    MAX_DURATION_SECONDS_DEFAULT = 30 * 24 * 60 * 60
+
+    def __init__(
+        self,
+        source_directory: str,
+        script: str | None = None,
+        arguments: list[Any] | None = None,
+        run_config: RunConfiguration | None = None,
+        _telemetry_values: Any = None,
+        compute_target: Any = None,
+        environment: Any = None,
+        distributed_job_config: Any = None,
+        resume_from: Any = None,
+        max_run_duration_seconds: int = 2592000,
+        command: str | list[str] | None = None,
+        docker_runtime_config: Any = None,
+    ) -> None:
+        """With `run_config`, `compute_target`, `environment` and the like are left aside with a warning."""
+        self.source_directory = os.fspath(source_directory) if source_directory is not None else "."
+        self.script = None if script is None else os.fspath(script)
+        self.arguments = _texts(arguments)
+        self.command = command
+        self._resume_from = resume_from
+        given = {
+            "compute_target": compute_target,
+            "environment": environment,
+            "distributed_job_config": distributed_job_config,
+            "docker_runtime_config": docker_runtime_config,
+        }
+        if run_config is None:
+            self.run_config = _new_run_config(given, max_run_duration_seconds)
+        else:
+            if not isinstance(run_config, RunConfiguration):
+                raise UserErrorException(
+                    f"run_config is a RunConfiguration, not {type(run_config).__name__}."
+                )
+            self.run_config = copy.deepcopy(run_config)
+            ignored = [name for name, value in given.items() if value is not None]
+            if ignored:
+                warnings.warn(
+                    f"If run_config is given, {', '.join(ignored)} are ignored: set them on run_config.",
+                    stacklevel=2,
+                )
+
+    @property
+    def identity(self) -> str:
+        """What it submits, in words."""
+        return f"{type(self).__name__} {self.script or self.command} in {self.source_directory}"
+
+    def __repr__(self) -> str:
+        return (
+            f"ScriptRunConfig(source_directory={self.source_directory!r}, script={self.script!r}, "
+            f"arguments={self.arguments!r}, target={self.run_config.target!r})"
+        )
+
+    def to_submit(self) -> tuple[str, dict[str, Any]]:
+        """The folder to freeze, and what of this the server is told. Raises ExperimentExecutionException.
+
+        A script of this object wins over that of its run configuration, and so do arguments if there are any.
+        """
+        config = self.run_config
+        script = self.script or config.script
+        command = self.command or config.command
+        if not script and not command:
+            raise ExperimentExecutionException(
+                "There is nothing to run: give ScriptRunConfig a script of its source_directory, or a "
+                "command."
+            )
+        folder = os.path.abspath(self.source_directory)
+        content = self._described(config)
+        if script and not self.command:
+            content["script"] = _script_in(folder, script)
+            content["arguments"] = self.arguments or _texts(config.arguments)
+        else:
+            content["command"] = _words(command)
+        return folder, content
+
+    def _described(self, config: RunConfiguration) -> dict[str, Any]:
+        config.environment.validate()
+        definition = config.to_dict()
+        definition.update(
+            script=self.script or config.script, arguments=self.arguments or _texts(config.arguments)
+        )
+        limit = config.max_run_duration_seconds
+        return {
+            "target": config.target,
+            "environment_variables": config.all_environment_variables(),
+            "time_limit_s": None if not limit or limit == self.MAX_DURATION_SECONDS_DEFAULT else int(limit),
+            "run_configuration": definition,
+        }
+
+
+def _new_run_config(given: dict[str, Any], max_run_duration_seconds: int) -> RunConfiguration:
+    made = RunConfiguration()
+    made.max_run_duration_seconds = max_run_duration_seconds
+    if given["compute_target"] is not None:
+        made.target = given["compute_target"]
+    if given["environment"] is not None:
+        made.environment = given["environment"]
+    if given["docker_runtime_config"] is not None:
+        made.docker = given["docker_runtime_config"]
+    job = given["distributed_job_config"]
+    if job is not None:
+        made.node_count = getattr(job, "node_count", 1)
+    return made
+
+
+def _texts(arguments: Any) -> list[str]:
+    if arguments is None:
+        return []
+    if isinstance(arguments, str):
+        return shlex.split(arguments)
+    return [str(argument) for argument in arguments]
+
+
+def _words(command: Any) -> list[str]:
+    """A command as a shell is given it: one text, or words that are joined by blanks."""
+    return ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(str(word) for word in command)]
+
+
+def _script_in(folder: str, script: str) -> str:
+    """The script's path in the folder, with slashes.
+
+    Raises ExperimentExecutionException if it is not there.
+    """
+    if not os.path.isdir(folder):
+        raise ExperimentExecutionException(f"There is no folder {folder} to take the script from.")
+    place = os.path.join(folder, script)
+    inside = os.path.relpath(place, folder).replace(os.sep, "/")
+    if not os.path.isfile(place) or inside.startswith("../"):
+        raise ExperimentExecutionException(
+            f"{script} is not in {folder}. The script is a path inside of source_directory, such as train.py."
+        )
+    return inside

@@ -1,0 +1,120 @@
+"""What a `with` block prints, copied into the run's log while it goes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from typing import Any, TextIO
+
+from studio_client.api import LOG_PIECE_BYTES, Api
+from studio_client.errors import Conflict, StudioClientError
+
+EVERY_S = 1.0
+#: What is kept back while the server is away; more than this is dropped, and said in the log.
+KEPT_BYTES = 64 << 20
+logger = logging.getLogger("studio_client.capture")
+
+
+class OutputCapture:
+    """Copies stdout and stderr of this process to a log of a run, from `start` to `stop`.
+
+    They can be nested.
+    """
+
+    def __init__(self, api: Api, run_id: str, name: str) -> None:
+        self._api, self._run_id, self._name = api, run_id, name
+        self._waiting = bytearray()
+        self._dropped = 0
+        self._offset = 0
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._stopped = threading.Event()
+        self._streams: list[tuple[str, Any, Any]] = []
+        self._thread = threading.Thread(target=self._send_on, name="studio-capture", daemon=True)
+
+    def start(self) -> None:
+        """From now on what is printed goes to the log, too."""
+        for name in ("stdout", "stderr"):
+            before = getattr(sys, name)
+            copy = _Copy(before, self._take)
+            self._streams.append((name, before, copy))
+            setattr(sys, name, copy)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Give the streams back as they were, and send what is left."""
+        for name, before, copy in self._streams:
+            if getattr(sys, name) is copy:
+                setattr(sys, name, before)
+        self._stopped.set()
+        self._thread.join(timeout_s)
+        self._send(patience_s=timeout_s)
+
+    def _take(self, text: str) -> None:
+        data = text.encode("utf-8", "replace")
+        with self._lock:
+            if len(self._waiting) + len(data) > KEPT_BYTES:
+                self._dropped += len(data)
+            else:
+                self._waiting += data
+
+    def _send_on(self) -> None:
+        while not self._stopped.wait(EVERY_S):
+            self._send(patience_s=0)
+
+    def _send(self, *, patience_s: float) -> None:
+        with self._sending:
+            while True:
+                with self._lock:
+                    data = bytes(self._waiting[:LOG_PIECE_BYTES])
+                if not data or not self._sent(data, patience_s):
+                    return
+                with self._lock:
+                    del self._waiting[: len(data)]
+                    if self._dropped and not self._waiting:
+                        self._waiting += f"\n[{self._dropped} bytes were dropped: no server]\n".encode()
+                        self._dropped = 0
+
+    def _sent(self, data: bytes, patience_s: float) -> bool:
+        try:
+            self._api.append_log(self._run_id, self._name, self._offset, data, patience_s=patience_s)
+        except Conflict as error:
+            return self._settle(error, data)
+        except StudioClientError as error:
+            logger.debug("the output of run %s waits: %s", self._run_id, error.message)
+            return False
+        self._offset += len(data)
+        return True
+
+    def _settle(self, error: Conflict, data: bytes) -> bool:
+        """The log ends elsewhere: somebody else writes it too, or an answer was lost after the bytes were
+        taken.
+        """
+        expected = error.expected
+        if not isinstance(expected, int) or expected == self._offset:
+            logger.debug("the output of run %s is refused: %s", self._run_id, error.message)
+            return True
+        taken = expected == self._offset + len(data)
+        self._offset = expected
+        return taken
+
+
+class _Copy:
+    """A stream that passes everything on and hands a copy of what is written to somebody else."""
+
+    def __init__(self, stream: TextIO, take: Any) -> None:
+        self._stream = stream
+        self._take = take
+
+    def write(self, text: str) -> int:
+        written = self._stream.write(text)
+        self._take(text)
+        return written
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

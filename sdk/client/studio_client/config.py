@@ -1,0 +1,170 @@
+"""Which server to speak with and as whom: the environment, a run's own variables, or what `studio login`
+kept.
+
+Kept is one JSON file, `credentials.json` in `~/.config/studio` (or `$XDG_CONFIG_HOME/studio`, or the folder
+that `STUDIO_CONFIG_DIR` names), readable by its owner alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from studio_client.errors import ConfigError
+
+CREDENTIALS = "credentials.json"
+_HOW = "Run `studio login --url http://your-studio:8000`, or set STUDIO_URL and STUDIO_TOKEN."
+
+
+class Login:
+    """An address and the token to use there; `source` says in words where they come from."""
+
+    __slots__ = ("source", "token", "url", "username")
+
+    def __init__(self, url: str, token: str, source: str, username: str = "") -> None:
+        self.url = clean_url(url)
+        self.token = clean_token(token)
+        self.source = source
+        self.username = username
+
+    def __repr__(self) -> str:
+        return f"Login(url={self.url!r}, source={self.source!r})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A login is not pickled: its token would leave this process.")
+
+
+def config_folder() -> Path:
+    """Where Studio keeps what belongs to this person on this machine."""
+    named = os.environ.get("STUDIO_CONFIG_DIR")
+    if named:
+        return Path(named)
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return Path(home, "studio")
+
+
+def clean_url(url: str) -> str:
+    """The address without a slash at its end. Raises ConfigError if it is none."""
+    text = url.strip().rstrip("/")
+    if text and "://" not in text:
+        text = f"http://{text}"
+    scheme, _, rest = text.partition("://")
+    if scheme not in ("http", "https") or not rest or any(c.isspace() for c in text) or "@" in rest:
+        raise ConfigError(
+            f"{url!r} is not the address of a server.",
+            hint="It looks like http://127.0.0.1:8000, without a name in it.",
+        )
+    return text[: -len("/api/v1")] if text.endswith("/api/v1") else text
+
+
+def clean_token(token: str) -> str:
+    """The token without blanks around it. Raises ConfigError, without quoting it, if it cannot be one."""
+    text = token.strip()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigError("This is not a token.", hint="Copy it whole, in one line, from the Tokens page.")
+    return text
+
+
+def in_run(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether this process belongs to a run that was submitted."""
+    env = os.environ if environ is None else environ
+    return bool(env.get("AZUREML_RUN_ID") and env.get("AZUREML_RUN_TOKEN"))
+
+
+def resolve(url: str = "") -> Login:
+    """The login to use: STUDIO_TOKEN, else the run that this process belongs to, else what `studio login`
+    kept.
+
+    `url` asks for a certain server; else STUDIO_URL, else the one of the last `studio login`. Raises
+    ConfigError.
+    """
+    env = os.environ
+    asked = clean_url(url) if url else ""
+    address = asked or (clean_url(env["STUDIO_URL"]) if env.get("STUDIO_URL") else "")
+    if env.get("STUDIO_TOKEN"):
+        address = address or current_url()
+        if not address:
+            raise ConfigError("STUDIO_TOKEN is set, but not STUDIO_URL.", hint="Set both.")
+        return Login(address, env["STUDIO_TOKEN"], "the variables STUDIO_URL and STUDIO_TOKEN")
+    if in_run() and not asked:
+        address = address or env.get("AZUREML_SERVICE_ENDPOINT", "")
+        return Login(address, env["AZUREML_RUN_TOKEN"], f"the run {env['AZUREML_RUN_ID']}")
+    return _kept(address)
+
+
+def _kept(address: str) -> Login:
+    file = config_folder() / CREDENTIALS
+    known = _read(file)
+    address = address or str(known.get("current") or "")
+    if not address:
+        raise ConfigError("You are not signed in to a Studio.", hint=_HOW)
+    entry = known.get("servers", {}).get(address)
+    if not entry:
+        raise ConfigError(
+            f"You are not signed in to {address}.",
+            hint=f"Run `studio login --url {address}`, or set STUDIO_TOKEN.",
+        )
+    return Login(address, entry["token"], str(file), str(entry.get("username") or ""))
+
+
+def current_url() -> str:
+    """The server of the last login; "" without one."""
+    return str(_read(config_folder() / CREDENTIALS).get("current") or "")
+
+
+def save(login: Login) -> Path:
+    """Keep a login and make its server the current one; the file that holds it, mode 600."""
+    folder = config_folder()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = folder / CREDENTIALS
+    known = _read(file)
+    servers = known.get("servers", {})
+    servers[login.url] = {"token": login.token, "username": login.username}
+    _write(file, {"current": login.url, "servers": servers})
+    return file
+
+
+def forget(url: str = "") -> str:
+    """Forget the login of a server, or of the current one; the address that was forgotten, "" if none was."""
+    file = config_folder() / CREDENTIALS
+    known = _read(file)
+    address = clean_url(url) if url else str(known.get("current") or "")
+    servers = known.get("servers", {})
+    if address not in servers:
+        return ""
+    del servers[address]
+    current = known.get("current")
+    _write(
+        file, {"current": next(iter(servers), None) if current == address else current, "servers": servers}
+    )
+    return address
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is damaged"
+        raise ConfigError(
+            f"{file} cannot be read: {reason}.", hint="Delete it and run `studio login`."
+        ) from None
+    return found if isinstance(found, dict) else {}
+
+
+def _write(file: Path, content: dict[str, Any]) -> None:
+    descriptor, name = tempfile.mkstemp(
+        prefix=".credentials-", dir=str(file.parent)
+    )  # mode 600 from the start
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+            json.dump(content, target, indent=2)
+        os.replace(name, file)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -1,0 +1,147 @@
+"""Everything that the client raises.
+
+    StudioClientError
+    ├── ConfigError         no server or no token is known, or a file of the configuration cannot be read
+    ├── InvalidSource       a folder cannot be a snapshot
+    │   └── SourceTooBig    it has more bytes or files than are taken
+    ├── Unreachable         no answer came
+    ├── WrongServer         what answers is no Studio, or one of another age than this client
+    └── Refused             the server answered with an error; `status` and `code` say which
+        ├── NotSignedIn     401
+        ├── NotAllowed      403
+        ├── NotFound        404
+        ├── Conflict        409; `expected` where the server says what would have been right
+        ├── TooBig          413
+        ├── InvalidInput    422; `field` names the input
+        └── ServerFailed    5xx
+
+    try:
+        api.run("missing")
+    except NotFound as error:
+        print(error.message, error.hint)
+
+None of them ever holds a token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class StudioClientError(Exception):
+    """Something that a person can understand and put right:
+    `message` says what, `hint` what would be right.
+    """
+
+    code = "client_error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class ConfigError(StudioClientError):
+    """No server or no token is known, or what is kept cannot be read."""
+
+    code = "config"
+
+
+class InvalidSource(StudioClientError):
+    """A folder cannot be taken as a snapshot."""
+
+    code = "invalid_snapshot"
+
+
+class SourceTooBig(InvalidSource):
+    """A folder has more bytes or files than are taken."""
+
+    code = "snapshot_too_big"
+
+
+class Unreachable(StudioClientError):
+    """The server did not answer, also not when asked again."""
+
+    code = "unreachable"
+
+
+class WrongServer(StudioClientError):
+    """What answers is no Studio, or one that this client cannot speak with."""
+
+    code = "wrong_server"
+
+
+class Refused(StudioClientError):
+    """The server answered with an error."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str = "error",
+        field: str = "",
+        hint: str = "",
+        expected: Any = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.code = code
+        self.field = field
+        self.expected = expected
+
+
+class NotSignedIn(Refused):
+    """The token is missing, unknown, revoked or expired."""
+
+
+class NotAllowed(Refused):
+    """The role, or the run that the token belongs to, does not allow this."""
+
+
+class NotFound(Refused):
+    """There is no such thing, or it may not be known to who asks."""
+
+
+class Conflict(Refused):
+    """It was right once and no longer is: a run has ended, a property is set, a file is there."""
+
+
+class TooBig(Refused):
+    """What was sent is larger than the server takes."""
+
+
+class InvalidInput(Refused):
+    """A value is missing, malformed or out of range; `field` names it."""
+
+
+class ServerFailed(Refused):
+    """The server failed, also when asked again."""
+
+
+_BY_STATUS: dict[int, type[Refused]] = {
+    401: NotSignedIn,
+    403: NotAllowed,
+    404: NotFound,
+    409: Conflict,
+    413: TooBig,
+    422: InvalidInput,
+}
+
+
+def refusal(status: int, body: dict[str, Any]) -> Refused:
+    """The exception for an answer with this status and this JSON."""
+    kind = _BY_STATUS.get(status, ServerFailed if status >= 500 else Refused)
+    found = body.get("error")
+    error: dict[str, Any] = found if isinstance(found, dict) else {}
+    return kind(
+        str(error.get("message") or f"The server answered {status}."),
+        status=status,
+        code=str(error.get("code") or f"http_{status}"),
+        field=str(error.get("field") or ""),
+        hint=str(error.get("hint") or ""),
+        expected=error.get("expected", body.get("expected")),
+    )

@@ -1,0 +1,244 @@
+"""Freezing a folder: which files, their canonical digest, and handing them over if the server lacks them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+from studio_client.api import Api
+from studio_client.errors import InvalidSource, NotFound, SourceTooBig
+from studio_client.ignore import IGNORE_FILES, Rules, always_left_out
+
+MAX_BYTES = 300 * 2**20
+MAX_FILES = 2000
+#: Lifts the limit on the number of files, as it did for Azure ML.
+NO_FILE_LIMIT = "AML_SNAPSHOT_NO_FILE_LIMIT"
+#: From this size on people are shown how far an upload is.
+SHOW_PROGRESS_FROM_BYTES = 10 * 2**20
+
+_CHUNK = 1 << 20
+_SPOOL_BYTES = 8 << 20
+_LARGEST_SHOWN = 5
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class SourceFile:
+    """One file of a folder, with what the digest needs."""
+
+    __slots__ = ("executable", "path", "place", "sha256", "size")
+
+    def __init__(self, path: str, place: str, size: int, sha256: str, executable: bool) -> None:
+        self.path = path
+        self.place = place
+        self.size = size
+        self.sha256 = sha256
+        self.executable = executable
+
+
+def take(api: Api, workspace: str, folder: str | os.PathLike[str]) -> str:
+    """The digest of the folder's snapshot on the server, which is sent only what it lacks.
+
+    Raises InvalidSource and SourceTooBig, before anything is sent, and what `Api` raises.
+    """
+    files = read(folder)
+    digest = manifest_digest(files)
+    try:
+        api.snapshot(workspace, digest)
+    except NotFound:
+        with packed(files) as archive:
+            return str(api.put_snapshot(workspace, _shown(archive))["digest"])
+    return digest
+
+
+def read(folder: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> list[SourceFile]:
+    """The files that a snapshot of this folder (or of this one file) has, sorted by path, each read once."""
+    root = os.path.abspath(os.fspath(folder))
+    if os.path.isfile(root):
+        found = [(os.path.basename(root), root, os.stat(root))]
+        rules_name = ""
+    elif os.path.isdir(root):
+        rules, rules_name = _rules(root)
+        found = list(_walk(root, "", rules, ()))
+    else:
+        raise InvalidSource(f"There is no folder {root}.")
+    _check_limits(root, found, rules_name, os.environ if environ is None else environ)
+    if not found:
+        raise InvalidSource(
+            f"The folder {root} has no file in it, or all are left out by {rules_name or 'nothing'}."
+        )
+    return [_read_one(*one) for one in sorted(found, key=lambda one: one[0].encode())]
+
+
+def manifest_digest(files: list[SourceFile]) -> str:
+    """The name of this content: sha256 over one line `<sha256> <644 or 755> <size> <path>` a file, sorted by
+    path.
+    """
+    manifest = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.path.encode()):
+        mode = "755" if file.executable else "644"
+        manifest.update(f"{file.sha256} {mode} {file.size} {file.path}\n".encode())
+    return manifest.hexdigest()
+
+
+def packed(files: list[SourceFile]) -> IO[bytes]:
+    """The files as a zip, to be closed by the caller.
+
+    Raises InvalidSource if one changed since it was read.
+    """
+    target: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 (given to the caller)
+    try:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in files:
+                _add(archive, file)
+        target.seek(0)
+    except BaseException:
+        target.close()
+        raise
+    return target
+
+
+def _rules(root: str) -> tuple[Rules, str]:
+    for name in IGNORE_FILES:
+        try:
+            with open(os.path.join(root, name), encoding="utf-8-sig", errors="replace") as file:
+                return Rules(file.read().splitlines()), name
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise InvalidSource(f"{os.path.join(root, name)} cannot be read: {error.strerror}.") from None
+    return Rules(), ""
+
+
+def _walk(
+    root: str, below: str, rules: Rules, above: tuple[str, ...]
+) -> Iterator[tuple[str, str, os.stat_result]]:
+    """What lies below one folder, as (path, place, status);
+    links are followed, unless they lead in a circle.
+    """
+    place = os.path.join(root, *below.split("/")) if below else root
+    real = os.path.realpath(place)
+    if real in above:
+        raise InvalidSource(
+            f"{place} is a link that leads back into itself.", hint=f"Leave it out with the line `/{below}`."
+        )
+    try:
+        entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InvalidSource(f"{place} cannot be read: {error.strerror}.") from None
+    for entry in entries:
+        path = f"{below}/{entry.name}" if below else entry.name
+        is_folder = entry.is_dir()
+        if always_left_out(path) or rules.leaves_out(path, is_folder=is_folder):
+            continue
+        if is_folder:
+            yield from _walk(root, path, rules, (*above, real))
+            continue
+        yield path, entry.path, _status(entry, path)
+
+
+def _status(entry: os.DirEntry[str], path: str) -> os.stat_result:
+    help_line = f"Leave it out with the line `/{path}` in .amlignore."
+    try:
+        status = entry.stat()
+    except OSError as error:
+        raise InvalidSource(f"{entry.path} cannot be read: {error.strerror}.", hint=help_line) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidSource(f"{entry.path} is not a regular file.", hint=help_line)
+    return status
+
+
+def _check_limits(
+    root: str, found: list[tuple[str, str, os.stat_result]], rules_name: str, environ: Mapping[str, str]
+) -> None:
+    total = sum(status.st_size for _, _, status in found)
+    unlimited = environ.get(NO_FILE_LIMIT, "").strip().lower() not in ("", "0", "false")
+    if total > MAX_BYTES:
+        size, most = f"{total / 2**20:,.0f} MB", f"{MAX_BYTES // 2**20} MB"
+        reason = f"The folder {root} has {size}; the limit of a snapshot is {most}."
+    elif len(found) > MAX_FILES and not unlimited:
+        reason = (
+            f"The folder {root} has {len(found):,} files; the limit of a snapshot is {MAX_FILES:,} files."
+        )
+    else:
+        return
+    largest = sorted(found, key=lambda one: -one[2].st_size)[:_LARGEST_SHOWN]
+    listed = ", ".join(f"{path} ({status.st_size / 2**20:,.1f} MB)" for path, _, status in largest)
+    rules = os.path.join(root, rules_name or ".amlignore")
+    raise SourceTooBig(
+        f"{reason} Largest: {listed}.",
+        hint=f"Name what need not travel in {rules}, one line each, such as `/{_suggestion(found)}`.",
+    )
+
+
+def _suggestion(found: list[tuple[str, str, os.stat_result]]) -> str:
+    """The top folder (or file) that holds most."""
+    weight: dict[str, float] = {}
+    for path, _, status in found:
+        top, slash, _ = path.partition("/")
+        weight[top + slash] = weight.get(top + slash, 0) + status.st_size / MAX_BYTES + 1 / MAX_FILES
+    return max(weight, key=lambda name: weight[name])
+
+
+def _read_one(path: str, place: str, status: os.stat_result) -> SourceFile:
+    content, size, start = hashlib.sha256(), 0, b""
+    try:
+        with open(place, "rb") as file:
+            while chunk := file.read(_CHUNK):
+                start = start or chunk[:2]
+                size += len(chunk)
+                content.update(chunk)
+    except OSError as error:
+        raise InvalidSource(f"{place} cannot be read: {error.strerror}.") from None
+    executable = start == b"#!" if os.name == "nt" else bool(status.st_mode & stat.S_IXUSR)
+    return SourceFile(path, place, size, content.hexdigest(), executable)
+
+
+def _add(archive: zipfile.ZipFile, file: SourceFile) -> None:
+    info = zipfile.ZipInfo(file.path, _EPOCH)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.create_system = 3  # Unix, so that the mode counts
+    info.external_attr = (stat.S_IFREG | (0o755 if file.executable else 0o644)) << 16
+    written = hashlib.sha256()
+    with open(file.place, "rb") as source, archive.open(info, "w", force_zip64=file.size >= 2**31) as target:
+        while chunk := source.read(_CHUNK):
+            written.update(chunk)
+            target.write(chunk)
+    if written.hexdigest() != file.sha256:
+        raise InvalidSource(f"{file.place} changed while it was read.", hint="Try again.")
+
+
+def _shown(archive: IO[bytes]) -> IO[bytes]:
+    """The archive, read with a bar on stderr if it is large and somebody looks."""
+    size = archive.seek(0, os.SEEK_END)
+    archive.seek(0)
+    if size < SHOW_PROGRESS_FROM_BYTES or not sys.stderr.isatty():
+        return archive
+    shown: Any = _Progress(archive, size)
+    return shown
+
+
+class _Progress:
+    """A file that says on stderr how much of it has been read."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._size, self._shown = file, size, -1
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, length: int = -1) -> bytes:
+        data = self._file.read(length)
+        percent = 100 * self._file.tell() // self._size
+        if percent != self._shown:
+            self._shown = percent
+            bar = "█" * (percent // 4)
+            end = "\n" if percent == 100 else ""
+            sys.stderr.write(
+                f"\rUploading the snapshot  {bar:<25} {percent:3d} % of {self._size / 2**20:.0f} MB{end}"
+            )
+            sys.stderr.flush()
+        return data

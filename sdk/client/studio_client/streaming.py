@@ -1,0 +1,100 @@
+"""Waiting for a run to end, and following its log meanwhile."""
+
+from __future__ import annotations
+
+import codecs
+import time
+from collections.abc import Iterator
+
+from studio_client.api import LONGEST_WAIT_S, Api
+from studio_client.errors import Unreachable
+from studio_client.records import TERMINAL, LogRecord, RunRecord
+
+STD_LOG = "user_logs/std_log.txt"
+AWAY_PAUSE_S = 2.0
+_PAUSE_S = 0.5
+
+
+def wait_until_ended(api: Api, run_id: str, *, timeout_s: float | None = None) -> RunRecord:
+    """The run once it has ended, or as it is when the time is up. A server that is away is waited for."""
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    since = ""
+    while True:
+        asked_at = time.monotonic()
+        left = LONGEST_WAIT_S if end is None else max(0.0, end - asked_at)
+        try:
+            record = api.wait(run_id, since=since, timeout_s=min(left, LONGEST_WAIT_S))
+        except Unreachable:
+            if end is not None and time.monotonic() >= end:
+                raise
+            time.sleep(AWAY_PAUSE_S)
+            continue
+        if record["status"] in TERMINAL or (end is not None and time.monotonic() >= end):
+            return record
+        if record["version"] == since and time.monotonic() - asked_at < _PAUSE_S:
+            time.sleep(_PAUSE_S)  # the server holds no more questions back at the moment
+        since = record["version"]
+
+
+def choose_log(logs: list[LogRecord]) -> str | None:
+    """The log that people want to see: the script's own, else the highest one by name."""
+    names = sorted(log["name"] for log in logs)
+    for log in (STD_LOG, *(name for name in reversed(names) if name.endswith("70_driver_log.txt"))):
+        if log in names:
+            return log
+    ranked = [name for name in names if name.endswith("_0.txt")]
+    found = ranked or names
+    return found[-1] if found else None
+
+
+def follow(api: Api, run_id: str) -> Iterator[tuple[str, str]]:
+    """(name of the log, new text) as it comes, until the run has ended and all was given.
+
+    An attempt that is made again begins its log anew; its text then comes with the name again, as `name
+    (attempt n)`.
+    """
+    name = _first_log(api, run_id)
+    if name is None:
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    offset, attempt, shown = 0, 0, name
+    while True:
+        try:
+            piece = api.read_log(run_id, name, offset=offset, wait_s=LONGEST_WAIT_S)
+        except Unreachable:
+            time.sleep(AWAY_PAUSE_S)
+            continue
+        if attempt and piece.attempt > attempt:
+            offset, shown = 0, f"{name} (attempt {piece.attempt})"
+            decoder.reset()
+            attempt = piece.attempt
+            continue
+        attempt = piece.attempt or attempt
+        offset += len(piece.data)
+        text = decoder.decode(piece.data)
+        if text:
+            yield shown, text
+        if not piece.data and offset >= piece.size and piece.run_status in TERMINAL:
+            break
+    rest = decoder.decode(b"", final=True)
+    if rest:
+        yield shown, rest
+
+
+def _first_log(api: Api, run_id: str) -> str | None:
+    """The log to follow, once there is one; None if the run ends without any."""
+    since = ""
+    while True:
+        try:
+            record = api.wait(run_id, since=since, timeout_s=1 if since else 0)
+            name = choose_log(api.logs(run_id))
+        except Unreachable:
+            time.sleep(AWAY_PAUSE_S)
+            continue
+        if name == STD_LOG or (name and record["status"] in TERMINAL):
+            return name
+        if record["status"] in TERMINAL:
+            return None
+        if record["version"] == since:
+            time.sleep(0.1)
+        since = record["version"]
