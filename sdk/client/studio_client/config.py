@@ -49,9 +49,8 @@ def config_folder() -> Path:
 
 def clean_url(url: str) -> str:
     """The address without a slash at its end. Raises ConfigError if it is none."""
-    text = url.strip().rstrip("/")
-    if text and "://" not in text:
-        text = f"http://{text}"
+    text = url.strip()
+    text = (text if "://" in text else f"http://{text}").rstrip("/")
     scheme, _, rest = text.partition("://")
     if scheme not in ("http", "https") or not rest or any(c.isspace() for c in text) or "@" in rest:
         raise ConfigError(

@@ -1,0 +1,32 @@
+"""The SDK as users have it: on the path, signed in to nothing, with a configuration folder of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+SDK = [str(Path(__file__).parents[2] / "sdk" / part) for part in ("client", "azureml")]
+sys.path[:0] = SDK
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for credentials and spools; no variable of Studio's or Azure's is set."""
+    for name in [name for name in os.environ if name.startswith(("AZUREML_", "STUDIO_"))]:
+        if name not in ("STUDIO_DATABASE_URL", "STUDIO_BROKER_URL", "STUDIO_DATA", "STUDIO_TESTS_FOLDER"):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "config"
+    monkeypatch.setenv("STUDIO_CONFIG_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the working folder."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder

@@ -1,0 +1,93 @@
+"""Which login is in force, and how it is kept."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import stat
+from pathlib import Path
+
+import pytest
+from studio_client import config
+from studio_client.config import Login
+from studio_client.errors import ConfigError
+
+SECRET = "studio_secret_token"
+
+
+def test_a_login_is_kept_for_its_owner_alone_and_found_again(home: Path) -> None:
+    file = config.save(Login("http://one:8000/", SECRET, "a test", "ana"))
+    assert file == home / "credentials.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    found = config.resolve()
+    assert (found.url, found.token, found.username) == ("http://one:8000", SECRET, "ana")
+
+
+def test_the_last_login_is_current_and_others_are_kept(home: Path) -> None:
+    config.save(Login("http://one:8000", "token-one", "a test"))
+    config.save(Login("http://two:8000", "token-two", "a test"))
+    assert config.resolve().url == "http://two:8000"
+    assert config.resolve("one:8000").token == "token-one"
+    assert config.forget() == "http://two:8000"
+    assert config.resolve().url == "http://one:8000"
+    assert config.forget("http://nowhere:1") == ""
+
+
+def test_the_environment_wins(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.save(Login("http://kept:8000", "kept", "a test"))
+    monkeypatch.setenv("STUDIO_TOKEN", "from-environment")
+    assert config.resolve().url == "http://kept:8000"
+    monkeypatch.setenv("STUDIO_URL", "http://other:9000")
+    found = config.resolve()
+    assert (found.url, found.token) == ("http://other:9000", "from-environment")
+
+
+def test_inside_a_run_its_own_token_is_used(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.save(Login("http://kept:8000", "kept", "a test"))
+    monkeypatch.setenv("AZUREML_RUN_ID", "r1")
+    monkeypatch.setenv("AZUREML_RUN_TOKEN", "of-the-run")
+    monkeypatch.setenv("STUDIO_URL", "http://server:8000")
+    found = config.resolve()
+    assert (found.url, found.token) == ("http://server:8000", "of-the-run")
+    monkeypatch.setenv("STUDIO_TOKEN", "chosen")
+    assert config.resolve().token == "chosen"
+
+
+def test_without_a_login_the_error_says_how_to_get_one() -> None:
+    with pytest.raises(ConfigError, match=r"not signed in.*studio login"):
+        config.resolve()
+
+
+def test_a_server_that_one_is_not_signed_in_to_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIO_URL", "http://new:8000")
+    with pytest.raises(ConfigError, match=r"not signed in to http://new:8000.*--url http://new:8000"):
+        config.resolve()
+
+
+@pytest.mark.parametrize("url", ["", "ftp://x", "http://", "http://a b", "http://user:pass@host"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError):
+        config.clean_url(url)
+
+
+def test_a_token_is_never_shown(home: Path) -> None:
+    login = Login("http://one:8000", SECRET, "a test")
+    assert SECRET not in repr(login)
+    assert SECRET not in str(login)
+    with pytest.raises(TypeError):
+        pickle.dumps(login)
+    with pytest.raises(ConfigError) as refused:
+        config.clean_token(f"{SECRET}\nInjected: header")
+    assert SECRET not in str(refused.value)
+
+
+def test_a_damaged_file_is_named(home: Path) -> None:
+    home.mkdir()
+    (home / "credentials.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"credentials\.json cannot be read: it is damaged"):
+        config.resolve()
+
+
+def test_the_file_is_plain_json(home: Path) -> None:
+    file = config.save(Login("http://one:8000", "t", "a test"))
+    assert json.loads(file.read_text())["current"] == "http://one:8000"
