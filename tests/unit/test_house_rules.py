@@ -24,7 +24,12 @@ SERVER = sorted(
     if "migrations" not in path.parts
 )
 SDK = sorted(path for path in (ROOT / "sdk").rglob("*.py") if "build" not in path.parts)
-ALL_OF_OURS = [*SERVER, *SDK, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "bench").rglob("*.py"))]
+ALL_OF_OURS = [
+    *SERVER,
+    *SDK,
+    *sorted((ROOT / "tests").rglob("*.py")),
+    *sorted((ROOT / "bench").rglob("*.py")),
+]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 
 #: Functions that tell one story, where splitting would hide the order.
