@@ -272,7 +272,7 @@ class Agent:
         thread.start()
 
     def _tick_until_stopped(self) -> None:
-        beat_at = 0.0
+        beat_at, fails = 0.0, False
         while not self._stopping.is_set():
             try:
                 if not self._ready.is_set():
@@ -281,9 +281,12 @@ class Agent:
                 if time.monotonic() >= beat_at:
                     self.beat()
                     self._take_up_missed()
+                    self.claim()  # also while the broker is away, which carries all other calls to claim
                     beat_at = time.monotonic() + BEAT_S
+                fails = False
             except Exception:  # whatever it was, signs of life and wishes of all other runs go on
-                logger.warning("a look at the database failed; trying again", exc_info=True)
+                logger.warning("a look at the database failed; trying again", exc_info=not fails)
+                fails = True
                 close_old_connections()
                 self._stopping.wait(1)
             self._stopping.wait(TICK_S)

@@ -36,6 +36,9 @@ from studio.accounts.services import ensure_first_start, make_sign_in_link
 SECOND_CTRL_C_S = 5.0
 LET_GO_S = 10.0
 WEB_THREADS = 8
+#: Browsers keep theirs open between polls, and who comes past the limit waits until one is closed. Below the
+#: 1,024 files that a process may usually have open.
+MOST_CONNECTIONS = 800
 #: Tells a node to go on with its runs and to take no others.
 CLAIM_NO_MORE = signal.SIGUSR2
 
@@ -75,6 +78,8 @@ class Studio:
                 ident=None,
                 max_request_body_size=max(2 * settings.SNAPSHOT_MAX_BYTES, settings.OUTPUTS_MAX_BYTES),
                 channel_timeout=60,
+                connection_limit=MOST_CONNECTIONS,
+                asyncore_use_poll=True,  # select() cannot be given so many
             )
             self._start_node()
             threading.Thread(target=server.run, name="web", daemon=True).start()

@@ -50,9 +50,11 @@ def test_a_killed_redis_stops_no_run_and_no_page(
         assert person.get(path).status == 200
     assert person.ended(counting) == "Completed"
     assert person.log(counting) == ALL_OF_IT
+    assert [person.ended(answer.location, within_s=40) for answer in submitted] == ["Completed"] * 3
+    idle = person.submit("print('to a node with nothing to do')\n").location
+    assert person.ended(idle) == "Completed"
 
     broker.start()
-    assert [person.ended(answer.location, within_s=40) for answer in submitted] == ["Completed"] * 3
     assert [person.log(answer.location) for answer in submitted] == ["0\n", "1\n", "2\n"]
     assert person.ended(person.submit("print('after')\n").location) == "Completed"
     assert "Traceback" not in studio.text
