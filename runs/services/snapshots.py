@@ -170,8 +170,9 @@ def open_member(snapshot: Snapshot, path: str) -> Iterator[IO[bytes]]:
 
 
 def iter_file(snapshot: Snapshot, path: str) -> Iterator[bytes]:
-    """One file of the snapshot in portions. Raises NotFound at once for a path that is not in it."""
+    """One file of the snapshot in portions. Raises NotFound at once, for a path that is not in it too."""
     find_file(snapshot, path)
+    open_zip(snapshot).close()  # what is lost has to be said before an answer begins
     return _portions(snapshot, path)
 
 
