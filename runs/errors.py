@@ -120,6 +120,16 @@ class OffsetMismatch(Conflict):
         self.expected = expected
 
 
+class OutOfOrder(Conflict):
+    """A batch of metrics came before the one that it follows; `expected` is the number that has to come."""
+
+    code = "out_of_order"
+
+    def __init__(self, message: str, *, expected: int) -> None:
+        super().__init__(message, field="seq")
+        self.expected = expected
+
+
 class SearchError(InvalidInput):
     """A query cannot be read; `position` is the letter, counted from 1, at which reading stopped."""
 

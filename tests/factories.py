@@ -1,9 +1,11 @@
-"""Rows for tests, made with the plain ORM, consistent as Studio would have left them."""
+"""Rows for tests, made with the plain ORM (metrics by their service), as Studio would have left them."""
 
 from __future__ import annotations
 
 import io
+import math
 import secrets
+from array import array
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +13,6 @@ from typing import Any
 from runs.models import (
     ComputeTarget,
     Experiment,
-    Metric,
     Node,
     Property,
     Run,
@@ -20,7 +21,9 @@ from runs.models import (
     Snapshot,
     Tag,
 )
+from runs.points import Points, Values, narrow_type
 from runs.search.text import build_search_text
+from runs.services.metrics import Series, write_metrics
 from runs.services.snapshots import snapshot_from_files
 from runs.status import ON_NODE, TERMINAL, ErrorClass, Kind, Status
 from studio.accounts.models import Membership, Role, User, Workspace
@@ -112,11 +115,31 @@ def make_run(
     _add_events(run)
     Tag.objects.bulk_create(Tag(run=run, key=key, value=value) for key, value in (tags or {}).items())
     Property.objects.bulk_create(Property(run=run, key=k, value=v) for k, v in (properties or {}).items())
-    Metric.objects.bulk_create(
-        Metric(run=run, name=name, count=1, last=last, least=last, most=last)
-        for name, last in (metrics or {}).items()
-    )
+    if metrics:
+        log_metrics(run, {name: [math.nan if value is None else value] for name, value in metrics.items()})
     return run
+
+
+def log_metrics(run: Run, metrics: Mapping[str, Sequence[Any]], *, kind: str = "scalar") -> None:
+    """Store these values as `run.log` would send them, a second apart, with steps from 0."""
+    series = [Series(name, points_of({"": values}, steps=True), kind) for name, values in metrics.items()]
+    write_metrics(run, series, writer=secrets.token_hex(8), seq=1)
+
+
+def log_rows(run: Run, name: str, columns: Mapping[str, Sequence[Any]], *, kind: str = "row") -> None:
+    """Store these columns as `run.log_row` or `run.log_table` would send them."""
+    write_metrics(run, [Series(name, points_of(columns), kind)], writer=secrets.token_hex(8), seq=1)
+
+
+def points_of(columns: Mapping[str, Sequence[Any]], *, steps: bool = False) -> Points:
+    """Points with these values, in the narrowest type that holds them."""
+    typed: dict[str, Values] = {}
+    for name, values in columns.items():
+        kind = narrow_type(list(values))
+        typed[name] = list(values) if kind == "json" else array("d" if kind == "f8" else "q", values)
+    count = len(next(iter(typed.values())))
+    times = array("d", [1_700_000_000.0 + second for second in range(count)])
+    return Points(typed, times, array("q", range(count)) if steps else None)
 
 
 def _columns(group: Experiment, status: Status, over: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from runs.models.draft import Draft
 from runs.models.experiment import Experiment
 from runs.models.label import Property, Tag
 from runs.models.log import LogChunk
-from runs.models.metric import Metric
+from runs.models.metric import Metric, MetricBlock, MetricKind, MetricLedger, MetricWriter
 from runs.models.run import Run, RunDependency, RunEvent
 from runs.models.snapshot import Snapshot, SnapshotUpload
 
@@ -17,6 +17,10 @@ __all__ = [
     "Experiment",
     "LogChunk",
     "Metric",
+    "MetricBlock",
+    "MetricKind",
+    "MetricLedger",
+    "MetricWriter",
     "Node",
     "Property",
     "Run",

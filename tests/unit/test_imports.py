@@ -17,7 +17,18 @@ ROOT = Path(__file__).parents[2]
 #: makes no circle.
 LAYERS: list[set[str]] = [
     {"status", "errors"},
-    {"folding", "formats", "logtext", "markdown", "highlight", "charts", "timeline", "execution"},
+    {
+        "folding",
+        "formats",
+        "logtext",
+        "markdown",
+        "highlight",
+        "charts",
+        "timeline",
+        "execution",
+        "points",
+        "lines",
+    },
     {"models", "wake"},
     {"lifecycle", "search"},
     {"services"},
