@@ -9,6 +9,7 @@ from ninja import Field, Schema
 
 from runs.api.schemas import Moment, page_url
 from runs.models import Run
+from runs.services.new_runs import NewRun
 from runs.versions import version_word
 
 
@@ -42,6 +43,8 @@ class RunOut(Schema):
     node: str | None
     script: str
     arguments: list[str]
+    command: list[str]
+    run_configuration: dict[str, Any] | None
     snapshot: str | None
     tags: dict[str, str | None]
     properties: dict[str, str]
@@ -72,6 +75,7 @@ _SAME = (
     "description",
     "script",
     "arguments",
+    "run_configuration",
     "attempt",
     "max_retries",
     "time_limit_s",
@@ -85,8 +89,15 @@ _SAME = (
 )
 
 
-def run_out(run: Any, *, status_reason: str | None = None) -> dict[str, Any]:
-    """The answer for a run out of `Run.objects.for_api()`; no query."""
+_Labels = tuple[dict[str, str | None], dict[str, str]]
+
+
+def run_out(run: Any, *, status_reason: str | None = None, labels: _Labels | None = None) -> dict[str, Any]:
+    """The answer for a run out of `Run.objects.for_api()`; no query. `labels` are its tags and properties."""
+    tags, properties = labels or (
+        {tag.key: tag.value for tag in run.tags.all()},
+        {one.key: one.value for one in run.properties.all()},
+    )
     return {
         **{name: getattr(run, name) for name in _SAME},
         "workspace": run.workspace.name,
@@ -98,8 +109,9 @@ def run_out(run: Any, *, status_reason: str | None = None) -> dict[str, Any]:
         "target": run.target.name if run.target else None,
         "node": run.node.name if run.node else None,
         "snapshot": run.snapshot_digest,
-        "tags": {tag.key: tag.value for tag in run.tags.all()},
-        "properties": {one.key: one.value for one in run.properties.all()},
+        "tags": tags,
+        "properties": properties,
+        "command": run.command_words,
         "error": _error(run),
         "has_children": run.has_children,
         "url": page_url(reverse("run-detail", args=[run.experiment.name, run.number])),
@@ -107,12 +119,22 @@ def run_out(run: Any, *, status_reason: str | None = None) -> dict[str, Any]:
     }
 
 
+def new_run_out(run: Run, new: NewRun, parent: Any | None) -> dict[str, Any]:
+    """The answer for a run that was made just now out of this, below this parent; no query."""
+    fresh: Any = run
+    fresh.parent_run_id = parent.run_id if parent else None
+    fresh.root_run_id = parent.root_run_id if parent else run.run_id
+    fresh.snapshot_digest = run.snapshot.digest if run.snapshot else None
+    fresh.has_children = False
+    return run_out(fresh, labels=(dict(new.tags), dict(new.properties)))
+
+
 def _error(run: Run) -> dict[str, str] | None:
     if not run.error_class:
         return None
     return {
         "kind": run.error_class,
-        "code": "",
+        "code": run.error_code,
         "message": run.error_message,
         "traceback": run.error_traceback,
     }

@@ -1,21 +1,180 @@
-"""Runs: looked at one by one."""
+"""Runs: interactive ones are made here; all are listed, looked at, changed and waited for."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from ninja import Router
+from django.db.models import QuerySet
+from ninja import Query, Router, Status
+from pydantic import Field
 
-from runs.api.access import ApiRequest, may_read_run
+from runs.api.access import (
+    NOT_YOUR_RUN,
+    ApiRequest,
+    find_run,
+    may_contribute,
+    may_look,
+    may_read_run,
+    may_write_run,
+)
 from runs.api.errors import REFUSALS
-from runs.api.run_shape import RunOut, run_out
+from runs.api.experiments import find_experiment
+from runs.api.listing import RunFilters, list_runs
+from runs.api.paging import Asked, Page
+from runs.api.run_shape import RunOut, new_run_out, run_out, run_version
+from runs.api.schemas import In, Labels, Properties, RunId, Text
+from runs.api.waits import LONGEST_S, wait_until
+from runs.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from runs.models import Run, Snapshot
 from runs.services.compute import why_waiting
+from runs.services.experiments import get_or_create_experiment
+from runs.services.interactive import create_interactive
+from runs.services.new_runs import NewRun, check_new_run
+from runs.services.runs import archive_runs, edit_run
+from runs.services.waiting import stop_waiting, wait_for_child
+from runs.status import TERMINAL
 
 router = Router(by_alias=True)
+
+
+class NewRunIn(In):
+    """What may be said of any new run; without a `run_id` Studio chooses one."""
+
+    run_id: RunId | None = Field(None, description="The same id again gives the run that was made before.")
+    display_name: Text = ""
+    description: Text = ""
+    tags: Labels = Field(default_factory=dict)
+    properties: Properties = Field(default_factory=dict)
+
+    def new_run(self) -> NewRun:
+        """The same for the services, checked. Raises InvalidInput, InvalidTag."""
+        given = NewRun(self.run_id or "", self.display_name, self.description, self.tags, self.properties)
+        return check_new_run(given)
+
+
+class InteractiveRunIn(NewRunIn):
+    """A new run of a process that Studio does not start."""
+
+    experiment: Text
+    parent: Text | None = None
+    start: bool = Field(True, description="Whether it is Running from now on, with a heartbeat to be sent.")
+    snapshot: Text | None = None
+
+
+class RunChanges(In):
+    """What is to be changed; what is left out stays."""
+
+    display_name: Text | None = None
+    description: Text | None = None
+    archived: bool | None = None
+
+
+def parent_of(request: ApiRequest, run_id: str | None) -> Run | None:
+    """The parent that a new run is to have; with a run's own token, itself or a descendant. Raises."""
+    if run_id is None:
+        if request.auth.run is not None:
+            raise PermissionDenied(NOT_YOUR_RUN, field="parent", hint="Make the new run its child.")
+        return None
+    parent = find_run(run_id)
+    if parent.workspace_id != request.workspace.pk:
+        raise NotFound(f"There is no run {run_id[:256]}.", field="parent")
+    if not request.auth.may_write(parent):
+        raise PermissionDenied(NOT_YOUR_RUN, field="parent")
+    return parent
+
+
+def find_snapshot(digest: str | None, field: str = "snapshot") -> Snapshot | None:
+    """The snapshot of this content. Raises InvalidInput if it was not uploaded yet."""
+    if digest is None:
+        return None
+    found = Snapshot.objects.filter(digest=digest).first()
+    if found is None:
+        raise InvalidInput(f"There is no snapshot {digest[:64]}.", field=field, hint="Upload it first.")
+    return found
+
+
+@router.get(
+    "/workspaces/{workspace}/runs", auth=may_look(run_token=True), response={200: Page[RunOut], **REFUSALS}
+)
+def run_list(
+    request: ApiRequest, workspace: str, filters: Annotated[RunFilters, Query()], paging: Asked
+) -> dict[str, Any]:
+    """The runs that a search and these filters find, newest first. Children are left out unless asked for."""
+    runs: QuerySet[Run] = Run.objects.in_workspace(request.workspace)
+    if filters.experiment is not None:
+        runs = Run.objects.filter(experiment=find_experiment(request, filters.experiment))
+    own = request.auth.run
+    if own is not None:
+        top = own.root_id or own.pk
+        runs = runs.filter(pk=top) | runs.filter(root=top)
+    return list_runs(runs, filters, paging, person=request.auth.user)
+
+
+@router.post(
+    "/workspaces/{workspace}/runs",
+    auth=may_contribute(run_token=True),
+    response={200: RunOut, 201: RunOut, **REFUSALS},
+)
+def run_create(request: ApiRequest, workspace: str, body: InteractiveRunIn) -> Status[dict[str, Any]]:
+    """Make an interactive run; the same `run_id` again in the same place gives the one made before (200)."""
+    parent, by = parent_of(request, body.parent), request.auth.user
+    new, snapshot = body.new_run(), find_snapshot(body.snapshot)
+    experiment = get_or_create_experiment(request.workspace, body.experiment, by=by)
+    run, made = create_interactive(experiment, new, by=by, parent=parent, start=body.start, snapshot=snapshot)
+    return Status(201, new_run_out(run, new, parent)) if made else Status(200, run_out(find_run(run.run_id)))
 
 
 @router.get("/runs/{run_id}", auth=may_read_run(), response={200: RunOut, **REFUSALS})
 def run_detail(request: ApiRequest, run_id: str) -> dict[str, Any]:
     """One run. Of a queued one, `status_reason` says why it waits."""
-    waiting = why_waiting(request.run)
-    return run_out(request.run, status_reason=waiting.reason if waiting else None)
+    return _with_reason(request.run)
+
+
+def _with_reason(run: Run) -> dict[str, Any]:
+    waiting = why_waiting(run)
+    return run_out(run, status_reason=waiting.reason if waiting else None)
+
+
+@router.patch("/runs/{run_id}", auth=may_write_run(), response={200: RunOut, **REFUSALS})
+def run_edit(request: ApiRequest, run_id: str, body: RunChanges) -> dict[str, Any]:
+    """Change its name or description, archive it when it has ended, or bring it back."""
+    run, by = request.run, request.auth.user
+    if body.archived and not run.is_terminal:
+        raise Conflict(f"{run.name} has not ended, so it cannot be archived.", field="archived")
+    if body.display_name is not None or body.description is not None:
+        edit_run(run, by=by, display_name=body.display_name, description=body.description)
+    if body.archived is not None:
+        archive_runs(Run.objects.filter(pk=run.pk), by=by, archived=body.archived)
+    return run_out(find_run(run_id))
+
+
+@router.get("/runs/{run_id}/wait", auth=may_read_run(), response={200: RunOut, **REFUSALS})
+def run_wait(
+    request: ApiRequest,
+    run_id: str,
+    since: Annotated[
+        Text | None, Query(description="The `version` that is known; now's if left out.")
+    ] = None,
+    timeout: Annotated[float, Query(ge=0, le=LONGEST_S)] = 20,
+) -> dict[str, Any]:
+    """The run as soon as it is another than the one known, or has ended; else after `timeout` seconds.
+
+    When too many wait already, the answer comes at once: ask again half a second later. A run that waits with
+    its own token for one that descends from it gives its slot back meanwhile.
+    """
+    run, waiter = request.run, request.auth.run
+    known = since or run_version(run)
+    waits = waiter is not None and waiter.pk != run.pk and request.auth.may_write(run)
+    if waits and waiter is not None and not run.is_terminal:
+        wait_for_child(waiter, run)
+    if not run.is_terminal:
+        wait_until(lambda: _has_changed(run, known), timeout_s=timeout)
+        run = find_run(run_id)
+    if waits and waiter is not None and run.is_terminal:
+        stop_waiting(waiter)
+    return _with_reason(run)
+
+
+def _has_changed(run: Run, known: str) -> bool:
+    now = Run.objects.only("status", "updated_at").get(pk=run.pk)
+    return now.status in TERMINAL or run_version(now) != known

@@ -6,12 +6,14 @@ every field is always there, null when it has no value, and moments are UTC with
 
 from __future__ import annotations
 
+import json
+import math
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from django.conf import settings
 from ninja import Schema
-from pydantic import AfterValidator, ConfigDict, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
 
 def _without_nul(text: str) -> str:
@@ -25,8 +27,37 @@ def moment(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    _check_storable(value)
+    if len(json.dumps(value)) > JSON_LENGTH:
+        raise ValueError(f"it has more than {JSON_LENGTH:,} characters")
+    return value
+
+
+def _check_storable(value: Any) -> None:
+    if isinstance(value, str):
+        _without_nul(value)
+        value.encode()  # a lone surrogate raises, which is a ValueError
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it holds a number that JSON does not have")
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            _check_storable(key)
+            _check_storable(one)
+    elif isinstance(value, list):
+        for one in value:
+            _check_storable(one)
+
+
 #: Text that a database can keep. Use it for every text that comes in.
 Text = Annotated[str, AfterValidator(_without_nul)]
+JSON_LENGTH = 1_000_000
+#: Any JSON object that a database can keep.
+Json = Annotated[dict[str, Any], AfterValidator(_storable)]
+#: Tags that come in: key to value, or to null for a tag without one.
+Labels = Annotated[dict[Text, Text | None], Field(max_length=1_000)]
+#: Properties that come in.
+Properties = Annotated[dict[Text, Text], Field(max_length=1_000)]
 #: A run id as clients may choose it.
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
 #: A moment in an answer.

@@ -34,19 +34,26 @@ def check_experiment_name(name: str) -> str:
     return name
 
 
-def get_or_create_experiment(workspace: Workspace, name: str, *, by: User | None) -> Experiment:
-    """The experiment of this name, made when it is new. Raises InvalidName; Conflict when it is archived."""
+def find_or_create_experiment(workspace: Workspace, name: str, *, by: User | None) -> tuple[Experiment, bool]:
+    """The experiment of this name, archived or not, and whether it was made just now. Raises InvalidName."""
     name = check_experiment_name(name)
-    experiment = Experiment.objects.filter(workspace=workspace, name=name).first()
-    if experiment is None:
+    known = Experiment.objects.filter(workspace=workspace, name=name).first()
+    if known is None:
         try:
             with transaction.atomic():
-                return Experiment.objects.create(workspace=workspace, name=name, created_by=by)
+                return Experiment.objects.create(workspace=workspace, name=name, created_by=by), True
         except IntegrityError:  # another submitter made it just now
-            experiment = Experiment.objects.get(workspace=workspace, name=name)
+            known = Experiment.objects.get(workspace=workspace, name=name)
+    known.workspace = workspace
+    return known, False
+
+
+def get_or_create_experiment(workspace: Workspace, name: str, *, by: User | None) -> Experiment:
+    """The experiment of this name, made when it is new. Raises InvalidName; Conflict when it is archived."""
+    experiment, _ = find_or_create_experiment(workspace, name, by=by)
     if experiment.archived_at is not None:
         raise Conflict(
-            f"The experiment {name} is archived.",
+            f"The experiment {experiment.name} is archived.",
             field="experiment",
             hint="Unarchive it on its page, or choose another name.",
         )

@@ -48,7 +48,7 @@ def create_interactive(
     try:
         with transaction.atomic():
             if parent is not None:
-                hold_parent(parent)
+                hold_parent(parent, experiment)
             number, now = reserve_numbers(experiment, 1)
             run = _unsaved(experiment, new, number, by=by, parent=parent)
             run.created_at = run.updated_at = now
@@ -85,7 +85,8 @@ def create_children(parent: Run, news: Sequence[NewRun], *, by: User, batch_id: 
         return []
     try:
         with transaction.atomic():
-            hold_parent(parent)
+            hold_parent(parent, parent.experiment)
+            parent.experiment.workspace = parent.workspace  # which is loaded
             first, now = reserve_numbers(parent.experiment, len(named))
             runs = [
                 _unsaved(parent.experiment, new, first + at, by=by, parent=parent)

@@ -57,13 +57,15 @@ def place_below(run: Run, parent: Run | None) -> None:
     run.root_id = (parent.root_id or parent.pk) if parent else None
 
 
-def hold_parent(parent: Run) -> None:
+def hold_parent(parent: Run, experiment: Experiment) -> None:
     """Keep a parent from being canceled until the transaction ends, so that none of its children is missed.
 
     One query. Raises RunFinished if it is being canceled, InvalidInput if it cannot have such children.
     """
     columns = ("kind", "status", "display_name", "step_name", "number")
     now = Run.objects.select_for_update(no_key=True).only(*columns).get(pk=parent.pk)
+    if parent.experiment_id != experiment.pk:
+        raise InvalidInput("A child run belongs to the experiment of its parent.", field="experiment")
     if now.kind == Kind.PIPELINE:
         raise InvalidInput("The children of a pipeline run are its steps and no others.", field="parent")
     if now.status in (Status.CANCEL_REQUESTED, Status.CANCELED):

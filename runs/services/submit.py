@@ -100,7 +100,7 @@ def submit(
     try:
         with transaction.atomic():
             if parent is not None:
-                hold_parent(parent)
+                hold_parent(parent, experiment)
             first, _ = reserve_numbers(experiment, len(checked) + (len(checked) > 1))
             shared = {
                 "workspace": workspace,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
@@ -76,12 +76,17 @@ def add_tags(runs: Iterable[Run], labels: Labels, *, by: User | None) -> int:
 
 def remove_tag(run: Run, key: str, *, by: User | None) -> bool:
     """Take a tag away; False when it was not there any more. Raises RunFinished if the run is archived."""
+    return bool(remove_tags(run, [key], by=by))
+
+
+def remove_tags(run: Run, keys: Collection[str], *, by: User | None) -> int:
+    """Take these tags away; how many there were. Raises RunFinished if the run is archived."""
     with transaction.atomic():
         _hold([run])
-        removed, _ = Tag.objects.filter(run=run, key=key).delete()
+        removed, _ = Tag.objects.filter(run=run, key__in=keys).delete()
         if removed:
             refresh_search_text(run)
-    return bool(removed)
+    return removed
 
 
 def _hold(runs: list[Run]) -> None:

@@ -1,0 +1,76 @@
+"""The child runs of a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from ninja import Query, Router, Schema, Status
+from pydantic import Field
+
+from runs.api.access import ApiRequest, may_read_run, may_write_run
+from runs.api.errors import REFUSALS
+from runs.api.listing import LabelFilters, runs_out, with_labels
+from runs.api.paging import Asked, Page, page_by
+from runs.api.run_shape import RunOut
+from runs.api.runs import NewRunIn
+from runs.api.schemas import In, Text
+from runs.errors import InvalidInput
+from runs.lifecycle import subtree
+from runs.models import Run
+from runs.services.interactive import MOST_CHILDREN, create_children
+from runs.services.new_runs import NewRun
+from runs.status import Kind
+
+router = Router(by_alias=True)
+
+#: The tag by which children of a counted batch are told apart, as Azure ML calls it.
+CHILD_NUMBER = "azureml.batch_child_number"
+
+
+class ChildFilters(LabelFilters):
+    """Which children are listed."""
+
+    recursive: bool = Field(False, description="Whether their children are, too.")
+    kind: list[Kind] = Field(default_factory=list)
+
+
+class ChildrenIn(In):
+    """New child runs: each described, or just so many."""
+
+    children: list[NewRunIn] = Field(default_factory=list, max_length=MOST_CHILDREN)
+    count: int | None = Field(None, ge=0, le=MOST_CHILDREN)
+    batch_id: Text = Field("", max_length=200, description="The same again gives what it made before.")
+
+
+class ChildrenOut(Schema):
+    """The new child runs, in the order in which they were asked for."""
+
+    items: list[RunOut]
+
+
+@router.get("/runs/{run_id}/children", auth=may_read_run(), response={200: Page[RunOut], **REFUSALS})
+def child_list(
+    request: ApiRequest, run_id: str, filters: Annotated[ChildFilters, Query()], paging: Asked
+) -> dict[str, Any]:
+    """The children of a run, newest first; with `recursive` all that descends from it."""
+    run = request.run
+    runs = Run.objects.filter(pk__in=subtree(run.pk)[1:] if filters.recursive and run.parent_id else [])
+    if not filters.recursive:
+        runs = Run.objects.filter(parent=run)
+    elif run.parent_id is None:
+        runs = Run.objects.filter(root=run)
+    if filters.kind:
+        runs = runs.filter(kind__in=filters.kind)
+    found, onward = page_by(with_labels(runs, filters).only("pk"), "pk", paging, descending=True)
+    return {"items": runs_out([one.pk for one in found]), "next_cursor": onward}
+
+
+@router.post("/runs/{run_id}/children", auth=may_write_run(), response={201: ChildrenOut, **REFUSALS})
+def child_create(request: ApiRequest, run_id: str, body: ChildrenIn) -> Status[dict[str, Any]]:
+    """Make interactive child runs, NotStarted, all or none; the same `batch_id` again makes no others."""
+    if body.count is not None and body.children:
+        raise InvalidInput("There are children and a count too.", field="count", hint="Give one of both.")
+    news = [child.new_run() for child in body.children]
+    news = news or [NewRun(tags={CHILD_NUMBER: str(at)}) for at in range(body.count or 0)]
+    made = create_children(request.run, news, by=request.auth.user, batch_id=body.batch_id)
+    return Status(201, {"items": runs_out([run.pk for run in made])})

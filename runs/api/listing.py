@@ -1,0 +1,105 @@
+"""Lists of runs: what may be asked of them, and how that becomes one page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Exists, OuterRef, QuerySet
+from ninja import Schema
+from pydantic import Field
+
+from runs.api.paging import Paging, bad_cursor
+from runs.api.run_shape import run_out
+from runs.api.schemas import Text
+from runs.errors import InvalidInput
+from runs.folding import fold_label
+from runs.models import Property, Run, Tag
+from runs.search.cursors import ORDERS, parse_order, read_cursor
+from runs.search.parser import parse
+from runs.search.query import Search
+from runs.status import Kind, Status
+from studio.accounts.models import User
+
+
+class LabelFilters(Schema):
+    """Which labels and statuses the runs have that are listed; all that is given has to hold."""
+
+    status: list[Status] = Field(default_factory=list, description="One of these.")
+    tag: list[Text] = Field(default_factory=list, description="A key, or key=value.")
+    tag_null: list[Text] = Field(default_factory=list, description="The key of a tag without a value.")
+    property: list[Text] = Field(default_factory=list, description="A key, or key=value.")
+
+
+class RunFilters(LabelFilters):
+    """Which runs are listed. `q` is a search as people write it into the search bar."""
+
+    q: Text = ""
+    experiment: Text | None = None
+    parent: Text | None = Field(None, description="The run_id of their parent.")
+    root: Text | None = Field(None, description="The run_id of the topmost run that they descend from.")
+    target: Text | None = None
+    kind: list[Kind] = Field(default_factory=list)
+    include_children: bool = False
+    order: Text = "-created"
+
+
+def list_runs(runs: QuerySet[Run], filters: RunFilters, paging: Paging, *, person: User) -> dict[str, Any]:
+    """A page of these runs. Five queries or six, more for names in a search.
+
+    Raises SearchError, InvalidInput.
+    """
+    order = parse_order(filters.order)
+    if order is None:
+        raise InvalidInput(
+            f"Runs cannot be sorted by {filters.order[:40]}.",
+            field="order",
+            hint=f"By {', '.join(ORDERS)}, each also with a - before it.",
+        )
+    if paging.cursor and read_cursor(paging.cursor, order) is None:
+        raise bad_cursor()
+    query = parse(filters.q)
+    search = Search(with_labels(_narrowed(runs, filters), filters).only("pk"), query, person=person)
+    page = search.page(after=paging.cursor, size=paging.limit, order=filters.order)
+    return {"items": runs_out([run.pk for run in page.rows]), "next_cursor": page.next_cursor or None}
+
+
+def runs_out(pks: list[int]) -> list[dict[str, Any]]:
+    """The answers for these runs, in this order. Three queries."""
+    rows = {run.pk: run for run in Run.objects.for_api().filter(pk__in=pks)}
+    return [run_out(rows[pk]) for pk in pks if pk in rows]
+
+
+def _narrowed(runs: QuerySet[Run], filters: RunFilters) -> QuerySet[Run]:
+    if filters.parent is not None:
+        runs = runs.filter(parent__run_id=filters.parent)
+    if filters.root is not None:
+        runs = runs.filter(root__run_id=filters.root)
+    if filters.parent is None and filters.root is None and not filters.include_children:
+        runs = runs.filter(parent=None)
+    if filters.target is not None:
+        runs = runs.filter(target__name=filters.target)
+    if filters.kind:
+        runs = runs.filter(kind__in=filters.kind)
+    return runs
+
+
+def with_labels(runs: QuerySet[Run], filters: LabelFilters) -> QuerySet[Run]:
+    """Those that have one of the statuses, and every tag and property that is asked for."""
+    if filters.status:
+        runs = runs.filter(status__in=filters.status)
+    for text in filters.tag:
+        runs = runs.filter(_has(Tag.objects.all(), text))
+    for key in filters.tag_null:
+        runs = runs.filter(Exists(Tag.objects.filter(run=OuterRef("pk"), key=key, value=None)))
+    for text in filters.property:
+        runs = runs.filter(_has(Property.objects.all(), text))
+    return runs
+
+
+def _has(labels: QuerySet[Any], text: str) -> Exists:
+    """A label of exactly this key, and if there is a = of exactly this value."""
+    key, equals, value = text.partition("=")
+    labels = labels.filter(run=OuterRef("pk"), key=key)
+    if equals:
+        labels = labels.filter(folded=fold_label(key, value), value=value)
+    return Exists(labels)

@@ -1,0 +1,82 @@
+"""What happens to a run: it starts, gives signs of life, and ends as Completed, Failed or Canceled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ninja import Router, Schema, Status
+
+from runs.api.access import ApiRequest, find_run, may_write_run
+from runs.api.errors import REFUSALS
+from runs.api.run_shape import RunOut, run_out
+from runs.api.schemas import In, Text
+from runs.services.cancel import cancel_run
+from runs.services.ending import Failure, complete_run, fail_run, report_failure
+from runs.services.interactive import beat, start_run
+
+router = Router(by_alias=True)
+
+
+class FailureIn(In):
+    """Why a run failed."""
+
+    code: Text = ""
+    message: Text = ""
+    traceback: Text = ""
+    exception_type: Text = ""
+
+    def failure(self) -> Failure:
+        """The same for the services."""
+        named = f"{self.exception_type}: {self.message}" if self.exception_type else self.message
+        return Failure(self.code, named, self.traceback)
+
+
+class CancelOut(Schema):
+    """What a cancel did: how many runs it changed, and the run as it is now."""
+
+    changed: int
+    run: RunOut
+
+
+def is_own(request: ApiRequest) -> bool:
+    """Whether a script speaks of its own run, with that run's token: how its process ends decides."""
+    return request.auth.run is not None and request.auth.run.pk == request.run.pk
+
+
+@router.post("/runs/{run_id}/start", auth=may_write_run(), response={200: RunOut, **REFUSALS})
+def run_start(request: ApiRequest, run_id: str) -> dict[str, Any]:
+    """An interactive run that was NotStarted is Running from now on, and wants a heartbeat."""
+    start_run(request.run, by=request.auth.user)
+    return run_out(find_run(run_id))
+
+
+@router.post("/runs/{run_id}/heartbeat", auth=may_write_run(), response={204: None, **REFUSALS})
+def run_heartbeat(request: ApiRequest, run_id: str) -> Status[None]:
+    """A sign of life of an interactive run; without any it becomes NotResponding, and later Failed."""
+    beat(request.run)
+    return Status(204, None)
+
+
+@router.post("/runs/{run_id}/complete", auth=may_write_run(), response={200: RunOut, **REFUSALS})
+def run_complete(request: ApiRequest, run_id: str) -> dict[str, Any]:
+    """End it as Completed; what a node runs of it is stopped. With the run's own token nothing happens."""
+    if not is_own(request):
+        complete_run(request.run, by=request.auth.user)
+    return run_out(find_run(run_id))
+
+
+@router.post("/runs/{run_id}/fail", auth=may_write_run(), response={200: RunOut, **REFUSALS})
+def run_fail(request: ApiRequest, run_id: str, body: FailureIn) -> dict[str, Any]:
+    """End it as Failed; what a node runs of it is stopped. With the run's own token the reason is kept."""
+    if is_own(request):
+        report_failure(request.run, body.failure())
+    else:
+        fail_run(request.run, body.failure(), by=request.auth.user)
+    return run_out(find_run(run_id))
+
+
+@router.post("/runs/{run_id}/cancel", auth=may_write_run(), response={200: CancelOut, **REFUSALS})
+def run_cancel(request: ApiRequest, run_id: str) -> dict[str, Any]:
+    """Cancel it and all that descends from it. `changed` is 0 if it has ended or was asked before."""
+    report = cancel_run(request.run, by=request.auth.user)
+    return {"changed": report.changed, "run": run_out(find_run(run_id))}

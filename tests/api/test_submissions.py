@@ -1,0 +1,134 @@
+"""Submissions over the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from runs.models import Run, Snapshot
+from runs.status import Kind, Status
+from studio.accounts.models import User
+from tests.api_kit import Api, refusal
+from tests.factories import make_run, make_snapshot, make_target
+
+HERE = "/workspaces/default/submissions"
+
+
+@pytest.fixture
+def snapshot(workspace: Any) -> Snapshot:
+    make_target("local", is_default=True)
+    return make_snapshot({"train.py": "print()", "tool": "#!/bin/sh\n"})
+
+
+def body(source: Snapshot, **over: Any) -> dict[str, Any]:
+    return {"experiment": "mnist", "snapshot": source.digest, "script": "train.py", **over}
+
+
+def test_a_script_is_queued(api: Api, snapshot: Snapshot) -> None:
+    answer = api.post(
+        HERE,
+        body(
+            snapshot,
+            display_name="first",
+            arguments=["--lr", "0.1"],
+            tags={"a": None},
+            properties={"b": "c"},
+            environment_variables={"X": "1"},
+            time_limit_s=60,
+            max_retries=2,
+            run_configuration={"script": "train.py", "nodeCount": 1},
+        ),
+    )
+    assert answer.status_code == 201
+    said = answer.json()
+    assert (said["status"], said["kind"], said["target"]) == ("Queued", "script", "local")
+    assert (said["script"], said["arguments"], said["command"]) == ("train.py", ["--lr", "0.1"], [])
+    assert (said["tags"], said["properties"]) == ({"a": None}, {"b": "c"})
+    assert (said["time_limit_s"], said["max_retries"], said["snapshot"]) == (60, 2, snapshot.digest)
+    assert said["run_configuration"] == {"script": "train.py", "nodeCount": 1}
+    assert Run.objects.get().environment_variables == {"X": "1"}
+
+
+def test_a_command_instead_of_a_script(api: Api, snapshot: Snapshot) -> None:
+    said = api.post(HERE, body(snapshot, script="", command=["python", "-c", "print(1)"])).json()
+    assert (said["script"], said["command"]) == ("", ["python", "-c", "print(1)"])
+
+
+def test_the_same_id_again_is_the_same_run(api: Api, snapshot: Snapshot) -> None:
+    first = api.post(HERE, body(snapshot, run_id="mine"))
+    again = api.post(HERE, body(snapshot, run_id="mine"))
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert Run.objects.count() == 1
+    assert api.post(HERE, body(snapshot, run_id="mine", experiment="other")).status_code == 409
+
+
+def test_a_pipeline(api: Api, snapshot: Snapshot) -> None:
+    steps = [
+        {"name": "prepare", "script": "train.py"},
+        {"name": "train", "script": "train.py", "after": ["prepare"], "max_retries": 1},
+    ]
+    sent = body(snapshot, script="", steps=steps, continue_on_failure=False)
+    said = api.post(HERE, sent).json()
+    assert (said["kind"], said["has_children"]) == ("pipeline", True)
+    statuses = dict(Run.objects.filter(kind=Kind.STEP).values_list("step_name", "status"))
+    assert statuses == {"prepare": "Queued", "train": "NotStarted"}
+
+
+@pytest.mark.parametrize(
+    ("over", "field"),
+    [
+        ({"script": "missing.py"}, "script"),
+        ({"script": ""}, "script"),
+        ({"script": "train.py", "command": ["x"]}, "command"),
+        ({"script": "", "command": [""]}, "command"),
+        ({"snapshot": "0" * 64}, "snapshot"),
+        ({"snapshot": None}, "snapshot"),
+        ({"target": "gpu-compute"}, "target"),
+        ({"time_limit_s": 10**8}, "time_limit_s"),
+        ({"max_retries": 99}, "max_retries"),
+        ({"environment_variables": {"STUDIO_URL": "x"}}, "environment_variables"),
+        ({"environment_variables": {"A": 1}}, "environment_variables.A"),
+        ({"arguments": ["\0"]}, "arguments.0"),
+        ({"run_configuration": {"a": "\0"}}, "run_configuration"),
+        ({"run_configuration": {"a": ["\ud800"]}}, "run_configuration"),
+        ({"steps": [{"name": "a", "script": "train.py"}]}, "steps"),
+        ({"script": "", "steps": [{"name": "a", "script": "x.py"}]}, "steps.0.script"),
+        (
+            {
+                "script": "",
+                "steps": [
+                    {"name": "a", "script": "train.py"},
+                    {"name": "b", "script": "train.py", "after": ["c"]},
+                ],
+            },
+            "steps.1.after",
+        ),
+    ],
+)
+def test_bad_input_names_its_field_and_queues_nothing(
+    api: Api, snapshot: Snapshot, over: dict[str, Any], field: str
+) -> None:
+    answer = api.post(HERE, body(snapshot, **over))
+    assert (answer.status_code, refusal(answer)["field"]) == (422, field)
+    assert not Run.objects.exists()
+
+
+def test_an_unknown_target_is_named_with_those_that_there_are(api: Api, snapshot: Snapshot) -> None:
+    error = refusal(api.post(HERE, body(snapshot, target="gpu-compute")))
+    assert error["code"] == "unknown_target"
+    assert "gpu-compute" in error["message"]
+    assert "local" in error["hint"]
+
+
+def test_a_run_submits_children_in_the_name_of_its_submitter(
+    api_of: Callable[..., Api], ana: User, snapshot: Snapshot
+) -> None:
+    parent = make_run(status=Status.RUNNING, submitter=ana)
+    api = api_of(parent)
+    said = api.post(HERE, body(snapshot, parent=parent.run_id)).json()
+    assert (said["parent_run_id"], said["submitter"], said["status"]) == (parent.run_id, "ana", "Queued")
+    assert api.post(HERE, body(snapshot)).status_code == 403
+    other = api.post(HERE, body(snapshot, parent=parent.run_id, experiment="other"))
+    assert other.status_code == 422
