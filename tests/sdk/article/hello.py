@@ -1,0 +1,3 @@
+"""A script that says hello."""
+
+print("Hello!")

@@ -1,0 +1,189 @@
+"""What may be logged, and what it becomes."""
+
+from __future__ import annotations
+
+import decimal
+import enum
+import math
+from typing import Any
+
+import pytest
+from azureml import _metric_shapes, _values
+from azureml.exceptions import AzureMLException, UserErrorException
+from hypothesis import given
+from hypothesis import strategies as st
+from studio_client import spool
+
+
+class Scalarlike:
+    """As numpy and torch make them: a number with `.item()`, and the dimensions of an array."""
+
+    def __init__(self, value: Any, ndim: int = 0, numel: int | None = None) -> None:
+        self.value, self.ndim = value, ndim
+        if numel is not None:
+            self.numel = lambda: numel
+
+    def item(self) -> Any:
+        return self.value
+
+    def __repr__(self) -> str:
+        return f"array({self.value})"
+
+
+class Tensorlike:
+    """As tensorflow makes them: `.numpy()` gives the number."""
+
+    def numpy(self) -> Scalarlike:
+        return Scalarlike(2.5)
+
+
+class Colour(enum.IntEnum):
+    RED = 3
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (None, None),
+        (True, True),
+        (3, 3),
+        (Colour.RED, 3),
+        (0.5, 0.5),
+        ("text", "text"),
+        (Scalarlike(3), 3),
+        (Scalarlike(True), True),
+        (Scalarlike(1.5, ndim=1, numel=1), 1.5),
+        (Tensorlike(), 2.5),
+        ((1, 2), "(1, 2)"),
+        ({"a": 1}, "{'a': 1}"),
+        (decimal.Decimal("0.1"), "0.1"),
+        (Scalarlike(1, ndim=1), "array(1)"),
+        (1 + 2j, "(1+2j)"),
+    ],
+)
+def test_a_value_is_kept_as_a_number_or_as_its_text(value: Any, kept: Any) -> None:
+    found = _values.scalar(value, "m")
+    assert (found, type(found)) == (kept, type(kept))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_no_number_is_too_odd(value: float) -> None:
+    assert str(_values.scalar(value)) == str(value)
+
+
+@pytest.mark.parametrize("value", [[1], range(2), (n for n in range(2)), {1}])
+def test_lists_are_sent_to_log_list(value: Any) -> None:
+    with pytest.raises(UserErrorException, match="log_list"):
+        _values.scalar(value, "m")
+
+
+def test_absurdly_large_numbers_are_refused() -> None:
+    assert _values.scalar(2**63 - 1) == 2**63 - 1
+    with pytest.raises(UserErrorException, match="64 bits"):
+        _values.scalar(10**400, "m")
+
+
+def test_lists_take_generators_and_nothing_nested() -> None:
+    assert _values.list_column("m", (n for n in range(3))) == {"": [0, 1, 2]}
+    assert _values.list_column("m", []) == {"": []}
+    with pytest.raises(AzureMLException, match="nested"):
+        _values.list_column("m", [1, [2]])
+    for value in (3, "abc", {"a": 1}):
+        with pytest.raises(UserErrorException):
+            _values.list_column("m", value)
+
+
+def test_rows_and_tables() -> None:
+    assert _values.row_columns("m", {"x": 1, "y": "a"}) == {"x": [1], "y": ["a"]}
+    assert _values.table_columns("m", {"x": [1, 2], "y": (3, 4)}) == {"x": [1, 2], "y": [3, 4]}
+    assert _values.table_columns("m", {"x": 1, "y": "ab"}) == {"x": [1], "y": ["ab"]}
+    with pytest.raises(AzureMLException, match="nested"):
+        _values.row_columns("m", {"x": [1]})
+    with pytest.raises(AzureMLException, match="not equally long"):
+        _values.table_columns("m", {"x": [1, 2], "y": [1]})
+    for value in ({}, [1], None):
+        with pytest.raises(UserErrorException):
+            _values.table_columns("m", value)
+    with pytest.raises(UserErrorException):
+        _values.row_columns("m", {})
+
+
+def test_documents_are_checked_and_strict() -> None:
+    text = '{"schema_type": "residuals", "schema_version": "v1", "data": {"x": [1, NaN]}}'
+    assert _values.document("m", text, "residuals")["data"] == {"x": [1, "NaN"]}
+    for value in ("{", "[]", {"data": 1}, 3):
+        with pytest.raises(UserErrorException):
+            _values.document("m", value, "residuals")
+
+
+def test_names_have_a_limit_that_is_told() -> None:
+    assert _values.name_of(3) == "3"
+    with pytest.raises(UserErrorException, match="at most 255"):
+        _values.name_of("x" * 256)
+    with pytest.raises(UserErrorException):
+        _values.name_of("")
+    with pytest.raises(UserErrorException, match="whole number"):
+        _values.step_of("x")
+
+
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.text())
+ENTRIES = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "b"]),
+        st.one_of(
+            SCALARS.map(lambda value: {"": [value]}),
+            st.lists(SCALARS, max_size=4).map(lambda values: {"": values}),
+            st.lists(st.tuples(SCALARS, SCALARS), min_size=1, max_size=3).map(
+                lambda rows: {"x": [row[0] for row in rows], "y": [row[1] for row in rows]}
+            ),
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(ENTRIES)
+def test_what_is_sent_is_what_was_logged_in_order(entries: list[tuple[str, dict[str, list[Any]]]]) -> None:
+    sent = list(spool._series([[name, "list", "", columns, None, 0.0] for name, columns in entries]))
+    logged: dict[tuple[str, str], list[Any]] = {}
+    for name, columns in entries:
+        for column, values in columns.items():
+            logged.setdefault((name, column), []).extend(values)
+    received: dict[tuple[str, str], list[Any]] = {}
+    for series in sent:
+        for column in series["columns"]:
+            received.setdefault((series["name"], column["name"]), []).extend(_metric_shapes._decoded(column))
+    assert _comparable(received) == _comparable(logged)
+
+
+def _comparable(columns: dict[tuple[str, str], list[Any]]) -> dict[tuple[str, str], list[str]]:
+    return {key: [f"{type(value).__name__} {value!r}" for value in values] for key, values in columns.items()}
+
+
+def test_the_shapes_of_get_metrics() -> None:
+    def series(name: str, kind: str, **columns: list[Any]) -> dict[str, Any]:
+        parts = [{"name": c.strip("_"), "type": "json", "data": v} for c, v in columns.items()]
+        return {"name": name, "kind": kind, "columns": parts}
+
+    found = _metric_shapes.metrics_of(
+        "r",
+        [
+            series("once", "scalar", _=[1]),
+            series("often", "scalar", _=[1]),
+            series("often", "scalar", _=[2.5]),
+            series("empty", "list", _=[]),
+            series("one", "list", _=["x"]),
+            series("row", "row", a=[1], b=[2]),
+            series("rows", "table", a=[1, 2], b=[2.0, 3]),
+            series("image", "image", _=[{"path": "p.png"}]),
+        ],
+    )
+    assert found == {
+        "once": 1,
+        "often": [1.0, 2.5],
+        "empty": [],
+        "one": "x",
+        "row": {"a": 1, "b": 2},
+        "rows": {"a": [1, 2], "b": [2.0, 3.0]},
+        "image": "aml://artifactId/ExperimentRun/dcid.r/p.png",
+    }
