@@ -81,6 +81,7 @@ def run_all_tests() -> list[Result]:
         run_tests("unit", ["tests/unit", *PARALLEL]),
         run_tests("domain, pages and API, SQLite", [*shared, *PARALLEL]),
         run_tests("faults, SQLite, files as broker", ["tests/faults"]),
+        run_tests("SDK", ["tests/sdk", *PARALLEL]),
     ]
     with private_postgresql() as database, private_redis() as broker:
         both = {"STUDIO_DATABASE_URL": database, "STUDIO_BROKER_URL": broker}

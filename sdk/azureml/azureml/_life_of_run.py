@@ -131,7 +131,6 @@ def error_content(error_details: Any, error_code: str | None) -> dict[str, Any]:
     content: dict[str, Any] = {"code": error_code or "UserError"}
     if isinstance(error_details, BaseException):
         name = type(error_details).__name__
-        content["exception_type"] = name
         content["message"] = f"User program failed with {name}: {error_details}"
         import traceback
 

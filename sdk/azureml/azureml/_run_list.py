@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 #: The run types of Azure ML by what a run is in Studio. Interactive runs have none.
 TYPES = {"script": "azureml.scriptrun", "pipeline": "azureml.PipelineRun", "step": "azureml.StepRun"}
+_KINDS = {name: kind for kind, name in TYPES.items()}
 SUBMITTED = frozenset({"script", "step"})
 
 
 def filters(tags: Any, properties: Any, run_type: str | None, status: str | None) -> list[tuple[str, Any]]:
     """The filters as the API names them. Raises UserErrorException for what is none."""
     pairs = [*_labels("tag", tags), *_labels("property", properties)]
-    if run_type is not None:
-        kind = next((kind for kind, name in TYPES.items() if name.lower() == str(run_type).lower()), "none")
-        pairs.append(("kind", kind))
+    if run_type in _KINDS:
+        pairs.append(("kind", _KINDS[run_type]))
     if status is not None:
         pairs.append(("status", str(status)))
     return pairs
@@ -42,6 +42,11 @@ def _labels(word: str, wanted: Any) -> Iterator[tuple[str, str]]:
             yield word, str(key)
     else:
         raise UserErrorException(f"A filter is a text or a dict, not {wanted!r}.")
+
+
+def is_unknown(run_type: str | None) -> bool:
+    """Whether no run can be of this type."""
+    return run_type is not None and run_type not in _KINDS
 
 
 def passes(record: RunRecord, tags: Any, properties: Any) -> bool:

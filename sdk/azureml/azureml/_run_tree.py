@@ -86,6 +86,8 @@ class TreeRun:
         Fetched as they are looked at.
         """
         wanted = [("recursive", recursive), *_run_list.filters(tags, properties, type, status)]
+        if _run_list.is_unknown(type):
+            return RunList(lambda: iter(()))
         return RunList(lambda: self._children(wanted, tags, properties))
 
     def _children(self, wanted: Any, tags: Any, properties: Any) -> Iterator[Run]:

@@ -313,6 +313,8 @@ def runs_of(
         ("include_children", include_children),
         *_run_list.filters(tags, properties, run_type, status),
     ]
+    if _run_list.is_unknown(run_type):
+        return
     with translated:
         for record in experiment._api.runs(experiment.workspace.name, wanted):
             if _run_list.passes(record, tags, properties):
@@ -358,7 +360,8 @@ def _start_logging(experiment: Experiment, options: dict[str, Any]) -> Run:
 
     api, workspace = experiment._api, experiment.workspace.name
     folder = options["snapshot_directory"]
-    properties = {**git_properties(folder or "."), **texts(options.get("properties") or {})}
+    given = {key: str(value) for key, value in texts(options.get("properties") or {}).items()}
+    properties = {**git_properties(folder or "."), **given}
     with translated:
         digest = snapshots.take(api, workspace, folder) if folder else None
         record = api.start_run(
