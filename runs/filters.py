@@ -54,11 +54,15 @@ class SearchField(forms.CharField):
         try:
             return parse(super().clean(value) or "")
         except SearchError as error:
-            raise ValidationError(str(error), code=error.code, params={"position": error.position}) from error
+            params = {"message": str(error), "position": error.position}
+            # What was typed may hold %, which means something in a message that has parameters.
+            raise ValidationError("%(message)s", code=error.code, params=params) from error
 
 
 class WordsField(forms.MultipleChoiceField):
     """Several of the choices; an empty one, as some forms send for "any", is none."""
+
+    default_error_messages = {"invalid_choice": "“%(value)s” is none of these."}
 
     def to_python(self, value: Any) -> list[str]:
         """The words that are not empty."""
@@ -67,6 +71,8 @@ class WordsField(forms.MultipleChoiceField):
 
 class NamesField(WordsField):
     """Names that may be others than the choices that are shown."""
+
+    default_error_messages = {"invalid_choice": f"A name has 1 to {_NAME_LENGTH} letters."}
 
     def valid_value(self, value: str) -> bool:
         """Anything that a name can be."""

@@ -17,6 +17,7 @@ from runs.lists.bars import BAR_COLUMNS, Bar
 from runs.lists.capped import CappedCount
 from runs.lists.capped import Count as Capped
 from runs.models import ComputeTarget, Experiment, Run
+from runs.search.cursors import is_value
 from runs.status import Status
 from studio.accounts.models import Workspace
 
@@ -113,12 +114,10 @@ def _cursor(order: str, experiment: Any, backward: bool) -> str:
 def _read_cursor(text: str, order: str) -> tuple[Any, int, bool] | None:
     try:
         written, value, pk, backward = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         return None
     kind = _SORTS[order.removeprefix("-")][0]
-    if written != order or type(value) is not kind or type(pk) is not int or abs(pk) > 2**62:
-        return None
-    if (isinstance(value, int) and abs(value) > 2**62) or (isinstance(value, str) and "\0" in value):
+    if written != order or not is_value(value, kind) or not is_value(pk, int):
         return None
     return value, pk, backward == 1
 

@@ -137,6 +137,17 @@ class RunList:
             return BadQuery(message, int((error.params or {}).get("position", 1)))
         return None
 
+    @cached_property
+    def refused(self) -> list[tuple[str, str]]:
+        """Label and message of each field of the panel that cannot be read."""
+        form = self.filter.form
+        return [
+            (form[name].label, message)
+            for name, messages in form.errors.items()
+            if name != "q"
+            for message in messages
+        ]
+
     @property
     def is_valid(self) -> bool:
         """Whether bar and panel can be read."""

@@ -104,16 +104,17 @@ def read_cursor(text: str, order: Order) -> Cursor | None:
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         parts = json.loads(packed.decode())
         written, value, key, at, backward = parts
-        if written != str(order) or backward not in (0, 1) or not _is_value(value, _KINDS[order.by]):
+        if written != str(order) or backward not in (0, 1) or not is_value(value, _KINDS[order.by]):
             return None
-        if not _is_value(key, int) or not _is_value(at, int) or at > 2**33:
+        if not is_value(key, int) or not is_value(at, int) or at > 2**33:
             return None
         return Cursor(order, value, key, datetime.fromtimestamp(at, UTC), bool(backward))
     except (binascii.Error, ValueError, TypeError, RecursionError):
         return None
 
 
-def _is_value(value: Any, kind: type) -> bool:
+def is_value(value: Any, kind: type) -> bool:
+    """Whether a value out of a cursor is of this kind (int, float, str) and one that a database compares."""
     if isinstance(value, str):
         return kind is str and not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value)
     numbers = {int: (int,), float: (int, float), str: ()}[kind]

@@ -87,10 +87,14 @@ def _workspace_list(request: HttpRequest, place: str) -> HttpResponseBase:
 
 
 def _choices(field: BoundField) -> dict[str, Any]:
-    """A field of the panel as check boxes: what is offered, and what was chosen though it is not offered."""
+    """A field of the panel as check boxes: what is offered, and what was chosen though it is not offered.
+
+    What the field refuses gets no box, so the next change of the panel leaves it out.
+    """
     chosen = list(field.value() or [])
     offered = [value for value, _ in field.field.choices]  # type: ignore[attr-defined]
-    values = [*offered, *(value for value in chosen if value not in offered)]
+    beside = [value for value in chosen if value not in offered and field.field.valid_value(value)]  # type: ignore[attr-defined]
+    values = [*offered, *beside]
     choices = [{"value": value, "is_chosen": value in chosen} for value in values]
     return {"name": field.html_name, "label": field.label, "choices": choices}
 
