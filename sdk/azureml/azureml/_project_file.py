@@ -1,104 +1,35 @@
-"""Finding and reading the files that say which workspace a folder belongs to."""
+"""Which workspace a folder belongs to, with the exceptions of azureml."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
-from collections.abc import Iterator
-from typing import NamedTuple
+from studio_client import attachment
+from studio_client.attachment import PLACES, Attachment, scope_of
+from studio_client.errors import ConfigError
 
 from azureml.exceptions import UserErrorException
 
-#: In this order, each looked for from the folder up to the root before the next.
-PLACES = (
-    os.path.join(".azureml", "config.json"),
-    os.path.join(".azureml", "project.json"),
-    os.path.join("aml_config", "config.json"),
-    os.path.join("aml_config", "project.json"),
-    "config.json",
-    "project.json",
-)
-_SCOPE = re.compile(
-    r"/subscriptions/(?P<subscription_id>[^/]*)/resource[gG]roups/(?P<resource_group>[^/]*)"
-    r"/providers/Microsoft\.MachineLearningServices/workspaces/(?P<workspace_name>[^/]+)"
-    r"(?:/(?:experiments|projects)/(?P<experiment_name>[^/]+))?/?"
-)
-
-
-class Attachment(NamedTuple):
-    """What such a file says; `experiment_name` is "" in most."""
-
-    subscription_id: str
-    resource_group: str
-    workspace_name: str
-    experiment_name: str = ""
-
-
-def scope_of(subscription_id: str, resource_group: str, workspace_name: str) -> str:
-    """The address that the Azure portal gives a workspace."""
-    return (
-        f"/subscriptions/{subscription_id}/resourceGroups/{resource_group}"
-        f"/providers/Microsoft.MachineLearningServices/workspaces/{workspace_name}"
-    )
+__all__ = ["PLACES", "Attachment", "find", "read", "scope_of", "write"]
 
 
 def find(path: str | None, file_name: str | None) -> tuple[str, Attachment]:
-    """The file in force and what it says; `path` is the file itself or where to begin.
-
-    Raises UserErrorException.
-    """
-    start = os.path.abspath(path or os.getcwd())
-    if os.path.isfile(start):
-        return start, read(start)
-    if not os.path.isdir(start):
-        raise UserErrorException(
-            f"There is no file or folder {start} to read a workspace's configuration from."
-        )
-    for file in _candidates(start, file_name):
-        if os.path.isfile(file):
-            return file, read(file)
-    wanted = file_name or "config.json"
-    raise UserErrorException(
-        f"We could not find {wanted} in: {start} or in its parent directories. Please provide the full path "
-        "to the config "
-        f"file, or write one: `studio folder attach -w WORKSPACE`, or ws.write_config()."
-    )
+    """As attachment.find. Raises UserErrorException."""
+    try:
+        return attachment.find(path, file_name)
+    except ConfigError as error:
+        raise UserErrorException(str(error)) from None
 
 
 def read(file: str) -> Attachment:
-    """What one file says. Raises UserErrorException."""
+    """As attachment.read. Raises UserErrorException."""
     try:
-        with open(file, encoding="utf-8-sig") as handle:
-            content = json.load(handle)
-    except (OSError, ValueError) as error:
-        raise UserErrorException(f"The workspace configuration file {file} cannot be read: {error}") from None
-    if isinstance(content, dict) and content.get("Scope"):
-        match = _SCOPE.fullmatch(str(content["Scope"]))
-        if match:
-            found = match.groupdict()
-            return Attachment(
-                found["subscription_id"],
-                found["resource_group"],
-                found["workspace_name"],
-                found["experiment_name"] or "",
-            )
-    names = ("subscription_id", "resource_group", "workspace_name")
-    if isinstance(content, dict) and all(isinstance(content.get(name), str) for name in names):
-        return Attachment(*(content[name] for name in names))
-    raise UserErrorException(
-        f"The workspace configuration file {file} is missing a required property. It needs subscription_id, "
-        "resource_group and workspace_name, or Scope."
-    )
+        return attachment.read(file)
+    except ConfigError as error:
+        raise UserErrorException(str(error)) from None
 
 
-def _candidates(start: str, file_name: str | None) -> Iterator[str]:
-    places = PLACES if file_name is None else (os.path.join(".azureml", file_name), file_name)
-    for place in places:
-        folder = start
-        while True:
-            yield os.path.join(folder, place)
-            parent = os.path.dirname(folder)
-            if parent == folder:
-                break
-            folder = parent
+def write(folder: str, scope: str, file_name: str | None) -> None:
+    """As attachment.write. Raises UserErrorException."""
+    try:
+        attachment.write(folder, scope, file_name=file_name or "config.json")
+    except ConfigError as error:
+        raise UserErrorException(str(error)) from None

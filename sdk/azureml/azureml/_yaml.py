@@ -1,43 +1,22 @@
-"""YAML as Azure ML's files have it, read safely and written in the order of their keys."""
+"""YAML as Azure ML's files have it, with the exceptions of azureml."""
 
 from __future__ import annotations
 
-import io
 import os
 from typing import Any
 
+from studio_client import yaml_files
+from studio_client.errors import ConfigError
+from studio_client.yaml_files import dumps, loads
+
 from azureml.exceptions import UserErrorException
+
+__all__ = ["dumps", "load", "loads"]
 
 
 def load(path: str | os.PathLike[str]) -> Any:
     """What a YAML file says. Raises UserErrorException naming the file."""
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return loads(file.read())
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserErrorException(f"{os.fspath(path)} cannot be read: {reason}") from None
-
-
-def loads(text: str) -> Any:
-    """What a YAML text says. Raises ValueError."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise ValueError(str(error)) from None
-
-
-def dumps(content: Any) -> str:
-    """The YAML text of dictionaries, lists and plain values."""
-    from ruamel.yaml import YAML
-
-    yaml: Any = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False
-    yaml.allow_unicode = True
-    target = io.StringIO()
-    yaml.dump(content, target)
-    return target.getvalue()
+        return yaml_files.load(path)
+    except ConfigError as error:
+        raise UserErrorException(str(error)) from None

@@ -324,8 +324,8 @@ def runs_of(
 def _submit(experiment: Experiment, config: Any, tags: Any, parent: str | None) -> Run:
     """Hand a script in, as the child of a run if one is given."""
     from studio_client import snapshots
+    from studio_client.git import git_properties
 
-    from azureml._git import git_properties
     from azureml.core.run import run_from_record
 
     if not isinstance(config, ScriptRunConfig):
@@ -354,8 +354,8 @@ def _submit(experiment: Experiment, config: Any, tags: Any, parent: str | None) 
 
 def _start_logging(experiment: Experiment, options: dict[str, Any]) -> Run:
     from studio_client import snapshots
+    from studio_client.git import git_properties
 
-    from azureml._git import git_properties
     from azureml.core.run import run_from_record
 
     api, workspace = experiment._api, experiment.workspace.name

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from studio_client import run_configs
+from studio_client.errors import ConfigError
+
 from azureml import _yaml
 from azureml._sections import Section, plain, section
 from azureml.core.conda_dependencies import CondaDependencies
@@ -282,35 +285,11 @@ def _write(file: str, text: str) -> None:
 
 
 def _find(root: str, name: str | None) -> tuple[str, str]:
-    """The project's folder and the file of a configuration."""
-    if os.path.isfile(root) and not name:
-        folder = os.path.dirname(root)
-        inside = os.path.basename(folder) in (AZUREML_FOLDER, OLD_FOLDER)
-        return (os.path.dirname(folder) if inside else folder), root
-    if not name:
-        raise UserErrorException(
-            f"{root} is no file of a run configuration; give the name of one in this folder."
-        )
-    looked = [
-        os.path.join(root, place, text)
-        for place in (AZUREML_FOLDER, OLD_FOLDER, "")
-        for text in ((name, f"{name}.runconfig") if place else (f"{name}.runconfig", name))
-    ]
-    for file in looked:
-        if os.path.isfile(file):
-            return root, file
-    there = [
-        os.path.join(place, file)
-        for place in (AZUREML_FOLDER, OLD_FOLDER)
-        if os.path.isdir(os.path.join(root, place))
-        for file in sorted(os.listdir(os.path.join(root, place)))
-        if file.endswith(".runconfig")
-    ]
-    raise UserErrorException(
-        f"There is no run configuration {name!r}. Looked for: {', '.join(looked[:2])}. "
-        f"In {root} there are: {', '.join(there) or 'none'}. Make one with RunConfiguration().save({root!r}, "
-        f"{name!r})."
-    )
+    """The project's folder and the file of a configuration. Raises UserErrorException."""
+    try:
+        return run_configs.find(root, name)
+    except ConfigError as error:
+        raise UserErrorException(str(error)) from None
 
 
 def _read_conda_file(config: RunConfiguration, root: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
-import shlex
 import warnings
 from typing import Any
+
+from studio_client.errors import InvalidSource
+from studio_client.run_configs import NO_LIMIT_S, script_in, texts, words
 
 from azureml.core.runconfig import RunConfiguration
 from azureml.exceptions import ExperimentExecutionException, UserErrorException
@@ -19,7 +21,7 @@ class ScriptRunConfig:
     """
 
     DELIM = " "
-    MAX_DURATION_SECONDS_DEFAULT = 30 * 24 * 60 * 60
+    MAX_DURATION_SECONDS_DEFAULT = NO_LIMIT_S
 
     def __init__(
         self,
@@ -39,7 +41,7 @@ class ScriptRunConfig:
         """With `run_config`, `compute_target`, `environment` and the like are left aside with a warning."""
         self.source_directory = os.fspath(source_directory) if source_directory is not None else "."
         self.script = None if script is None else os.fspath(script)
-        self.arguments = _texts(arguments)
+        self.arguments = texts(arguments)
         self.command = command
         self._resume_from = resume_from
         given = {
@@ -91,16 +93,16 @@ class ScriptRunConfig:
         content = self._described(config)
         if script and not self.command:
             content["script"] = _script_in(folder, script)
-            content["arguments"] = self.arguments or _texts(config.arguments)
+            content["arguments"] = self.arguments or texts(config.arguments)
         else:
-            content["command"] = _words(command)
+            content["command"] = words(command)
         return folder, content
 
     def _described(self, config: RunConfiguration) -> dict[str, Any]:
         config.environment.validate()
         definition = config.to_dict()
         definition.update(
-            script=self.script or config.script, arguments=self.arguments or _texts(config.arguments)
+            script=self.script or config.script, arguments=self.arguments or texts(config.arguments)
         )
         limit = config.max_run_duration_seconds
         return {
@@ -126,30 +128,9 @@ def _new_run_config(given: dict[str, Any], max_run_duration_seconds: int) -> Run
     return made
 
 
-def _texts(arguments: Any) -> list[str]:
-    if arguments is None:
-        return []
-    if isinstance(arguments, str):
-        return shlex.split(arguments)
-    return [str(argument) for argument in arguments]
-
-
-def _words(command: Any) -> list[str]:
-    """A command as a shell is given it: one text, or words that are joined by blanks."""
-    return ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(str(word) for word in command)]
-
-
 def _script_in(folder: str, script: str) -> str:
-    """The script's path in the folder, with slashes.
-
-    Raises ExperimentExecutionException if it is not there.
-    """
-    if not os.path.isdir(folder):
-        raise ExperimentExecutionException(f"There is no folder {folder} to take the script from.")
-    place = os.path.join(folder, script)
-    inside = os.path.relpath(place, folder).replace(os.sep, "/")
-    if not os.path.isfile(place) or inside.startswith("../"):
-        raise ExperimentExecutionException(
-            f"{script} is not in {folder}. The script is a path inside of source_directory, such as train.py."
-        )
-    return inside
+    """As script_in. Raises ExperimentExecutionException."""
+    try:
+        return script_in(folder, script)
+    except InvalidSource as error:
+        raise ExperimentExecutionException(str(error)) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from azureml._connection import connect
 from azureml._project_file import Attachment, scope_of
 from azureml._translate import translated
 from azureml._unsupported import unsupported
-from azureml.exceptions import UserErrorException, WorkspaceException
+from azureml.exceptions import WorkspaceException
 
 if TYPE_CHECKING:
     from studio_client.api import Api
@@ -229,14 +228,8 @@ class Workspace:
 
     def write_config(self, path: str | None = None, file_name: str | None = None) -> None:
         """Write `<path>/.azureml/config.json`, which `from_config` finds from there and from below."""
-        folder = os.path.join(os.path.abspath(path or "."), ".azureml")
-        try:
-            os.makedirs(folder, exist_ok=True)
-            with open(os.path.join(folder, file_name or "config.json"), "w", encoding="utf-8") as file:
-                scope = scope_of(self.subscription_id, self.resource_group, self.name)
-                json.dump({"Id": None, "Scope": scope}, file, indent=4)
-        except OSError as error:
-            raise UserErrorException(f"{folder} cannot be written: {error.strerror}.") from None
+        scope = scope_of(self.subscription_id, self.resource_group, self.name)
+        _project_file.write(path or ".", scope, file_name)
 
     def get_default_compute_target(self, type: str) -> Any:
         """The default compute target, whatever type is asked for; None without one."""

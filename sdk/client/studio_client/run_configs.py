@@ -1,0 +1,131 @@
+"""Files of run configurations, and what of one the server is told."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from studio_client import yaml_files
+from studio_client.errors import ConfigError, InvalidSource
+
+FOLDERS = (".azureml", "aml_config")
+ENDING = ".runconfig"
+#: The time limit that Azure ML writes into every configuration; it stands for none.
+NO_LIMIT_S = 30 * 24 * 60 * 60
+
+
+def find(root: str, name: str | None) -> tuple[str, str]:
+    """The project's folder and the file of a configuration, `<name>` or `<name>.runconfig`.
+
+    Raises ConfigError that names what was looked for and what there is.
+    """
+    if os.path.isfile(root) and not name:
+        folder = os.path.dirname(root)
+        return (os.path.dirname(folder) if os.path.basename(folder) in FOLDERS else folder), root
+    if not name:
+        raise ConfigError(f"{root} is no file of a run configuration; give the name of one in this folder.")
+    looked = [
+        os.path.join(root, place, text)
+        for place in (*FOLDERS, "")
+        for text in ((name, f"{name}{ENDING}") if place else (f"{name}{ENDING}", name))
+    ]
+    for file in looked:
+        if os.path.isfile(file):
+            return root, file
+    there = ", ".join(name + ENDING for name in names_in(root)) or "none"
+    raise ConfigError(
+        f"There is no run configuration {name!r}. Looked for: {', '.join(looked[:2])}. "
+        f"In {root} there are: {there}.",
+        hint=f"RunConfiguration().save({root!r}, {name!r}) makes one; `studio folder attach` writes examples.",
+    )
+
+
+def names_in(root: str) -> list[str]:
+    """The names under which a project's configurations can be asked for."""
+    return [
+        file[: -len(ENDING)]
+        for place in FOLDERS
+        if os.path.isdir(os.path.join(root, place))
+        for file in sorted(os.listdir(os.path.join(root, place)))
+        if file.endswith(ENDING)
+    ]
+
+
+def load(root: str, name: str | None) -> dict[str, Any]:
+    """What a configuration's file says, and that of its environment if it has its own. Raises ConfigError."""
+    root, file = find(os.path.abspath(root), name)
+    content = yaml_files.load(file)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file} is no run configuration: it holds no names with values.")
+    if isinstance(content.get("environment"), str):
+        content["environment"] = yaml_files.load(os.path.join(root, content["environment"]))
+    return content
+
+
+def submission(content: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """What the server is told of a configuration whose script lies in this folder.
+
+    Raises ConfigError for one with neither script nor command, InvalidSource if the script is not there.
+    """
+    script, command = content.get("script"), content.get("command")
+    if not script and not command:
+        raise ConfigError(
+            "There is nothing to run: neither the command line nor the run configuration names a script.",
+            hint="Name one: `studio run submit-script train.py`.",
+        )
+    limit = content.get("maxRunDurationSeconds")
+    made: dict[str, Any] = {
+        "target": content.get("target") or None,
+        "environment_variables": _variables(content),
+        "time_limit_s": None if not limit or limit == NO_LIMIT_S else int(limit),
+        "run_configuration": dict(content),
+    }
+    if script:
+        arguments = texts(content.get("arguments"))
+        return {**made, "script": script_in(folder, str(script)), "arguments": arguments}
+    return {**made, "command": words(command)}
+
+
+def _variables(content: Mapping[str, Any]) -> dict[str, str]:
+    """Those of the environment, and over them those of the configuration itself."""
+    environment = content.get("environment")
+    inner = environment.get("environmentVariables") if isinstance(environment, Mapping) else None
+    return {
+        str(k): str(v) for k, v in {**(inner or {}), **(content.get("environmentVariables") or {})}.items()
+    }
+
+
+def texts(arguments: Any) -> list[str]:
+    """Arguments as a list of texts; one text is split as a shell does it."""
+    if arguments is None:
+        return []
+    if isinstance(arguments, str):
+        return shlex.split(arguments)
+    return [str(argument) for argument in arguments]
+
+
+def words(command: Any) -> list[str]:
+    """A command as a shell is given it: one text, or words that are joined by blanks."""
+    return ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(str(word) for word in command)]
+
+
+def script_in(folder: str, script: str) -> str:
+    """The script's path in the folder, with slashes. Raises InvalidSource if it is not there."""
+    if not os.path.isdir(folder):
+        raise InvalidSource(f"There is no folder {folder} to take the script from.")
+    place = os.path.join(folder, script)
+    inside = os.path.relpath(place, folder).replace(os.sep, "/")
+    if not os.path.isfile(place) or inside.startswith("../"):
+        raise InvalidSource(
+            f"{script} is not in {folder}.",
+            hint="The script is a path inside of the source directory, such as train.py.",
+        )
+    return inside
+
+
+def new_run_id(experiment: str) -> str:
+    """An id for a submitted run: `<experiment>_<unix seconds>_<8 hex>`."""
+    return f"{experiment[:200]}_{int(time.time())}_{os.urandom(4).hex()}"
