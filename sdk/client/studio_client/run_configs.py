@@ -39,7 +39,7 @@ def find(root: str, name: str | None) -> tuple[str, str]:
     raise ConfigError(
         f"There is no run configuration {name!r}. Looked for: {', '.join(looked[:2])}. "
         f"In {root} there are: {there}.",
-        hint=f"RunConfiguration().save({root!r}, {name!r}) makes one; `studio folder attach` writes examples.",
+        hint=f"RunConfiguration().save({root!r}, {name!r}) makes one, `studio folder attach` examples.",
     )
 
 
