@@ -86,6 +86,12 @@ class OutputsTooBig(InvalidInput):
     code = "outputs_too_big"
 
 
+class TooBig(InvalidInput):
+    """A body has more bytes than the server takes."""
+
+    code = "too_big"
+
+
 class Conflict(StudioError):
     """The request was right when it was made, and no longer is."""
 

@@ -25,6 +25,7 @@ STATUS_OF: tuple[tuple[type[errors.StudioError], int], ...] = (
     (errors.PermissionDenied, 403),
     (errors.Conflict, 409),
     (errors.SnapshotTooBig, 413),
+    (errors.TooBig, 413),
     (errors.OutputsTooBig, 413),
     (errors.SearchError, 400),
     (errors.InvalidInput, 422),

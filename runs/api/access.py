@@ -14,9 +14,9 @@ from typing import Any
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
-from runs.errors import NotFound, PermissionDenied
+from runs.errors import NotFound, PermissionDenied, StaleAttempt
 from runs.models import Run
-from runs.services.run_tokens import check_run_token
+from runs.services.run_tokens import check_run_token, newer_attempt
 from studio.accounts.models import Membership, Role, User, Workspace
 from studio.accounts.permissions import READING, REFUSED, has_role
 from studio.accounts.services import TOKEN_START, check_token
@@ -89,9 +89,14 @@ class Token(HttpBearer):
         self.run_token = reach is Reach.RUN if run_token is None else run_token
 
     def __call__(self, request: Any) -> Caller | None:
-        """The caller, who may do this; None for nobody that is known. Raises NotFound, PermissionDenied."""
+        """The caller, who may do this; None for nobody that is known.
+
+        Raises NotFound and PermissionDenied, and StaleAttempt where an attempt that is over would write.
+        """
         caller = identify(request)
         if caller is None:
+            if self.reach is Reach.RUN and self.role != Role.READER:
+                _refuse_older_attempt(request)
             return None
         request.user = caller.user
         if caller.run is not None and not self.run_token:
@@ -164,6 +169,14 @@ def identify(request: HttpRequest) -> Caller | None:
     if request.method in READING and isinstance(request.user, User):
         return Caller(request.user)
     return None
+
+
+def _refuse_older_attempt(request: Any) -> None:
+    """Tell a script whose run has begun anew that this is so, and not that nobody knows it."""
+    text = request.headers.get("Authorization", "").partition(" ")[2].strip()
+    attempt = newer_attempt(text)
+    if attempt is not None:
+        raise StaleAttempt(f"The run is at attempt {attempt} by now, so this one writes nothing more.")
 
 
 def _by_token(text: str) -> Caller | None:

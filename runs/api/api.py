@@ -14,6 +14,7 @@ from runs.api import (
     labels,
     logs,
     me,
+    metrics,
     run_ends,
     runs,
     snapshots,
@@ -33,6 +34,7 @@ api.add_router("", me.router, tags=["me"])
 api.add_router("", workspaces.router, tags=["workspaces"])
 api.add_router("", experiments.router, tags=["experiments"])
 api.add_router("", runs.router, tags=["runs"])
+api.add_router("", metrics.router, tags=["metrics"])
 api.add_router("", logs.router, tags=["logs"])
 api.add_router("", artifacts.router, tags=["artifacts"])
 api.add_router("", snapshots.router, tags=["snapshots"])

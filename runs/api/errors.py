@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from runs.errors import InvalidInput, OffsetMismatch, SearchError, StudioError
+from runs.errors import InvalidInput, OffsetMismatch, OutOfOrder, SearchError, StudioError
 from runs.middleware import status_of
 from studio.accounts.middleware import to_sign_in
 from studio.accounts.refusals import refuse
@@ -50,7 +50,7 @@ def _not_signed_in(request: HttpRequest, error: Any) -> HttpResponse:
 
 def _refused(request: HttpRequest, error: Any) -> HttpResponse:
     status = 422 if isinstance(error, SearchError) else status_of(error)
-    more = {"expected": error.expected} if isinstance(error, OffsetMismatch) else {}
+    more = {"expected": error.expected} if isinstance(error, OffsetMismatch | OutOfOrder) else {}
     return refuse(request, status, error.message, code=error.code, field=error.field, hint=error.hint, **more)
 
 

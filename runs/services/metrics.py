@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 
 from runs.errors import InvalidInput, InvalidName, NotFound, OutOfOrder, StaleAttempt
 from runs.lines import Line, empty_line, line_of, thin
-from runs.models import Metric, MetricBlock, MetricKind, MetricLedger, MetricWriter, Run
+from runs.models import Experiment, Metric, MetricBlock, MetricKind, MetricLedger, MetricWriter, Run
 from runs.models.metric import NAME_LENGTH
 from runs.points import (
     F8,
@@ -46,6 +46,8 @@ OPEN_ENTRIES, OPEN_BYTES = 256, 16 << 10
 MOST_SERIES, MOST_VALUES, MOST_COLUMNS = 20_000, 1_000_000, 1_000
 #: The widest chart that is worked out, in dots.
 MOST_DOTS = 4_000
+#: How many of an experiment's newest runs are looked at for those that have a metric.
+NEWEST = 500
 
 _NAMES_AT_ONCE = 500
 _ROWS_AT_ONCE = 64
@@ -297,12 +299,22 @@ def find_metric(run: Run, name: str) -> Metric:
     return metric
 
 
-def metrics_of(runs: Collection[int], name: str | None = None) -> list[Metric]:
-    """The metrics of the runs with these keys, or those of one name, in the order they were first logged."""
+def metrics_of(runs: Collection[int], names: Collection[str] | None = None) -> list[Metric]:
+    """The metrics of the runs with these keys, or those of these names, in the order of their first entry."""
     rows = Metric.objects.filter(run__in=runs).order_by("run", "id")
-    if name is not None:
-        rows = rows.filter(name=name.replace("\0", ""))
+    if names is not None:
+        rows = rows.filter(name__in=[name for name in names if "\0" not in name])
     return list(rows)
+
+
+def newest_with(experiment: Experiment, name: str, count: int) -> list[Metric]:
+    """The metric of this name of the newest runs of an experiment that have it, each with its run.
+
+    Looks at the newest runs alone, so that it costs the same in an experiment of any size. One query.
+    """
+    newest = Run.objects.filter(experiment=experiment, archived_at=None).order_by("-pk")[:NEWEST]
+    rows = Metric.objects.filter(run__in=newest.values("pk"), name=name.replace("\0", ""))
+    return list(rows.select_related("run").defer("run__search_text").order_by("-run")[:count])
 
 
 def read_points(metrics: Sequence[Metric]) -> dict[int, Points]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core import signing
 
 from runs.models import Run
@@ -22,11 +24,27 @@ def check_run_token(text: str) -> Run | None:
 
     One query, and none for a text that Studio never signed.
     """
-    try:
-        signed = signing.loads(text, salt=TOKEN_SALT)
-    except signing.BadSignature:
+    signed = _signed(text)
+    if signed is None:
         return None
     runs = Run.objects.select_related("submitter", "workspace", "experiment")
     runs = runs.defer("search_text", "error_traceback", "experiment__description")
     found = runs.filter(run_id=signed["run"], attempt=signed["attempt"])
     return found.exclude(status__in=_WITHOUT_TOKEN).first()
+
+
+def newer_attempt(text: str) -> int | None:
+    """The attempt that the run of this token is at, if it is a later one than the token's. One query."""
+    signed = _signed(text)
+    if signed is None:
+        return None
+    newer = Run.objects.filter(run_id=signed["run"], attempt__gt=signed["attempt"])
+    return newer.values_list("attempt", flat=True).first()
+
+
+def _signed(text: str) -> dict[str, Any] | None:
+    try:
+        signed: dict[str, Any] = signing.loads(text, salt=TOKEN_SALT)
+    except signing.BadSignature:
+        return None
+    return signed

@@ -1,0 +1,201 @@
+"""The metrics of a run: written in batches, and read as sums, as values, or as charts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from django.http import HttpResponse
+from ninja import Query, Router, Schema
+from pydantic import Field
+
+from runs.api.access import ApiRequest, may_look, may_read_run, may_write_run
+from runs.api.errors import REFUSALS
+from runs.api.metric_shape import (
+    BatchIn,
+    BatchOut,
+    ChartOut,
+    MetricOut,
+    ValuesOut,
+    answer,
+    chart_out,
+    metric_out,
+    read_batch,
+    series_of,
+    values_out,
+)
+from runs.api.schemas import Text
+from runs.errors import InvalidInput, NotFound
+from runs.lifecycle import subtree
+from runs.models import Experiment, Run
+from runs.services.metrics import (
+    MOST_DOTS,
+    chart,
+    charts,
+    drawn_columns,
+    find_metric,
+    metrics_of,
+    newest_with,
+    read_points,
+    write_metrics,
+)
+
+router = Router()
+
+MOST_CHARTS = 100
+MOST_CURVES = 50
+
+
+def _body() -> dict[str, Any]:
+    """The description of a batch, which the operation reads itself: it may be compressed."""
+    schema = BatchIn.model_json_schema(ref_template="{model}")
+    known = schema.pop("$defs")
+
+    def whole(part: Any) -> Any:
+        if isinstance(part, dict):
+            return whole(known[part["$ref"]]) if "$ref" in part else {k: whole(v) for k, v in part.items()}
+        return [whole(one) for one in part] if isinstance(part, list) else part
+
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": whole(schema)}}}}
+
+
+class MetricsAsked(Schema):
+    """Which metrics are wanted: of one name or all, of the run or also of all that descends from it."""
+
+    name: Text | None = None
+    recursive: bool = False
+
+
+class MetricList(Schema):
+    """Metrics in the order in which they were first logged, run by run."""
+
+    items: list[MetricOut]
+
+
+class RunValues(Schema):
+    """By run id the metrics of each run that has any."""
+
+    runs: dict[str, list[ValuesOut]]
+
+
+class ChartAsked(Schema):
+    """Which part of which metric is drawn, by how many stretches; `from` and `to` are places in it."""
+
+    name: Text
+    column: Text | None = Field(
+        None, description="Of a row or table; the one that its chart draws if left out."
+    )
+    x: Text = Field("", description="A column for the other axis.")
+    width: int = Field(1_000, ge=1, le=MOST_DOTS)
+    start: int = Field(0, ge=0, le=2**62, alias="from")
+    end: int | None = Field(None, ge=0, le=2**62, alias="to")
+
+
+class ChartsAsked(Schema):
+    """Several charts at once. A metric that still has as many entries as `count` says is left out."""
+
+    name: list[Text] = Field(min_length=1, max_length=MOST_CHARTS)
+    count: list[int] = Field([], max_length=MOST_CHARTS)
+    width: int = Field(300, ge=1, le=MOST_DOTS)
+
+
+class ChartList(Schema):
+    """Charts."""
+
+    items: list[ChartOut]
+
+
+class CurvesAsked(Schema):
+    """One metric of the newest runs of an experiment that have it."""
+
+    name: Text
+    runs: int = Field(5, ge=1, le=MOST_CURVES)
+    width: int = Field(300, ge=1, le=MOST_DOTS)
+
+
+@router.post(
+    "/runs/{run_id}/metrics",
+    auth=may_write_run(),
+    response={200: BatchOut, **REFUSALS},
+    openapi_extra=_body(),
+)
+def metric_write(request: ApiRequest, run_id: str) -> dict[str, Any]:
+    """Store a batch of points, exactly once; the body may be compressed (`Content-Encoding: gzip`).
+
+    A batch that was stored before answers `duplicate`; one that comes too early is refused with the number
+    that is `expected`. What is refused stores nothing and leaves its number free.
+    """
+    batch = read_batch(request)
+    own = request.auth.run
+    stored = write_metrics(
+        request.run,
+        series_of(batch),
+        writer=batch.writer,
+        seq=batch.seq,
+        attempt=own.attempt if own is not None and own.pk == request.run.pk else None,
+    )
+    return {"stored": stored.count, "duplicate": stored.is_duplicate}
+
+
+@router.get("/runs/{run_id}/metrics", auth=may_read_run(), response={200: MetricList, **REFUSALS})
+def metric_list(request: ApiRequest, run_id: str, asked: Annotated[MetricsAsked, Query()]) -> HttpResponse:
+    """What is known of each metric without its points; an unknown name gives none."""
+    run_ids = _runs(request.run, asked)
+    rows = metrics_of(list(run_ids), None if asked.name is None else [asked.name])
+    return answer({"items": [metric_out(one, run_ids[one.run_id]) for one in rows]})
+
+
+@router.get("/runs/{run_id}/metrics/values", auth=may_read_run(), response={200: RunValues, **REFUSALS})
+def metric_values(request: ApiRequest, run_id: str, asked: Annotated[MetricsAsked, Query()]) -> HttpResponse:
+    """All points of the metrics, run by run; runs without any are left out."""
+    run_ids = _runs(request.run, asked)
+    rows = metrics_of(list(run_ids), None if asked.name is None else [asked.name])
+    points = read_points(rows)
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for one in rows:
+        runs.setdefault(run_ids[one.run_id], []).append(values_out(one, points[one.pk]))
+    return answer({"runs": runs})
+
+
+def _runs(run: Run, asked: MetricsAsked) -> dict[int, str]:
+    """The run ids that are asked for, by key."""
+    if not asked.recursive:
+        return {run.pk: run.run_id}
+    return dict(Run.objects.filter(pk__in=subtree(run.pk)).values_list("pk", "run_id").order_by("pk"))
+
+
+@router.get("/runs/{run_id}/metrics/chart", auth=may_read_run(), response={200: ChartOut, **REFUSALS})
+def metric_chart(request: ApiRequest, run_id: str, asked: Annotated[ChartAsked, Query()]) -> HttpResponse:
+    """A metric as a line of few points, which keeps the extremes of each stretch and what is not finite."""
+    metric = find_metric(request.run, asked.name)
+    column, x = drawn_columns(metric) if asked.column is None else (asked.column, asked.x)
+    known = {one["name"] for one in metric.columns}
+    if metric.columns and (column not in known or (x and x not in known)):
+        raise InvalidInput(f"{metric.name} has no such column.", field="column")
+    drawn = chart(metric, column, x, dots=asked.width, start=asked.start, end=asked.end)
+    return answer(chart_out(drawn, request.run.run_id))
+
+
+@router.get("/runs/{run_id}/metrics/charts", auth=may_read_run(), response={200: ChartList, **REFUSALS})
+def metric_charts(request: ApiRequest, run_id: str, asked: Annotated[ChartsAsked, Query()]) -> HttpResponse:
+    """The charts of several metrics, those that nothing was added to left out."""
+    seen = dict(zip(asked.name, asked.count, strict=False))
+    rows = [one for one in metrics_of([request.run.pk], asked.name) if seen.get(one.name) != one.count]
+    items = [chart_out(one, request.run.run_id) for one in charts(rows, dots=asked.width)]
+    return answer({"items": items})
+
+
+@router.get(
+    "/workspaces/{workspace}/experiments/{experiment}/metrics/charts",
+    auth=may_look(),
+    response={200: ChartList, **REFUSALS},
+)
+def experiment_charts(
+    request: ApiRequest, workspace: str, experiment: str, asked: Annotated[CurvesAsked, Query()]
+) -> HttpResponse:
+    """One metric of the newest runs of the experiment that have it, the newest run first."""
+    found = Experiment.objects.filter(workspace=request.workspace, name=experiment.replace("\0", "")).first()
+    if found is None:
+        raise NotFound(f"There is no experiment {experiment}.", field="experiment")
+    rows = newest_with(found, asked.name, asked.runs)
+    drawn = charts(rows, dots=asked.width)
+    return answer({"items": [chart_out(one, one.metric.run.run_id) for one in drawn]})
