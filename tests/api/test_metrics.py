@@ -250,10 +250,10 @@ class TestReading:
         self, api: Api, run: Run, django_assert_num_queries: Callable[..., Any]
     ) -> None:
         log_metrics(run, {f"m{number}": [1.0, 2.0] for number in range(30)})
-        # The token, its use, the run with tags and properties, the membership; the metrics, their blocks.
+        # Token, run, membership; the metrics, their blocks.
         for path, n in (("metrics", 1), ("metrics/values", 2), ("metrics/chart?name=m1", 2)):
             api.get(f"/runs/{run.run_id}/{path}")
-            with django_assert_num_queries(n + 5):
+            with django_assert_num_queries(n + 3):
                 api.get(f"/runs/{run.run_id}/{path}")
 
 
