@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from django.conf import settings
@@ -25,6 +26,7 @@ from runs.execution.folder import RunFolder, run_folders
 from runs.execution.shim import write_whole
 from runs.execution.supervise import Supervision
 from runs.models import Node, Run
+from runs.models.compute import NODE_ALIVE_FOR
 from runs.reporter import RunReporter, State, give_back_unlaunched
 from runs.services import nodes
 from runs.services.artifacts import place_inputs
@@ -62,6 +64,11 @@ def _argv(run: Run) -> list[str]:
     return launch.command_for(run.script, run.arguments, sys.executable)
 
 
+def now_with_sleep() -> float:
+    """Seconds of a clock that nobody sets and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def instance_of(work: Path) -> str:
     """The id of a work folder, made with it: whoever serves out of it is the same node as before."""
     work.mkdir(parents=True, exist_ok=True)
@@ -88,6 +95,7 @@ class Agent:
         self._supervised: dict[tuple[int, int], Supervision] = {}
         self._threads: list[threading.Thread] = []
         self._states: dict[int, State] = {}
+        self._watching_since = self._beat_at = now_with_sleep()
         self._ready = threading.Event()
         self._claims_no_more = threading.Event()
         self._stopping = threading.Event()
@@ -119,7 +127,9 @@ class Agent:
             with self._lock:
                 self._preparing.update((run.pk, run.attempt) for run in claimed)
         for run in claimed:
-            self._spawn(f"run-{run.pk}", functools.partial(self._launch, run))
+            if not self._spawn(f"run-{run.pk}", functools.partial(self._launch, run)):
+                with self._lock:
+                    self._preparing.discard((run.pk, run.attempt))  # so that it is missed, and given back
 
     def _launch(self, run: Run) -> None:
         folder = RunFolder(self.work, run.run_id, run.attempt)
@@ -186,9 +196,9 @@ class Agent:
             nodes.beat(self.nodes, [run.pk for run in mine])
             for run in mine:
                 self._take_up(run)
-            for folder in list(run_folders(self.work)):
-                self._take_up_folder(folder)
+            left = [folder for folder in run_folders(self.work) if self._is_left_over(folder)]
         self._ready.set()
+        self._spawn("cleaner", functools.partial(_remove, *left))
         self.claim()
 
     def _take_up(self, run: Run) -> None:
@@ -196,23 +206,27 @@ class Agent:
             return
         folder = RunFolder(self.work, run.run_id, run.attempt)
         if not folder.launch_file.exists() and give_back_unlaunched(run, folder):
+            _remove(folder)
             return
         self._supervise(run, folder)
 
-    def _take_up_folder(self, folder: RunFolder) -> None:
-        """Supervise a process whose run this node does not know as its own, or remove what it left."""
+    def _is_left_over(self, folder: RunFolder) -> bool:
+        """Whether nobody needs the folder. One with a process, or with a run that is ours, is supervised.
+
+        This machine may have had another name, or the attempt be an older one.
+        """
         run = Run.objects.filter(run_id=folder.run_id).first()
-        if run is not None and (run.pk, folder.attempt) in self._supervised:
-            return
-        if run is not None and run.attempt == folder.attempt and folder.launch_file.exists():
-            adopted = nodes.adopt(run, self.nodes)  # this machine had another name, perhaps
-        else:
-            adopted = False
-        if run is None or not (adopted or folder.is_watched()):
-            _remove(folder)
-            return
+        if run is None:
+            return True
+        if (run.pk, folder.attempt) in self._supervised:
+            return False
+        is_current = run.attempt == folder.attempt and folder.launch_file.exists()
+        is_ours = is_current and nodes.adopt(run, self.nodes, has_process=folder.is_of_this_boot())
+        if not is_ours and not folder.is_watched():
+            return True
         run.attempt = folder.attempt
         self._supervise(run, folder)
+        return False
 
     def _take_up_missed(self) -> None:
         """Runs of this node that an error left without supervision."""
@@ -239,7 +253,9 @@ class Agent:
     def _supervise(self, run: Run, folder: RunFolder) -> None:
         supervision = self._watch(run, folder)
         key = (run.pk, folder.attempt)
-        self._spawn(f"run-{run.pk}", lambda: self._supervise_until_ended(key, folder, supervision))
+        if not self._spawn(f"run-{run.pk}", lambda: self._supervise_until_ended(key, folder, supervision)):
+            with self._lock:
+                self._supervised.pop(key, None)
 
     def _supervise_until_ended(
         self, key: tuple[int, int], folder: RunFolder, supervision: Supervision
@@ -255,7 +271,9 @@ class Agent:
         launch.reap()
         self.claim()
 
-    def _spawn(self, name: str, work: Callable[[], None]) -> None:
+    def _spawn(self, name: str, work: Callable[[], object]) -> bool:
+        """Work in a thread; False when the system gives none."""
+
         def body() -> None:
             try:
                 work()
@@ -269,7 +287,14 @@ class Agent:
         thread = threading.Thread(target=body, name=name, daemon=True)
         with self._lock:
             self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            logger.error("no thread could be started for %s; trying again", name)
+            with self._lock:
+                self._threads.remove(thread)
+            return False
+        return True
 
     def _tick_until_stopped(self) -> None:
         beat_at, fails = 0.0, False
@@ -295,9 +320,18 @@ class Agent:
         """A sign of life of this node and its runs; False while it has not taken up those of before."""
         if not self._ready.is_set():
             return False
+        begin = now_with_sleep()
         if not nodes.beat(self.nodes, {pk for pk, _ in self._in_hand()}):
             self._register_again()
+        if begin - self._beat_at > NODE_ALIVE_FOR.total_seconds():
+            self._watching_since = begin
+        self._beat_at = now_with_sleep()
         return True
+
+    @property
+    def watching_for(self) -> timedelta:
+        """How long this node has been in touch with the database without a break."""
+        return timedelta(seconds=now_with_sleep() - self._watching_since)
 
     def _register_again(self) -> None:
         """For a node that was forgotten while it was away, or whose name another machine took meanwhile."""
@@ -316,12 +350,13 @@ class Agent:
         self._states = {pk: State(status, attempt) for pk, status, attempt in rows}
 
 
-def _remove(folder: RunFolder) -> None:
-    """Delete what an attempt left; what cannot be deleted now is tried again at the next start."""
-    try:
-        folder.remove()
-    except (Conflict, OSError) as error:
-        logger.warning("the folder %s could not be removed: %s", folder.path, error)
+def _remove(*folders: RunFolder) -> None:
+    """Delete what attempts left; what cannot be deleted now is tried again at the next start."""
+    for folder in folders:
+        try:
+            folder.remove()
+        except (Conflict, OSError) as error:
+            logger.warning("the folder %s could not be removed: %s", folder.path, error)
 
 
 _current: Agent | None = None

@@ -26,6 +26,7 @@ from runs.errors import StudioError
 from runs.execution.locking import LockTaken, hold_lock
 from runs.models import Run
 from runs.models.run import RunQuerySet
+from runs.search.index import restore_triggers
 from runs.services.cancel import cancel_runs
 from runs.services.compute import check_target_name, create_target
 from runs.status import Status
@@ -129,6 +130,7 @@ class Studio:
             executor = MigrationExecutor(connections["default"])
             if executor.migration_plan(executor.loader.graph.leaf_nodes()):
                 call_command("migrate", verbosity=0, interactive=False)
+            restore_triggers()  # which a migration that was killed before its end may have lost
         except DatabaseError as error:
             raise CannotStart(f"The database cannot be used: {' '.join(str(error).split())}") from None
 

@@ -74,13 +74,16 @@ class RunReporter:
         state = self.look()
         if state is None or state.attempt < self.run.attempt:  # a look from before this attempt
             return Wish.KEEP
+        self._refuse_if_not_ours(state)
+        return Wish.STOP if state.status == Status.CANCEL_REQUESTED else Wish.KEEP
+
+    def _refuse_if_not_ours(self, state: State) -> None:
         if state.attempt > self.run.attempt:
             raise StaleAttempt("Another attempt of this run has begun.")
         if state.status == Status.QUEUED:
             raise StaleAttempt("This attempt was given up, and the run waits for another.")
         if state.status in TERMINAL:
             raise RunFinished("This run has ended.")
-        return Wish.STOP if state.status == Status.CANCEL_REQUESTED else Wish.KEEP
 
     @_mending
     def log_size(self, file: str) -> int:
@@ -102,6 +105,9 @@ class RunReporter:
             return
         ago = self._ended_ago()
         nodes.finalizing(self.run, ago=ago)
+        # After an absence the run may be another's, whose files these must not replace.
+        now = Run.objects.filter(pk=self.run.pk).values_list("status", "attempt").get()
+        self._refuse_if_not_ours(State(*now))
         refusal = self._keep_files()
         if refusal and outcome.kind is None:
             nodes.end_failed(self.run, ErrorClass.OUTPUTS, refusal, exit_code=outcome.exit_code, ago=ago)

@@ -45,5 +45,5 @@ def sweep() -> None:
     This node's own sign comes first: after a pause of the whole machine its runs are not lost, only late.
     """
     node = agent.current()
-    if node is None or node.beat():
-        sweeps.sweep()
+    if node is not None and node.beat():
+        sweeps.sweep(node.watching_for)

@@ -118,6 +118,11 @@ class RunFolder:
         if self.path.exists():
             self.path.rename(self.set_aside_path)
 
+    def is_of_this_boot(self) -> bool:
+        """Whether its processes belong to this machine since it was started; a copied folder's do not."""
+        state = self.read_state()
+        return self.is_watched() or (state is not None and state.get("boot_id") == shim.boot_id())
+
     def is_watched(self) -> bool:
         """Whether the shim lives, or is just being started.
 
@@ -140,7 +145,13 @@ class RunFolder:
         return _read(self.launch_file)
 
     def write_launch(self, facts: Facts) -> None:
+        """Also safe from a power cut: a folder without this file is proof that nothing was started."""
         _write(self.launch_file, facts)
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def read_state(self) -> Facts | None:
         return _read(self.state_file)

@@ -203,7 +203,7 @@ def _spawn(folder: RunFolder, lock: int, order: bytes) -> None:
     env = {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"}
     with folder.launch_log.open("ab", buffering=0) as log:
         child = subprocess.Popen(  # noqa: S603  our own file, and a folder that RunFolder has checked
-            [sys.executable, "-I", "-S", "-E", _compiled_shim(), str(folder.path), str(lock)],
+            [sys.executable, "-I", "-S", "-E", _shim_file(), str(folder.path), str(lock)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -222,9 +222,14 @@ def _spawn(folder: RunFolder, lock: int, order: bytes) -> None:
         return  # the shim is dead already, which its folder tells whoever supervises it
 
 
+def _shim_file() -> str:
+    """The shim as bytecode, which starts sooner; its source where there is none, or none any more."""
+    compiled = _compiled_shim()
+    return compiled if os.path.exists(compiled) else shim.__file__
+
+
 @functools.cache
 def _compiled_shim() -> str:
-    """The shim as bytecode, which starts sooner; its source where that cannot be written."""
     try:
         return py_compile.compile(shim.__file__) or shim.__file__
     except OSError:

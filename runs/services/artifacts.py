@@ -24,10 +24,11 @@ from typing import IO
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Left
 
-from runs.errors import InvalidSnapshot, NotFound
+from runs.errors import InvalidSnapshot, NotFound, StaleAttempt
 from runs.models import Artifact, Run, RunDependency
 from runs.services import archives
 
@@ -92,7 +93,7 @@ def keep_outputs(run: Run, folder: Path) -> Kept:
     Can be repeated, also after a crash in the middle: what is kept already is left alone, and a file that
     has changed replaces its older self. Links are not followed. Past the limits, for which what the run has
     already counts, files are left out in the order of their paths, and `notes` say so. A few queries for each
-    hundred files. Raises OSError when the storage refuses a file; those before it are kept.
+    hundred files. Raises StaleAttempt, and OSError when the storage refuses a file; those before it are kept.
     """
     known = {artifact.path: artifact for artifact in run.artifacts.all()}
     kept = Kept(len(known), sum(artifact.size_bytes for artifact in known.values()))
@@ -107,14 +108,14 @@ def keep_outputs(run: Run, folder: Path) -> Kept:
             try:
                 new = _keep_file(run, path, file, size=size, old=old)
             except OSError:
-                _write_rows(batch, replaced)
+                _write_rows(run, batch, replaced)
                 raise
         if new is not None:
             batch.append(new)
             replaced.extend([old.storage_name] if old else [])
         if len(batch) >= _BATCH:
-            _write_rows(batch, replaced)
-    _write_rows(batch, replaced)
+            _write_rows(run, batch, replaced)
+    _write_rows(run, batch, replaced)
     return kept
 
 
@@ -126,7 +127,7 @@ def _keep_file(
     if old is not None and (old.size_bytes, old.sha256) == (size, sha256):
         return None
     file.seek(0)
-    place = hashlib.sha256(f"{run.run_id}/{path}".encode()).hexdigest()
+    place = hashlib.sha256(f"{run.run_id}/{run.attempt}/{path}".encode()).hexdigest()
     name = f"artifacts/{place[:2]}/{place}"
     if old is None:
         default_storage.delete(name)  # what a crash between a file and its row has left
@@ -194,7 +195,12 @@ def _mode_of(path: Path) -> int:
 
 
 def _may_enter(path: str, kept: Kept, descriptor: int) -> bool:
-    if stat.S_ISLNK(os.stat(path.rsplit("/", 1)[-1], dir_fd=descriptor, follow_symlinks=False).st_mode):
+    try:
+        mode = os.stat(path.rsplit("/", 1)[-1], dir_fd=descriptor, follow_symlinks=False).st_mode
+    except OSError as error:
+        kept.leave_out(path, (error.strerror or "unreadable").lower())
+        return False
+    if stat.S_ISLNK(mode):
         kept.leave_out(path, "not a regular file")
         return False
     try:
@@ -213,14 +219,19 @@ def _open_regular(name: str, descriptor: int) -> BufferedReader:
     return os.fdopen(opened, "rb")
 
 
-def _write_rows(batch: list[Artifact], replaced: list[str]) -> None:
+def _write_rows(run: Run, batch: list[Artifact], replaced: list[str]) -> None:
     """Rows after their files, and older files gone after that; both lists are emptied."""
-    Artifact.objects.bulk_create(
-        batch,
-        update_conflicts=True,
-        unique_fields=["run", "path"],
-        update_fields=["size_bytes", "sha256", "content_type", "storage_name", "created_by"],
-    )
+    if not batch:
+        return
+    with transaction.atomic():
+        if not Run.objects.select_for_update().filter(pk=run.pk, attempt=run.attempt).exists():
+            raise StaleAttempt("Another attempt of this run has begun, and these files are not its own.")
+        Artifact.objects.bulk_create(
+            batch,
+            update_conflicts=True,
+            unique_fields=["run", "path"],
+            update_fields=["size_bytes", "sha256", "content_type", "storage_name", "created_by"],
+        )
     for name in replaced:
         default_storage.delete(name)
     batch.clear()

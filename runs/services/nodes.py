@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, F, Q, QuerySet, TextField, Value, When
 from django.db.models.functions import Now
@@ -32,27 +33,37 @@ _UNASKED = ON_NODE - {Status.CANCEL_REQUESTED}
 _HOLDS_SLOT = Q(holds_slot=True) | Q(waits_until__lt=Now())
 
 
-@transaction.atomic
 def register(name: str, targets: Iterable[str], slots: int, instance: str) -> list[Node]:
     """The rows of this machine, one for each target that it serves; unknown targets are made.
 
     A target is `name` (in the workspace `default`, or in the only one) or `workspace/name`. `instance` tells
-    apart two machines of one name: raises Conflict while another one serves under it.
+    apart two machines of one name: raises Conflict while another one serves under it, or may come back to its
+    runs.
     """
-    facts = machine_facts()
-    targets_served = [_find_target(word) for word in targets]
-    for target in targets_served:
-        defaults = {"slots": slots, "facts": facts, "instance": instance}
-        Node.objects.get_or_create(target=target, name=name, defaults=defaults)
-    if Node.objects.alive().filter(name=name).exclude(instance__in=("", instance)).exists():
+    facts = machine_facts()  # asks other programs, so not inside the transaction
+    with transaction.atomic():
+        Workspace.objects.select_for_update().order_by("pk").first()  # one registration at a time
+        targets_served = [_find_target(word) for word in targets]
+        _refuse_second(name, instance)
+        for target in targets_served:
+            Node.objects.get_or_create(target=target, name=name, defaults={"slots": slots})
+        mine = Node.objects.filter(name=name, target__in=targets_served)
+        mine.update(slots=slots, facts=facts, instance=instance, started_at=Now(), last_seen_at=Now())
+        return list(mine.select_related("target"))
+
+
+def _refuse_second(name: str, instance: str) -> None:
+    others = Node.objects.filter(name=name).exclude(instance__in=("", instance))
+    lost_after = timedelta(seconds=settings.LOST_AFTER_SECONDS)
+    theirs = Run.objects.on_node().filter(node__in=others, heartbeat_at__gte=Now() - lost_after)
+    seconds = NODE_ALIVE_FOR.seconds if others.alive().exists() else 0
+    seconds = settings.LOST_AFTER_SECONDS if theirs.exists() else seconds
+    if seconds:
         raise Conflict(
-            f"Another node is called {name}, and was seen within the last {NODE_ALIVE_FOR.seconds} s.",
+            f"Another node is called {name}; it or a run of it gave a sign of life in the last {seconds} s.",
             hint="Give this one a name of its own with STUDIO_NODE. If it is the same machine with another "
             "work folder, wait until that time is over.",
         )
-    mine = Node.objects.filter(name=name, target__in=targets_served)
-    mine.update(slots=slots, facts=facts, instance=instance, started_at=Now(), last_seen_at=Now())
-    return list(mine.select_related("target"))
 
 
 def _find_target(word: str) -> ComputeTarget:
@@ -151,10 +162,15 @@ def supervised(name: str) -> list[Run]:
     return list(_whole(Run.objects.filter(node__name=name).on_node()))
 
 
-def adopt(run: Run, nodes: Sequence[Node]) -> bool:
-    """Write down that this machine has the process of the run's attempt; False when the run has ended."""
+def adopt(run: Run, nodes: Sequence[Node], *, has_process: bool) -> bool:
+    """Write down that this machine has the run's attempt; False when the run has ended, or is another's.
+
+    Without proof that the process was here, as in a folder that was copied, another node has to be gone.
+    """
     node = next((node for node in nodes if node.target_id == run.target_id), nodes[0])
     rows = Run.objects.filter(pk=run.pk, attempt=run.attempt).on_node()
+    if not has_process:
+        rows = rows.exclude(node__in=Node.objects.alive())
     return bool(rows.update(node=node, updated_at=Now()))
 
 

@@ -19,10 +19,17 @@ _WAITING = (Status.NOT_STARTED, Status.QUEUED)
 _RESPONDING = ON_NODE - {Status.NOT_RESPONDING, Status.CANCEL_REQUESTED}
 
 
-def sweep() -> None:
-    """Set right what no single change could. Safe to run anywhere, at any time, by several."""
+def sweep(watching_for: timedelta) -> None:
+    """Set right what no single change could. Safe to run anywhere, at any time, by several.
+
+    `watching_for` is how long whoever calls has been in touch with the database without a break. No run is
+    lost before that is the time between the two limits: after an outage that silenced everybody, each node
+    gets that time to return.
+    """
     mark_silent_runs()
-    end_lost_runs()
+    limits = settings.LOST_AFTER_SECONDS - settings.NOT_RESPONDING_AFTER_SECONDS
+    if watching_for >= timedelta(seconds=limits):
+        end_lost_runs()
     take_slots_back()
     resume_pipelines()
 
@@ -43,16 +50,10 @@ def mark_silent_runs() -> int:
 
 
 def end_lost_runs() -> int:
-    """Failed (or Canceled, if that was asked) for runs without a sign of life for long; how many.
-
-    A run has to have been NotResponding for the time between the two limits: after an outage of the database
-    every heartbeat is old, and each node gets that time to return.
-    """
+    """Failed (or Canceled, if that was asked) for runs without a sign of life for long; how many."""
     ended = 0
-    noticed = timedelta(seconds=settings.LOST_AFTER_SECONDS - settings.NOT_RESPONDING_AFTER_SECONDS)
-    long_silent = Q(status=Status.NOT_RESPONDING, updated_at__lte=Now() - noticed)
-    lost = _silent_for(settings.LOST_AFTER_SECONDS).filter(long_silent | Q(status=Status.CANCEL_REQUESTED))
-    for run in lost.select_related("node"):
+    states = (Status.NOT_RESPONDING, Status.CANCEL_REQUESTED)
+    for run in _silent_for(settings.LOST_AFTER_SECONDS).filter(status__in=states).select_related("node"):
         moment = run.heartbeat_at or run.started_at or run.created_at
         where = f" of {run.node.name}" if run.node else ""
         message = f"No sign of life{where} since {moment:%Y-%m-%d %H:%M:%S} UTC."

@@ -88,7 +88,7 @@ class Story:
                 self.finish(who)
             self.go_silent(0)
             self.go_silent(1)
-            sweeps.sweep()
+            sweeps.sweep(timedelta(days=1))
 
 
 ACTS = ["claim", "prepared", "started", "finish", "fail", "beat", "go_silent", "lose", "cancel", "give_back"]

@@ -61,6 +61,19 @@ class TestRegister:
         assert not nodes.beat([first], [])
         assert nodes.beat([second], [])
 
+    def test_a_name_is_not_free_while_its_runs_may_be_alive(self, workspace, settings):
+        settings.LOST_AFTER_SECONDS = 300
+        [first] = nodes.register("box", ["local"], 2, "a")
+        run = make_run(status=Status.RUNNING, node=first)
+        Node.objects.update(last_seen_at=Now() - timedelta(seconds=60))
+        Run.objects.update(heartbeat_at=Now() - timedelta(seconds=299))
+        with pytest.raises(Conflict, match="in the last 300 s"):
+            nodes.register("box", ["local", "gpu"], 2, "b")
+        assert nodes.register("box", ["local"], 2, "a")
+        Node.objects.update(last_seen_at=Now() - timedelta(seconds=60))
+        Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(seconds=301))
+        assert nodes.register("box", ["local"], 2, "b")
+
     def test_a_node_that_was_forgotten_learns_it_from_its_next_beat(self, workspace):
         made = nodes.register("box", ["local", "gpu"], 2, "a")
         assert nodes.beat(made, [])
@@ -130,6 +143,22 @@ class TestClaim:
             make_run(status=Status.QUEUED, target=node.target)
         drain_node(here[0], by=chi)
         assert [run.target_id for run in nodes.claim(here, 4)] == [here[1].target_id]
+
+
+class TestAdopt:
+    def test_a_machine_that_was_renamed_goes_on_with_its_process(self):
+        run = make_run(status=Status.RUNNING, node=make_node("before"))
+        now = make_node("after", target=run.node.target)
+        assert nodes.adopt(run, [now], has_process=True)
+        run.refresh_from_db()
+        assert run.node == now
+
+    def test_a_copied_folder_takes_no_run_from_a_node_that_lives(self):
+        run = make_run(status=Status.RUNNING, node=make_node("alive"))
+        copy = make_node("copy", target=run.node.target)
+        assert not nodes.adopt(run, [copy], has_process=False)
+        Node.objects.filter(name="alive").update(last_seen_at=Now() - timedelta(seconds=60))
+        assert nodes.adopt(run, [copy], has_process=False)
 
 
 class TestEnds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -172,7 +173,7 @@ def test_what_a_kill_between_two_changes_left_is_taken_up_by_the_sweep(
          error_class="" if well else "script", error_message="" if well else "exit code 1")  # fmt: skip
     assert pipeline.step("b").status == Status.NOT_STARTED
     with pipeline.follow(execute=True):
-        sweeps.sweep()
+        sweeps.sweep(timedelta(days=1))
     assert pipeline.step("b").status == (Status.QUEUED if well else Status.CANCELED)
     assert pipeline.status == (Status.RUNNING if well else Status.FAILED)
     pipeline.check()
@@ -183,7 +184,7 @@ def test_a_branch_that_was_left_behind_does_not_wait_for_the_others(make: Callab
     pipeline.start("a", "long")
     move(pipeline.step("a"), to=Status.COMPLETED, expect=(Status.RUNNING,), follow=False)
     with pipeline.follow(execute=True):
-        sweeps.sweep()
+        sweeps.sweep(timedelta(days=1))
     assert pipeline.step("b").status == Status.QUEUED
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.db.models.functions import Now
 
+from runs.errors import RunFinished, StaleAttempt
 from runs.execution.folder import RunFolder, run_folders
 from runs.execution.outcome import Outcome
 from runs.models import Run
 from runs.reporter import LAUNCH_LOG, RunReporter
 from runs.services import logs
+from runs.services.artifacts import keep_outputs, open_artifact
 from runs.status import ErrorClass, Status
 from tests.factories import make_run
 
@@ -71,6 +74,24 @@ def test_past_that_the_run_fails_and_its_files_stay_where_the_message_says(folde
     assert (folder.set_aside_path / "code/outputs/model.bin").read_bytes() == b"weights"
     assert run.error_message in b"".join(logs.iter_log(run, LAUNCH_LOG)).decode()
     assert list(run_folders(folder.root)) == []
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING, Status.COMPLETED])
+def test_an_attempt_that_was_given_up_replaces_nothing_of_the_next(folder, storage, status):
+    reporter = reporter_of(folder, patience_s=60)
+    run = reporter.run
+    Run.objects.filter(pk=run.pk).update(attempt=2)
+    newer = Run.objects.get(pk=run.pk)
+    (folder.outputs / "model.bin").write_bytes(b"newer")
+    keep_outputs(newer, folder.code)
+    (folder.outputs / "model.bin").write_bytes(b"older")
+    ended_at = Now() if status == Status.COMPLETED else None
+    Run.objects.filter(pk=run.pk).update(status=status, ended_at=ended_at, holds_slot=False)
+    for late in (lambda: reporter.ended(EXIT_0), lambda: keep_outputs(run, folder.code)):
+        with pytest.raises((StaleAttempt, RunFinished)):
+            late()
+    with open_artifact(run.artifacts.get()) as file:
+        assert file.read() == b"newer"
 
 
 def test_a_script_that_failed_says_why_it_did(folder, storage):

@@ -10,11 +10,15 @@ from django.db.models.functions import Now
 
 from runs.models import Run
 from runs.services import nodes, sweeps
+from runs.services.tags import set_tag
 from runs.status import ErrorClass, Kind, Status
 from tests.factories import make_node, make_run
 from tests.life_kit import assert_sound
 
 pytestmark = pytest.mark.django_db
+
+#: For whoever has been in touch with the database all the time.
+LONG = timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
@@ -23,19 +27,11 @@ def _limits(settings: Any) -> None:
     settings.LOST_AFTER_SECONDS = 300
 
 
-def silent(seconds: int, *, noticed: int = 0, **over: Any) -> Run:
-    """A run whose last heartbeat is that old by the database's clock, and whose last change `noticed`."""
+def silent(seconds: int, **over: Any) -> Run:
+    """A run whose last heartbeat is that old by the database's clock."""
     run = make_run(**{"status": Status.RUNNING, **over})
-    now = Now()
-    Run.objects.filter(pk=run.pk).update(
-        heartbeat_at=now - timedelta(seconds=seconds), updated_at=now - timedelta(seconds=noticed)
-    )
+    Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(seconds=seconds))
     return run
-
-
-def lost(**over: Any) -> Run:
-    """A run that has been NotResponding for as long as it may be."""
-    return silent(301, noticed=271, status=Status.NOT_RESPONDING, **over)
 
 
 def status_of(run: Run) -> str:
@@ -47,7 +43,7 @@ def status_of(run: Run) -> str:
 @pytest.mark.parametrize("status", [Status.PREPARING, Status.STARTING, Status.RUNNING, Status.FINALIZING])
 def test_an_old_heartbeat_is_shown(status):
     old, fresh = silent(31, status=status), silent(20, status=status)
-    sweeps.sweep()
+    sweeps.sweep(LONG)
     assert status_of(old) == Status.NOT_RESPONDING
     assert status_of(fresh) == status
     assert old.events.last().why == "no heartbeat for 30 s"
@@ -56,16 +52,16 @@ def test_an_old_heartbeat_is_shown(status):
 def test_a_heartbeat_that_returns_brings_the_run_back():
     node = make_node()
     run = silent(60, node=node)
-    sweeps.sweep()
+    sweeps.sweep(LONG)
     nodes.beat([node], [run.pk])
     assert status_of(run) == Status.RUNNING
-    sweeps.sweep()
+    sweeps.sweep(LONG)
     assert status_of(run) == Status.RUNNING
 
 
 def test_after_the_longer_limit_the_run_is_lost():
-    run = lost(node=make_node("box"))
-    sweeps.sweep()
+    run = silent(301, node=make_node("box"))
+    sweeps.sweep(LONG)
     assert status_of(run) == Status.FAILED
     assert run.error_class == ErrorClass.LOST
     assert run.error_message.startswith("No sign of life of box since ")
@@ -74,51 +70,61 @@ def test_after_the_longer_limit_the_run_is_lost():
 
 def test_after_an_outage_that_silenced_everybody_a_run_has_time_to_return():
     node = make_node("box")
-    run = silent(10_000, node=node)
+    run, asked = silent(10_000, node=node), silent(10_000, node=node, status=Status.CANCEL_REQUESTED)
     for _ in range(2):
-        sweeps.sweep()
+        sweeps.sweep(timedelta(seconds=269))
         assert status_of(run) == Status.NOT_RESPONDING
-    nodes.beat([node], [run.pk])
-    sweeps.sweep()
+        assert status_of(asked) == Status.CANCEL_REQUESTED
+    nodes.beat([node], [run.pk, asked.pk])
+    sweeps.sweep(LONG)
     assert status_of(run) == Status.RUNNING
+    assert status_of(asked) == Status.CANCEL_REQUESTED
+
+
+def test_editing_a_silent_run_does_not_put_off_its_end(ana):
+    run = silent(10_000)
+    sweeps.sweep(timedelta(0))
+    set_tag(run, "worth", "a look", by=ana)
+    sweeps.sweep(timedelta(seconds=270))
+    assert status_of(run) == Status.FAILED
 
 
 def test_a_lost_run_with_retries_left_is_queued_again():
-    run = lost(max_retries=1)
-    sweeps.sweep()
+    run = silent(301, max_retries=1)
+    sweeps.sweep(LONG)
     assert status_of(run) == Status.QUEUED
     assert run.node is None
 
 
 def test_a_lost_run_that_was_asked_to_stop_is_canceled():
     run = silent(301, status=Status.CANCEL_REQUESTED, max_retries=1)
-    sweeps.sweep()
+    sweeps.sweep(LONG)
     assert status_of(run) == Status.CANCELED
 
 
 def test_a_run_that_was_asked_to_stop_is_not_called_silent_first():
     run = silent(60, status=Status.CANCEL_REQUESTED)
-    sweeps.sweep()
+    sweeps.sweep(LONG)
     assert status_of(run) == Status.CANCEL_REQUESTED
 
 
 def test_a_notebook_that_died_does_not_look_alive():
     run = silent(60, kind=Kind.INTERACTIVE, target=None)
-    sweeps.sweep()
+    sweeps.sweep(LONG)
     assert status_of(run) == Status.NOT_RESPONDING
 
 
 @pytest.mark.parametrize("status", [Status.NOT_STARTED, Status.QUEUED, Status.COMPLETED])
 def test_what_has_no_process_has_no_heartbeat_to_miss(status):
     run = silent(10_000, status=status)
-    sweeps.sweep()
+    sweeps.sweep(LONG)
     assert status_of(run) == status
 
 
 def test_a_pipeline_has_no_heartbeat_of_its_own():
     pipeline = silent(10_000, kind=Kind.PIPELINE)
     child = make_run(parent=pipeline, step_name="a", status=Status.RUNNING)
-    sweeps.sweep()
+    sweeps.sweep(LONG)
     assert status_of(pipeline) == Status.RUNNING
     assert status_of(child) == Status.RUNNING
 
@@ -130,4 +136,4 @@ def test_nothing_to_do_costs_the_same_whatever_runs(django_assert_num_queries):
         with django_assert_num_queries(
             4
         ):  # silent runs, lost runs, slots to take back, pipelines left behind
-            sweeps.sweep()
+            sweeps.sweep(LONG)

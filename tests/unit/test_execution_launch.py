@@ -113,6 +113,13 @@ def test_a_script_sees_no_more_than_its_environment(place: Place) -> None:
     assert seen == {**allowed, "GREETING": "grüß 😀\n", "STUDIO_RUN_ID": folder.run_id, "STUDIO_ATTEMPT": "1"}
 
 
+def test_a_run_starts_also_when_the_bytecode_was_cleaned_away(place: Place) -> None:
+    os.unlink(launch._shim_file())
+    folder = place.start("print('here')\n")
+    ended(folder)
+    assert printed(folder) == "here\n"
+
+
 def test_no_value_of_the_environment_is_left_on_disk(place: Place) -> None:
     folder = place.start("pass\n", TOKEN="very-secret")
     ended(folder)
