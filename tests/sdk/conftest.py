@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.sdk.live"]
+
 SDK = [str(Path(__file__).parents[2] / "sdk" / part) for part in ("client", "azureml")]
 sys.path[:0] = SDK
 

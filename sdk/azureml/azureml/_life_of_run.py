@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import warnings
@@ -89,8 +88,7 @@ def end(run: Run, act: str, content: dict[str, Any], *, set_status: bool) -> Non
 
 def keep_what_is_left(run: Run) -> None:
     """Metrics that wait, and the outputs of a run that this process made."""
-    with contextlib.suppress(AttributeError):
-        run.flush()
+    run._flush_or_warn()
     if run._owned and run._outputs and os.path.isdir(run._outputs):
         _run_files.upload_folder(run._api, run.id, "outputs", run._outputs, overwrite=True)
 
@@ -113,7 +111,7 @@ def cancel(run: Run) -> None:
     the signal to stop comes from its node.
     """
     if run._is_context:
-        run.flush()
+        run._flush_or_warn()
         with translated:
             run._api.act(run.id, "cancel")
         return
@@ -122,6 +120,8 @@ def cancel(run: Run) -> None:
     if run._owned:
         keep_what_is_left(run)
     _tell(run, "cancel", {})
+    if run.status in ("Completed", "Failed"):
+        raise UserErrorException(f"Run {run.id} has ended {run.status}, so it cannot be canceled.")
 
 
 def error_content(error_details: Any, error_code: str | None) -> dict[str, Any]:

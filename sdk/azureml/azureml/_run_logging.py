@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from azureml import _metric_shapes, _values
@@ -100,7 +101,17 @@ class LoggingRun:
     def flush(self, timeout_seconds: float = 300) -> None:
         """Wait until all metrics are with the server."""
         if not self._sender.flush(timeout_seconds):
-            raise ServiceException(
-                f"Not all metrics of run {self.id} could be sent within {timeout_seconds} s; they are kept "
-                "on this machine."
-            )
+            raise ServiceException(_not_sent(self.id, self._sender))
+
+    def _flush_or_warn(self) -> None:
+        """Wait until all metrics are with the server; what cannot be sent is told, and no reason to fail."""
+        if not self._sender.flush():
+            warnings.warn(_not_sent(self.id, self._sender), stacklevel=4)
+
+
+def _not_sent(run_id: str, sender: MetricSender) -> str:
+    why = sender.trouble or "the time is up."
+    return (
+        f"Not all metrics of run {run_id} could be sent: {why} They are kept on this machine; `studio sync` "
+        "sends them."
+    )

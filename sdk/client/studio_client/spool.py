@@ -60,7 +60,7 @@ class MetricSender:
         self._lock = threading.RLock()
         self._sending = threading.RLock()
         self._spool: _Spool | None = None
-        self._lost: Refused | None = None
+        self.trouble: StudioClientError | None = None  # why the last attempt to send failed
         _senders.add(self)
 
     def log(
@@ -95,7 +95,7 @@ class MetricSender:
                 if left <= 0 or isinstance(error, Refused):
                     return False
                 time.sleep(min(1.0, max(0.05, left)))
-        return self._lost is None
+        return self.trouble is None
 
     def close(self, timeout: float = 300.0) -> None:
         """Flush, and leave the file only if something could not be sent."""
@@ -118,11 +118,13 @@ class MetricSender:
                     seq, entries = self._spool.next_batch()
                 try:
                     _send_batch(self._api, self._run_id, self._spool.writer, seq, entries, patience_s)
-                except Conflict as error:
-                    if error.code not in ("run_finished", "stale_attempt"):
+                except StudioClientError as error:
+                    self.trouble = error
+                    if not _is_final(error):
                         raise
-                    self._lost = error
-                    logger.warning("the metrics of run %s are refused: %s", self._run_id, error.message)
+                    logger.warning("metrics of run %s are refused: %s", self._run_id, error.message)
+                else:
+                    self.trouble = None
                 with self._lock:
                     self._spool.sent(seq)
 
@@ -256,6 +258,11 @@ def _is_left_behind(handle: IO[bytes], file: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _is_final(error: StudioClientError) -> bool:
+    """Whether the server will never take the batch, however often it comes."""
+    return isinstance(error, Conflict) and error.code in ("run_finished", "stale_attempt")
 
 
 def _send_batch(

@@ -171,7 +171,9 @@ class Run(LoggingRun, KeepingRun, TreeRun):
     @property
     def name(self) -> str:
         """Its name; a child has that of its parent before its own."""
-        return self._record["name"] or f"run_{self.id}"
+        own = self._record["display_name"] or f"run_{self.id}"
+        parent = self.parent
+        return f"{parent.name}>{own}" if parent else own
 
     @property
     def display_name(self) -> str | None:
