@@ -110,7 +110,7 @@ def test_rows_and_tables() -> None:
 
 def test_documents_are_checked_and_strict() -> None:
     text = '{"schema_type": "residuals", "schema_version": "v1", "data": {"x": [1, NaN]}}'
-    assert _values.document("m", text, "residuals")["data"] == {"x": [1, "NaN"]}
+    assert _values.document("m", text, "residuals")["data"] == {"x": [1, {"float": "NaN"}]}
     for value in ("{", "[]", {"data": 1}, 3):
         with pytest.raises(UserErrorException):
             _values.document("m", value, "residuals")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import base64
+import math
 import sys
 from typing import Any
 
@@ -53,9 +54,21 @@ def _alike(values: list[Any]) -> list[Any]:
     return values
 
 
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def _from_json(value: Any) -> Any:
+    """A value as it was logged: strict JSON has no nan, so that comes as `{"float": "NaN"}`."""
+    if isinstance(value, dict):
+        if len(value) == 1 and value.get("float") in _NOT_FINITE:
+            return _NOT_FINITE[value["float"]]
+        return {key: _from_json(inner) for key, inner in value.items()}
+    return [_from_json(inner) for inner in value] if isinstance(value, list) else value
+
+
 def _decoded(column: dict[str, Any]) -> list[Any]:
     if column["type"] == "json":
-        return list(column["data"])
+        return [_from_json(value) for value in column["data"]]
     numbers = array.array("d" if column["type"] == "f8" else "q")
     numbers.frombytes(base64.b64decode(column["data"]))
     if sys.byteorder == "big":

@@ -177,7 +177,7 @@ def document(name: str, value: Any, kind: str) -> dict[str, Any]:
 
 
 def _strict(value: Any) -> Any:
-    """A value that strict JSON can hold: nan and infinities as text."""
+    """A value that strict JSON can hold: nan and infinities as `{"float": "NaN"}` and the like."""
     value = _unrolled(value)
     if isinstance(value, Mapping):
         return {str(key): _strict(item) for key, item in value.items()}
@@ -185,5 +185,5 @@ def _strict(value: Any) -> Any:
         return [_strict(item) for item in value]
     plain = scalar(value)
     if isinstance(plain, float) and not math.isfinite(plain):
-        return "NaN" if math.isnan(plain) else ("Infinity" if plain > 0 else "-Infinity")
+        return {"float": "NaN" if math.isnan(plain) else ("Infinity" if plain > 0 else "-Infinity")}
     return plain
