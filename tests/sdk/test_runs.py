@@ -295,7 +295,8 @@ def test_batches_of_children_that_make_no_sense(exp: Experiment, wrong: dict[str
 
 def test_a_submitted_run(exp: Experiment, attached: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (attached / "hello.py").write_text(
-        "import os, sys\nprint('Grüße', sys.argv[1:], os.environ['A'])\nos.makedirs('outputs', exist_ok=True)\n"
+        "import os, sys\nprint('Grüße', sys.argv[1:], os.environ['A'])\n"
+        "os.makedirs('outputs', exist_ok=True)\n"
         "open('outputs/x.txt', 'w').write('x')\n"
     )
     config = ScriptRunConfig(".", "hello.py", ["--n", 3])
@@ -413,7 +414,8 @@ def test_a_script_knows_its_run(exp: Experiment, attached: Path) -> None:
 
 def test_a_script_that_fails_or_cancels_itself(exp: Experiment, attached: Path) -> None:
     (attached / "fail.py").write_text(
-        "from azureml.core import Run\nRun.get_context().fail('bad data', error_code='Data')\nraise SystemExit(1)\n"
+        "from azureml.core import Run\n"
+        "Run.get_context().fail('bad data', error_code='Data')\nraise SystemExit(1)\n"
     )
     (attached / "cancel.py").write_text(
         "import time\nfrom azureml.core import Run\nRun.get_context().cancel()\ntime.sleep(60)\n"

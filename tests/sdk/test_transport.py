@@ -86,7 +86,7 @@ def transport(script: Script) -> Iterator[Callable[..., Transport]]:
 
     yield make
     for one in made:
-        one._drop()
+        one.close()
 
 
 def test_a_request_carries_token_and_version_and_keeps_its_connection(script: Script, transport: Any) -> None:

@@ -32,16 +32,17 @@ def _labels(word: str, wanted: Any) -> Iterator[tuple[str, str]]:
     """A text asks for a key, a list of texts for all of these, a dict for keys with values."""
     if wanted is None:
         return
-    if isinstance(wanted, str):
-        yield word, wanted
-    elif isinstance(wanted, Mapping):
-        for key, value in wanted.items():
-            yield (f"{word}_null", str(key)) if value is None else (word, f"{key}={value}")
-    elif isinstance(wanted, (list, tuple, set, frozenset)):
-        for key in wanted:
-            yield word, str(key)
+    if isinstance(wanted, Mapping):
+        pairs = [
+            (str(key), (f"{word}_null", str(key)) if value is None else (word, f"{key}={value}"))
+            for key, value in wanted.items()
+        ]
+    elif isinstance(wanted, (str, list, tuple, set, frozenset)):
+        keys = [wanted] if isinstance(wanted, str) else map(str, wanted)
+        pairs = [(key, (word, key)) for key in keys]
     else:
         raise UserErrorException(f"A filter is a text or a dict, not {wanted!r}.")
+    yield from (asked for key, asked in pairs if "=" not in key)  # of the others `passes` takes care
 
 
 def is_unknown(run_type: str | None) -> bool:

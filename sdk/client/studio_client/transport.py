@@ -13,10 +13,10 @@ import os
 import random
 import socket
 import ssl
-import threading
 import time
 import urllib.parse
 import urllib.request
+import weakref
 from collections.abc import Iterable
 from typing import IO, Any, Union
 
@@ -66,7 +66,8 @@ class Transport:
         self.patience_s = patience_s
         self._login = login
         self._parts = urllib.parse.urlsplit(login.url)
-        self._local = threading.local()
+        self._idle = _Idle()
+        weakref.finalize(self, self._idle.close)
         self._headers = {
             "Authorization": f"Bearer {login.token}",
             "Studio-Client": f"{client}/{__version__}",
@@ -116,7 +117,6 @@ class Transport:
             try:
                 answer = self._once(request)
             except _NO_ANSWER as error:
-                self._drop()
                 safe = repeatable or isinstance(error, _NotConnected)
                 if not safe or time.monotonic() + wait_s > until or not request.rewind():
                     raise self._unreachable(error) from None
@@ -130,24 +130,23 @@ class Transport:
             pause = min(_LONGEST_PAUSE_S, pause * 2)
 
     def _once(self, request: _Request) -> Answer:
-        connection, fresh = self._connection(request.timeout_s)
-        if fresh:
-            try:
-                connection.connect()
-            except OSError as error:
-                raise _NotConnected(_reason(error)) from error
-        elif connection.sock is not None:
-            connection.sock.settimeout(request.timeout_s)
-        connection.request(
-            request.method, self._in_request_line(request.address), request.body, request.headers
-        )
-        response = connection.getresponse()
-        success = 200 <= response.status < 300
-        if success and request.target is not None:
-            while chunk := response.read(1 << 20):
-                request.target.write(chunk)
-            return Answer(response.status, response.headers, b"")
-        return Answer(response.status, response.headers, response.read())
+        connection = self._open_connection(request.timeout_s)
+        try:
+            connection.request(
+                request.method, self._in_request_line(request.address), request.body, request.headers
+            )
+            response = connection.getresponse()
+            if 200 <= response.status < 300 and request.target is not None:
+                while chunk := response.read(1 << 20):
+                    request.target.write(chunk)
+                answer = Answer(response.status, response.headers, b"")
+            else:
+                answer = Answer(response.status, response.headers, response.read())
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.give(connection)
+        return answer
 
     def _judged(self, answer: Answer) -> Answer:
         """The answer if it is a success of a Studio; else the exception that it stands for."""
@@ -198,19 +197,23 @@ class Transport:
             )
         return info
 
-    def _connection(self, timeout_s: float) -> tuple[http.client.HTTPConnection, bool]:
-        """This thread's connection, and whether it still has to be opened."""
-        kept: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if (
-            kept is not None
-            and kept.sock is not None
-            and self._local.pid == os.getpid()
-            and not _has_ended(kept.sock)
-        ):
-            return kept, False
+    def _open_connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        """A connection that is open: one that was used before, or a new one. Raises _NotConnected."""
+        kept = self._idle.take()
+        if kept is not None and kept.sock is not None:
+            kept.sock.settimeout(timeout_s)
+            return kept
         made = self._new_connection(timeout_s)
-        self._local.connection, self._local.pid = made, os.getpid()
-        return made, True
+        try:
+            made.connect()
+        except OSError as error:
+            made.close()
+            raise _NotConnected(_reason(error)) from error
+        return made
+
+    def close(self) -> None:
+        """Close the connections that are kept; the next request opens another."""
+        self._idle.close()
 
     def _new_connection(self, timeout_s: float) -> http.client.HTTPConnection:
         secure = self._parts.scheme == "https"
@@ -247,17 +250,43 @@ class Transport:
         plain_proxy = self._parts.scheme == "http" and self._proxy() is not None
         return f"{self._parts.scheme}://{self._parts.netloc}{address}" if plain_proxy else address
 
-    def _drop(self) -> None:
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
-
     def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(
             f"The Studio at {self.url} does not answer: {_reason(error)}.",
             hint=f"Is it running, and is the address right? It comes from {self._login.source}.",
         )
+
+
+class _Idle:
+    """Open connections that nobody uses at the moment. A forked process begins without any."""
+
+    def __init__(self) -> None:
+        self._connections: list[http.client.HTTPConnection] = []
+        self._pid = os.getpid()
+
+    def take(self) -> http.client.HTTPConnection | None:
+        """One that is still open on both sides, for the caller alone; None if there is none."""
+        if self._pid != os.getpid():
+            self.close()
+            self._pid = os.getpid()
+        while True:
+            try:
+                kept = self._connections.pop()
+            except IndexError:
+                return None
+            if kept.sock is not None and not _has_ended(kept.sock):
+                return kept
+            kept.close()
+
+    def give(self, connection: http.client.HTTPConnection) -> None:
+        """Keep it for the next request, unless the server has closed it."""
+        if connection.sock is not None:
+            self._connections.append(connection)
+
+    def close(self) -> None:
+        """Close them all."""
+        while self._connections:
+            self._connections.pop().close()
 
 
 class _Request:
