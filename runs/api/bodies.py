@@ -12,8 +12,8 @@ _BINARY = {"type": "string", "format": "binary"}
 
 
 def takes_bytes(content_type: str = BYTES) -> dict[str, Any]:
-    """For `openapi_extra` of an operation whose body is raw."""
-    return {"requestBody": {"required": True, "content": {content_type: {"schema": _BINARY}}}}
+    """For `openapi_extra` of an operation whose body is raw; no body is one of no bytes."""
+    return {"requestBody": {"required": False, "content": {content_type: {"schema": _BINARY}}}}
 
 
 def gives_bytes(content_type: str = BYTES, *, parts: bool = False) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ninja import Router, Schema, Status
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from runs.api.access import ApiRequest, may_look, may_manage
 from runs.api.errors import REFUSALS
@@ -56,20 +56,20 @@ class NewTarget(In):
 
     name: Text
     description: Text = ""
-    is_default: bool = False
+    is_default: StrictBool = False
 
 
 class TargetChange(In):
     """What is to change; what is left out, or null, stays."""
 
     description: Text | None = None
-    is_default: bool | None = Field(None, description="True alone: another default takes this one's place.")
+    is_default: StrictBool | None = Field(None, description="Only true: one target is always the default.")
 
 
 class NodeChange(In):
     """Whether the node is to take no new runs."""
 
-    drained: bool
+    drained: StrictBool
 
 
 def target_out(row: TargetRow) -> dict[str, Any]:
