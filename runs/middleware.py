@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable
 
 from django.conf import settings
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.signals import got_request_exception
 from django.db import DataError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from django.utils.log import log_response
 from django.views import defaults
 
@@ -94,6 +96,8 @@ class ErrorMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.request_id = secrets.token_hex(6)  # type: ignore[attr-defined]
+        if request.encoding is not None:
+            request.encoding = "utf-8"  # others that a sender may name can spell what UTF-8 cannot
         if "\x00" in request.path_info:
             return refuse(request, 404, NUL, code=errors.NotFound.code)
         return self.get_response(request)
@@ -111,6 +115,8 @@ class ErrorMiddleware:
             )
         if isinstance(error, Http404 | DjangoPermissionDenied):
             return self._short(request, error)
+        if isinstance(error, BadRequest | SuspiciousOperation | MultiPartParserError):
+            return None  # 400, with Django's own page, or ApiMiddleware's words
         if isinstance(error, DataError) and "NUL" in str(error):
             return refuse(request, 400, NUL, code=errors.InvalidInput.code)
         if outage := _outage(request, error):

@@ -16,9 +16,11 @@ from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
 
-def _without_nul(text: str) -> str:
+def _text(text: str) -> str:
     if "\0" in text:
         raise ValueError("it holds the character NUL, which nothing in Studio may contain")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("it holds half of a surrogate pair, which UTF-8 cannot spell")
     return text
 
 
@@ -36,8 +38,7 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
 
 def _check_storable(value: Any) -> None:
     if isinstance(value, str):
-        _without_nul(value)
-        value.encode()  # a lone surrogate raises, which is a ValueError
+        _text(value)
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError("it holds a number that JSON does not have")
     elif isinstance(value, dict):
@@ -50,7 +51,7 @@ def _check_storable(value: Any) -> None:
 
 
 #: Text that a database can keep. Use it for every text that comes in.
-Text = Annotated[str, AfterValidator(_without_nul)]
+Text = Annotated[str, AfterValidator(_text)]
 JSON_LENGTH = 1_000_000
 #: Any JSON object that a database can keep.
 Json = Annotated[dict[str, Any], AfterValidator(_storable)]

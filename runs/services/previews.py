@@ -20,6 +20,7 @@ from runs.services.artifacts import open_artifact
 TEXT_MAX_BYTES = 512 * 1024
 MARKDOWN_MAX_BYTES = 64 * 1024
 IMAGE_MAX_BYTES = 20 * 1024 * 1024
+INDENTED_MAX_LETTERS = 4 * TEXT_MAX_BYTES
 TABLE_MAX_ROWS = 200
 TABLE_MAX_COLUMNS = 50
 CELL_MAX_LENGTH = 500
@@ -115,10 +116,17 @@ def check_is_image(artifact: Artifact) -> str:
 
 
 def _json(text: str) -> Preview:
+    pieces, length = [], 0
     try:
-        return Preview("json", text=json.dumps(json.loads(text), indent=2, ensure_ascii=False))
+        for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(text)):
+            pieces.append(piece)
+            length += len(piece)
+            if length > INDENTED_MAX_LETTERS:  # a few brackets a line, deep down, grow a thousandfold
+                return Preview("text", text=text, note="The file is nested too deeply to be indented.")
     except (ValueError, RecursionError):
         return Preview("text", text=text, note="The file is not valid JSON.")
+    # JSON can spell half of a pair of surrogates, which no page can hold: it stays as it was spelled.
+    return Preview("json", text="".join(pieces).encode("utf-8", "backslashreplace").decode())
 
 
 def _table(text: str, delimiter: str, *, cut: bool) -> Preview:

@@ -10,7 +10,7 @@ from django.test import Client
 import studio
 from studio.accounts.models import Role, User
 from tests.api_kit import Api, refusal
-from tests.factories import make_user, make_workspace
+from tests.factories import make_run, make_user, make_workspace
 
 
 def test_info_needs_no_token(db: None) -> None:
@@ -50,6 +50,27 @@ def test_a_wrong_method_says_which_are_right(api: Api) -> None:
 def test_nul_is_refused_wherever_it_is(api: Api) -> None:
     for path in ("/workspaces/a%00b", "/workspaces?cursor=%00", "/me?x=%00"):
         assert api.get(path).status_code in (200, 404, 422)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\0b"])
+def test_text_that_no_database_keeps_is_refused_by_its_field(api: Api, text: str) -> None:
+    run = make_run()
+    for path, body, field in (
+        (f"/runs/{run.run_id}", {"description": text}, "description"),
+        ("/workspaces/default/experiments/mnist", {"description": text}, "description"),
+    ):
+        answer = api.patch(path, body)
+        assert (answer.status_code, refusal(answer)["field"]) == (422, field)
+    for field in ("parent", "snapshot", "tags"):
+        body = {"experiment": "mnist", field: {"key": text} if field == "tags" else text}
+        answer = api.post("/workspaces/default/runs", body)
+        assert (answer.status_code, refusal(answer)["field"].partition(".")[0]) == (422, field)
+
+
+def test_an_address_with_too_much_in_it_is_refused(api: Api) -> None:
+    answer = api.get("/workspaces?" + "a&" * 10_001)
+    assert answer.status_code == 400
+    assert refusal(answer)["code"] == "invalid_input"
 
 
 class TestMe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import os
 import tracemalloc
 import zipfile
@@ -347,6 +348,25 @@ def test_a_long_text_is_cut_between_letters_with_a_note(tmp_path: Path) -> None:
 def test_json_is_laid_out_and_markdown_is_cleaned(tmp_path: Path) -> None:
     assert previews.preview(kept_file(tmp_path, "a.json", '{"é":[1]}')).text == '{\n  "é": [\n    1\n  ]\n}'
     assert "<script" not in previews.preview(kept_file(tmp_path / "2", "a.md", "<script>x</script>")).html
+
+
+@pytest.mark.parametrize("spelled", ['"\\udce9"', '"\\u0000"', '{"\\ud800": "\\ufffe"}', '"\\ud83d\\ude00"'])
+def test_json_that_spells_no_letter_can_be_shown(spelled: str, tmp_path: Path) -> None:
+    shown = previews.preview(kept_file(tmp_path, "a.json", spelled))
+    assert shown.kind == "json"
+    assert shown.text.encode()
+    assert json.loads(shown.text) == json.loads(spelled)
+
+
+def test_json_that_would_grow_a_thousandfold_is_shown_as_it_is(tmp_path: Path) -> None:
+    deep = "[" * 400 + "0," * 200_000 + "0" + "]" * 400
+    tracemalloc.start()
+    shown = previews.preview(kept_file(tmp_path, "a.json", deep))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (shown.kind, shown.text) == ("text", deep)
+    assert shown.note == "The file is nested too deeply to be indented."
+    assert peak < 60e6  # 160 MB when it is indented
 
 
 def test_only_raster_images_may_be_shown_in_place(tmp_path: Path) -> None:

@@ -88,3 +88,22 @@ def test_a_word_that_is_none_is_named_and_offered_to_nobody(strict: Client, addr
 def test_a_name_that_is_too_long_is_refused_in_words(strict: Client) -> None:
     page = strict.get("/runs/", {"submitter": "a" * 300})
     assert "Submitter: A name has 1 to 256 letters." in page.content.decode()
+
+
+@pytest.mark.parametrize("charset", ["utf-7", "raw_unicode_escape", "utf-16"])
+@pytest.mark.parametrize("address", ["/runs/", "/experiments/mnist/runs/1/logs/"])
+def test_an_address_is_read_as_utf_8_whatever_its_sender_says(
+    strict: Client, address: str, charset: str
+) -> None:
+    for name in ("q", "file"):
+        asked = f"{name}=%2B2AA-%5Cud800"  # half of a surrogate pair in these character sets
+        page = strict.generic(
+            "GET", address, QUERY_STRING=asked, CONTENT_TYPE=f"text/plain; charset={charset}"
+        )
+        assert page.status_code == 200
+
+
+def test_an_address_with_too_much_in_it_is_refused(strict: Client) -> None:
+    page = strict.get("/runs/?" + "a&" * 10_001)
+    assert page.status_code == 400
+    assert b"<html" in page.content

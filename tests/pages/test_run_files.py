@@ -54,6 +54,13 @@ def test_files_are_listed_by_folder_outputs_first(ana_client: Client, keep: Keep
     assert "3 files" in answer.content.decode()
 
 
+def test_half_of_a_surrogate_pair_is_shown_as_it_was_spelled(ana_client: Client, keep: Keep) -> None:
+    run = keep({"outputs/names.json": b'{"name": "\\udce9"}'})
+    answer = ana_client.get(url_of(run, "run-outputs"))
+    assert answer.status_code == 200
+    assert "\\udce9" in answer.content.decode()
+
+
 @pytest.mark.parametrize(
     ("name", "data", "seen"),
     [
