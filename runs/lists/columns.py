@@ -40,7 +40,7 @@ _ALL = (
 COLUMNS = {column.key: column for column in _ALL}
 
 #: Pixels of box, number and a readable name; and what a table needs that is not scrolled sideways.
-_BESIDE, _ORDINARY = 312, 1300
+_BESIDE, _ORDINARY = 312, 1350
 
 #: What each list shows until a person chooses otherwise.
 DEFAULTS: dict[str, tuple[str, ...]] = {

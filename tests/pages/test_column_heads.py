@@ -43,3 +43,8 @@ def test_a_head_sorts_if_and_only_if_it_is_a_link(
     for words, url in linked.items():
         sorted_by = heads(client.get(path + url).content.decode())
         assert [each for each, (about, _) in sorted_by.items() if "aria-sort" in about] == [words]
+
+
+@pytest.mark.parametrize("place", sorted(columns.DEFAULTS))
+def test_what_a_list_shows_at_first_needs_no_scrolling(place: str) -> None:
+    assert columns.least_width(columns.COLUMNS[key] for key in columns.DEFAULTS[place]) == 0
