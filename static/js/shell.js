@@ -3,6 +3,14 @@
 const SHOWN_MS = 6000;
 const narrow = matchMedia("(max-width: 767px)");
 
+// A strip of tabs that is wider than the window begins where the present one can be seen.
+
+for (const tab of document.querySelectorAll(".tabs [aria-current]")) {
+  const strip = tab.closest(".tabs");
+  const past = tab.getBoundingClientRect().right + 16 - strip.getBoundingClientRect().right;
+  if (past > 0) strip.scrollLeft += past;
+}
+
 // Menus are popovers: the browser opens, closes and dismisses them; this puts them beside their button.
 
 function place(menu) {
