@@ -1,0 +1,234 @@
+"""Metrics against a real Studio: what is logged comes back, exactly once, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azureml.core import Experiment, Run, Workspace
+from azureml.exceptions import AzureMLException, UserErrorException
+from studio_client import spool
+
+from tests.fixtures.processes import wait_until
+from tests.sdk.live import Signed, environment_of
+
+
+@pytest.fixture
+def exp(attached: Path) -> Experiment:
+    """An experiment of the working folder's workspace."""
+    return Experiment(Workspace.from_config(), "metrics")
+
+
+@pytest.fixture
+def run(exp: Experiment) -> Run:
+    """An interactive run."""
+    return exp.start_logging(snapshot_directory=None, outputs=None)
+
+
+def png(shade: int = 0) -> bytes:
+    """A picture of one point."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = zlib.crc32(kind + data).to_bytes(4, "big")
+        return len(data).to_bytes(4, "big") + kind + data + check
+
+    head = chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")
+    return (
+        b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes([0, shade]))) + chunk(b"IEND", b"")
+    )
+
+
+class Plot:
+    """As matplotlib: something with savefig."""
+
+    def __init__(self, shade: int) -> None:
+        self.shade = shade
+
+    def savefig(self, target: Any, format: str) -> None:
+        assert format == "png"
+        target.write(png(self.shade))
+
+
+def test_what_is_logged_comes_back(run: Run) -> None:
+    for value in (0.5, 1, 2):
+        run.log("mixed", value, "what it is", step=3)
+    for number in range(3):
+        run.log("whole", number)
+    run.log("text", "Hello from run!")
+    run.log("odd", math.nan)
+    run.log("odd", math.inf)
+    run.log("odd", -math.inf)
+    run.log("nothing", None)
+    run.log("truth", True)
+    run.log_list("list", (n / 2 for n in range(3)))
+    run.log_list("one", [7])
+    run.log_list("none", [])
+    run.log_list("strange", [1, "a", None, math.nan])
+    run.log_row("row", x=1, y=2.5)
+    for number in range(3):
+        run.log_row("rows", angle=number, label=str(number))
+    run.log_table("table", {"x": [1, 2], "y": [0.1, 0.2]})
+    metrics = run.get_metrics()
+    assert metrics["mixed"] == [0.5, 1.0, 2.0]
+    assert [type(value) for value in metrics["mixed"]] == [float] * 3
+    assert metrics["whole"] == [0, 1, 2]
+    assert (metrics["text"], metrics["nothing"], metrics["truth"]) == ("Hello from run!", None, True)
+    assert [str(value) for value in metrics["odd"]] == ["nan", "inf", "-inf"]
+    assert (metrics["list"], metrics["one"], metrics["none"]) == ([0.0, 0.5, 1.0], 7, [])
+    assert metrics["strange"][1:3] == ["a", None]
+    assert metrics["row"] == {"x": 1, "y": 2.5}
+    assert metrics["rows"] == {"angle": [0, 1, 2], "label": ["0", "1", "2"]}
+    assert metrics["table"] == {"x": [1, 2], "y": [0.1, 0.2]}
+    assert run.get_metrics(name="row") == {"row": {"x": 1, "y": 2.5}}
+    assert run.get_metrics("unknown") == {}
+
+
+def test_images_are_kept_and_named(run: Run, attached: Path) -> None:
+    (attached / "picture.png").write_bytes(png())
+    run.log_image("file", path="picture.png")
+    run.log_image("plot", plot=Plot(1))
+    run.log_image("plot", plot=Plot(2))
+    metrics = run.get_metrics()
+    start = f"aml://artifactId/ExperimentRun/dcid.{run.id}/"
+    assert metrics["file"] == f"{start}picture.png"
+    assert all(text.startswith(f"{start}plot_") and text.endswith(".png") for text in metrics["plot"])
+    assert len(set(metrics["plot"])) == 2
+    assert {text[len(start) :] for text in [metrics["file"], *metrics["plot"]]} == set(run.get_file_names())
+    (attached / "text.txt").touch()
+    for wrong in ({}, {"path": "picture.png", "plot": Plot(3)}, {"path": "text.txt"}):
+        with pytest.raises(AzureMLException):
+            run.log_image("x", **wrong)
+    with pytest.raises(FileNotFoundError):
+        run.log_image("x", path="missing.png")
+
+
+def test_documents_come_back_as_they_were(run: Run) -> None:
+    value = {"schema_type": "x", "schema_version": "v1", "data": {"a": [1, 2.5, math.nan]}}
+    run.log_confusion_matrix("confusion", value)
+    run.log_accuracy_table("accuracy", json.dumps(value))
+    run.log_residuals("residuals", value)
+    run.log_predictions("predictions", value)
+    metrics = run.get_metrics()
+    assert set(metrics) == {"confusion", "accuracy", "residuals", "predictions"}
+    for found in metrics.values():
+        assert found["schema_version"] == "v1"
+        assert found["data"]["a"][:2] == [1, 2.5]
+        assert math.isnan(found["data"]["a"][2])
+    with pytest.raises(UserErrorException):
+        run.log_residuals("x", "{")
+
+
+def test_children_are_found_with_theirs(run: Run) -> None:
+    child, silent = run.create_children(2)
+    child.log("m", 1)
+    assert run.get_metrics(recursive=True) == {}
+    child.flush()
+    assert run.get_metrics(recursive=True) == {child.id: {"m": 1}}
+    assert run.get_metrics(recursive=True, run_type="azureml.scriptrun") == {}
+    assert silent.get_metrics() == {}
+
+
+def test_a_sweep_of_many_names_and_rows_takes_seconds(run: Run) -> None:
+    begin = time.monotonic()
+    for number in range(1_000):
+        run.log_row("table", **{f"c{column}": number * column for column in range(15)})
+    for number in range(300):
+        run.log(f"name {number}", number)
+    run.flush()
+    assert time.monotonic() - begin < 30
+    metrics = run.get_metrics()
+    assert len(metrics) == 301
+    assert metrics["table"]["c14"][-1] == 999 * 14
+
+
+def test_threads_lose_nothing(run: Run) -> None:
+    def log(name: str) -> None:
+        for number in range(500):
+            run.log(name, number)
+
+    threads = [threading.Thread(target=log, args=(f"t{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert run.get_metrics() == {f"t{number}": list(range(500)) for number in range(4)}
+
+
+def in_process(server: Signed, code: str) -> subprocess.CompletedProcess[str]:
+    """Python of its own, in the working folder."""
+    return subprocess.run(
+        [sys.executable, "-c", f"from azureml.core import *\nimport os, sys, time\n{code}"],
+        env=environment_of(server),
+        capture_output=True,
+        text=True,
+        cwd=os.getcwd(),
+    )
+
+
+def test_a_normal_exit_sends_what_is_left(run: Run, exp: Experiment, signed_in: Signed) -> None:
+    done = in_process(
+        signed_in,
+        f"run = Workspace.from_config().get_run('{run.id}')\nfor n in range(1000): run.log('n', n)\n",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert run.get_metrics() == {"n": list(range(1000))}
+
+
+def test_a_killed_process_loses_nothing(run: Run, signed_in: Signed, home: Path) -> None:
+    done = in_process(
+        signed_in,
+        f"run = Workspace.from_config().get_run('{run.id}')\n"
+        "for n in range(10): run.log('n', n)\nrun.flush()\n"
+        "for n in range(10, 30): run.log('n', n)\nos.kill(os.getpid(), 9)\n",
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert spool.send_left_behind(run._api) == 20
+    assert spool.send_left_behind(run._api) == 0
+    assert run.get_metrics() == {"n": list(range(30))}
+    assert list((home / "spool").glob("*.jsonl")) == []
+
+
+def test_a_fork_writes_under_a_name_of_its_own(run: Run, signed_in: Signed) -> None:
+    done = in_process(
+        signed_in,
+        f"run = Workspace.from_config().get_run('{run.id}')\nrun.log('parent', 1)\n"
+        "if os.fork() == 0:\n    run.log('child', 2)\n    run.flush()\n    os._exit(0)\n"
+        "os.wait()\nrun.log('parent', 3)\n",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert run.get_metrics() == {"parent": [1, 3], "child": 2}
+
+
+def test_a_server_that_is_away_stops_nobody(run: Run, signed_in: Signed) -> None:
+    code = (
+        "from studio_client import spool\nspool.EXIT_PATIENCE_S = 1\n"
+        f"os.environ['STUDIO_URL'] = 'http://127.0.0.1:9'\nos.environ['AZUREML_RUN_ID'] = '{run.id}'\n"
+        "os.environ['AZUREML_RUN_TOKEN'] = 'x'\ndel os.environ['STUDIO_TOKEN']\n"
+        "run = Run.get_context()\nbegin = time.monotonic()\n"
+        "for n in range(1000): run.log('n', n)\nassert time.monotonic() - begin < 5\nprint('trained')\n"
+    )
+    done = in_process(signed_in, code)
+    assert (done.returncode, done.stdout) == (0, "trained\n")
+    assert "1000 metric entries could not be sent" in done.stderr
+    assert "studio sync" in done.stderr
+
+
+def test_what_comes_after_the_end_is_kept_too(run: Run) -> None:
+    run.complete()
+    run.log("late", 1)
+    assert run.get_metrics() == {"late": 1}
+
+
+def test_metrics_appear_while_the_script_goes_on(run: Run) -> None:
+    run.log("live", 1)
+    wait_until(lambda: run._api.metric_values(run.id))
