@@ -30,7 +30,8 @@ from runs.services.compute import why_waiting
 from runs.services.experiments import get_or_create_experiment
 from runs.services.interactive import create_interactive
 from runs.services.new_runs import NewRun, check_new_run
-from runs.services.runs import archive_runs, edit_run
+from runs.services.runs import archive_runs, edit_run, freeze_source
+from runs.services.snapshot_uploads import find_snapshot as uploaded_snapshot
 from runs.services.waiting import stop_waiting, wait_for_child
 from runs.status import TERMINAL
 
@@ -67,6 +68,7 @@ class RunChanges(In):
     display_name: Text | None = None
     description: Text | None = None
     archived: bool | None = None
+    snapshot: Text | None = Field(None, description="The digest of one, for a run that has none yet.")
 
 
 def parent_of(request: ApiRequest, run_id: str | None) -> Run | None:
@@ -137,12 +139,14 @@ def _with_reason(run: Run) -> dict[str, Any]:
 
 @router.patch("/runs/{run_id}", auth=may_write_run(), response={200: RunOut, **REFUSALS})
 def run_edit(request: ApiRequest, run_id: str, body: RunChanges) -> dict[str, Any]:
-    """Change its name or description, archive it when it has ended, or bring it back."""
+    """Change its name or description, archive it or bring it back, give it the snapshot that it lacks."""
     run, by = request.run, request.auth.user
     if body.archived and not run.is_terminal:
         raise Conflict(f"{run.name} has not ended, so it cannot be archived.", field="archived")
     if body.display_name is not None or body.description is not None:
         edit_run(run, by=by, display_name=body.display_name, description=body.description)
+    if body.snapshot is not None:
+        freeze_source(run, uploaded_snapshot(request.workspace, body.snapshot, by=by))
     if body.archived is not None:
         archive_runs(Run.objects.filter(pk=run.pk), by=by, archived=body.archived)
     return run_out(find_run(run_id))

@@ -8,9 +8,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from runs.errors import InvalidInput
+from runs.errors import Conflict, InvalidInput
 from runs.folding import clean
-from runs.models import Run
+from runs.models import Run, Snapshot
 from runs.search.text import build_search_text
 from runs.services.descriptions import check_description
 from runs.status import TERMINAL
@@ -40,6 +40,14 @@ def edit_run(run: Run, *, by: User, display_name: str | None = None, description
         changes["description"] = check_description(description)
     Run.objects.filter(pk=run.pk).update(**changes)
     refresh_search_text(run)
+
+
+def freeze_source(run: Run, snapshot: Snapshot) -> None:
+    """Give a run that has no snapshot this one; the same again changes nothing. Raises Conflict for another."""
+    rows = Run.objects.filter(pk=run.pk)
+    won = rows.filter(snapshot=None).update(snapshot=snapshot, updated_at=Now())
+    if not won and not rows.filter(snapshot=snapshot).exists():
+        raise Conflict("The run has a snapshot already, and a run has one at most.", field="snapshot")
 
 
 def archive_runs(runs: QuerySet[Run], *, by: User, archived: bool = True) -> int:

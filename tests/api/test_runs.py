@@ -157,6 +157,17 @@ class TestDetail:
         assert said["archived_at"] is not None
         assert api.patch(f"/runs/{run.run_id}", {"archived": False}).json()["archived_at"] is None
 
+    def test_a_snapshot_is_given_once(self, api: Api) -> None:
+        first, second = make_snapshot(), make_snapshot({"b.py": ""})
+        make_run(snapshot=first)
+        make_run(snapshot=second)
+        run = make_run()
+        address = f"/runs/{run.run_id}"
+        assert api.patch(address, {"snapshot": first.digest}).json()["snapshot"] == first.digest
+        assert api.patch(address, {"snapshot": first.digest}).status_code == 200
+        assert refusal(api.patch(address, {"snapshot": second.digest}))["field"] == "snapshot"
+        assert api.patch(address, {"snapshot": "unknown"}).status_code == 404
+
     def test_what_runs_is_not_archived(self, api: Api) -> None:
         run = make_run(status=Status.RUNNING)
         assert api.patch(f"/runs/{run.run_id}", {"archived": True}).status_code == 409
