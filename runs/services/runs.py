@@ -43,7 +43,7 @@ def edit_run(run: Run, *, by: User, display_name: str | None = None, description
 
 
 def freeze_source(run: Run, snapshot: Snapshot) -> None:
-    """Give a run that has no snapshot this one; the same again changes nothing. Raises Conflict for another."""
+    """Give a run without a snapshot this one; the same again changes nothing. Raises Conflict for another."""
     rows = Run.objects.filter(pk=run.pk)
     won = rows.filter(snapshot=None).update(snapshot=snapshot, updated_at=Now())
     if not won and not rows.filter(snapshot=snapshot).exists():
