@@ -10,9 +10,6 @@ from typing import Any
 import pytest
 from azureml import _metric_shapes, _values
 from azureml.exceptions import AzureMLException, UserErrorException
-from hypothesis import given
-from hypothesis import strategies as st
-from studio_client import spool
 
 
 class Scalarlike:
@@ -124,40 +121,6 @@ def test_names_have_a_limit_that_is_told() -> None:
         _values.name_of("")
     with pytest.raises(UserErrorException, match="whole number"):
         _values.step_of("x")
-
-
-SCALARS = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.text())
-ENTRIES = st.lists(
-    st.tuples(
-        st.sampled_from(["a", "b"]),
-        st.one_of(
-            SCALARS.map(lambda value: {"": [value]}),
-            st.lists(SCALARS, max_size=4).map(lambda values: {"": values}),
-            st.lists(st.tuples(SCALARS, SCALARS), min_size=1, max_size=3).map(
-                lambda rows: {"x": [row[0] for row in rows], "y": [row[1] for row in rows]}
-            ),
-        ),
-    ),
-    max_size=12,
-)
-
-
-@given(ENTRIES)
-def test_what_is_sent_is_what_was_logged_in_order(entries: list[tuple[str, dict[str, list[Any]]]]) -> None:
-    sent = list(spool._series([[name, "list", "", columns, None, 0.0] for name, columns in entries]))
-    logged: dict[tuple[str, str], list[Any]] = {}
-    for name, columns in entries:
-        for column, values in columns.items():
-            logged.setdefault((name, column), []).extend(values)
-    received: dict[tuple[str, str], list[Any]] = {}
-    for series in sent:
-        for column in series["columns"]:
-            received.setdefault((series["name"], column["name"]), []).extend(_metric_shapes._decoded(column))
-    assert _comparable(received) == _comparable(logged)
-
-
-def _comparable(columns: dict[tuple[str, str], list[Any]]) -> dict[tuple[str, str], list[str]]:
-    return {key: [f"{type(value).__name__} {value!r}" for value in values] for key, values in columns.items()}
 
 
 def test_the_shapes_of_get_metrics() -> None:

@@ -88,7 +88,7 @@ def end(run: Run, act: str, content: dict[str, Any], *, set_status: bool) -> Non
 
 def keep_what_is_left(run: Run) -> None:
     """Metrics that wait, and the outputs of a run that this process made."""
-    run._flush_or_warn()
+    run.flush()
     if run._owned and run._outputs and os.path.isdir(run._outputs):
         _run_files.upload_folder(run._api, run.id, "outputs", run._outputs, overwrite=True)
 
@@ -111,7 +111,7 @@ def cancel(run: Run) -> None:
     the signal to stop comes from its node.
     """
     if run._is_context:
-        run._flush_or_warn()
+        run.flush()
         with translated:
             run._api.act(run.id, "cancel")
         return

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from azureml import _metric_shapes, _values
 from azureml._run_files import keep_image
 from azureml._translate import translated
-from azureml.exceptions import ServiceException
 
 if TYPE_CHECKING:
     from studio_client.api import Api
@@ -30,16 +28,23 @@ class LoggingRun:
 
     @property
     def _sender(self) -> MetricSender:
-        from studio_client.spool import sender_for
+        sender: MetricSender | None = self.__dict__.get("_metric_sender")
+        if sender is None:
+            from studio_client.spool import sender_for
 
-        return sender_for(self._api, self.id)
+            sender = self.__dict__["_metric_sender"] = sender_for(self._api, self.id)
+        return sender
 
     def _log(self, name: str, kind: str, columns: Any, description: Any = "", step: Any = None) -> None:
         self._sender.log(_values.name_of(name), kind, columns, _values.step_of(step), description or "")
 
     def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
         """Log a value; the same name again makes a series. Returns at once."""
-        self._log(name, "scalar", {"": [_values.scalar(value, name)]}, description, step)
+        if type(value) is not float:
+            value = _values.scalar(value, name)
+        if type(name) is not str or not 0 < len(name) <= _values.NAME_LENGTH:
+            name = _values.name_of(name)
+        self._sender.add(name, value, None if step is None else _values.step_of(step), description or "")
 
     def log_list(self, name: str, value: Any, description: str = "") -> None:
         """Log several values at once, from a list or anything that can be gone through."""
@@ -99,19 +104,8 @@ class LoggingRun:
         return {run_id: metrics for run_id, metrics in shaped.items() if metrics}
 
     def flush(self, timeout_seconds: float = 300) -> None:
-        """Wait until all metrics are with the server."""
-        if not self._sender.flush(timeout_seconds):
-            raise ServiceException(_not_sent(self.id, self._sender))
+        """Wait until all metrics are with the server.
 
-    def _flush_or_warn(self) -> None:
-        """Wait until all metrics are with the server; what cannot be sent is told, and no reason to fail."""
-        if not self._sender.flush():
-            warnings.warn(_not_sent(self.id, self._sender), stacklevel=4)
-
-
-def _not_sent(run_id: str, sender: MetricSender) -> str:
-    why = sender.trouble or "the time is up."
-    return (
-        f"Not all metrics of run {run_id} could be sent: {why} They are kept on this machine; `studio sync` "
-        "sends them."
-    )
+        What is not sent by then is kept on this machine, and a line on standard error says so.
+        """
+        self._sender.flush(timeout_seconds)

@@ -25,6 +25,9 @@ class Heartbeat:
 
     def add(self, api: Api, run_id: str) -> None:
         """From now on this process answers for the run."""
+        from studio_client.spool import pump  # what another process left is sent, too
+
+        pump.serve(api)
         with self._lock:
             self._runs[run_id] = api
             if self._thread is None or not self._thread.is_alive():

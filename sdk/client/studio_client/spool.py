@@ -1,419 +1,241 @@
-"""Metrics on their way: kept in a local file first, then sent in the background, each exactly once.
+"""Metrics on their way: kept on disk first, then sent in the background, each exactly once.
 
-    sender = MetricSender(api, run_id)
-    sender.log("loss", "scalar", {"": [0.5]})       # returns at once
+    sender = sender_for(api, run_id)
+    sender.add("loss", 0.5)                         # kept when this returns, after some microseconds
+    sender.log("curve", "list", {"": [1, 2, 3]})
     sender.flush(timeout=300)                       # waits until all is with the server
-    sender.close()
 
-A sender is a *writer* with an id of its own. It appends each entry as a line of JSON to a file; a line
-`{"cut": n}` says that the lines before it are batch n. The server stores a batch of a writer once, however
-often it comes, so whatever is interrupted is sent again as it was. A file whose process is gone is sent by
-`send_left_behind`.
+Nothing that goes wrong on the way stops a script: what cannot be sent waits, and a line on standard error
+says so. What a process leaves when it is killed is sent by the next one of the same person on the machine,
+by `studio sync`, or, if it belongs to a submitted run, by that run's node (`studio_client.hand_in`).
 """
 
 from __future__ import annotations
 
-import array
 import atexit
-import base64
 import contextlib
-import gzip
-import json
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
-import uuid
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
 
 from studio_client import config
-from studio_client.api import Api
-from studio_client.errors import Conflict, Refused, StudioClientError
+from studio_client.api import Api, connect
+from studio_client.errors import ConfigError, NotFound, Refused, StudioClientError
+from studio_client.sender import MetricSender, say, send_next
+from studio_client.spool_folder import STATE, Spool, left_behind, spool_folder
 
-EVERY_S = 1.0
-BATCH_ENTRIES = 5_000
+__all__ = ["MetricSender", "Synced", "pump", "send_left_behind", "sender_for", "spool_folder", "sync_all"]
+
+#: Sending waits so long for more to send; what others left is looked for so often.
+EVERY_S, SWEEP_S = 1.0, 30.0
+#: How long the end of a process may wait for the server.
 EXIT_PATIENCE_S = 60.0
+#: What was left behind for a run that is gone is deleted after this.
+KEPT_S = 30 * 86_400.0
 logger = logging.getLogger("studio_client.spool")
-
-try:
-    import fcntl
-except ImportError:  # Windows: files are told apart by the process id in their names
-    fcntl = None  # type: ignore[assignment]
-
-
-def spool_folder() -> Path:
-    """Where entries wait; `STUDIO_SPOOL_DIR` names another place."""
-    return Path(os.environ.get("STUDIO_SPOOL_DIR") or config.config_folder() / "spool")
-
-
-class MetricSender:
-    """Takes the metrics of one run. Safe to use from several threads;
-    a fork writes under an id of its own.
-    """
-
-    def __init__(self, api: Api, run_id: str) -> None:
-        self._api, self._run_id = api, run_id
-        self._lock = threading.RLock()
-        self._sending = threading.RLock()
-        self._spool: _Spool | None = None
-        self.trouble: StudioClientError | None = None  # why the last attempt to send failed
-        _senders.add(self)
-
-    def log(
-        self,
-        name: str,
-        kind: str,
-        columns: Mapping[str, Sequence[Any]],
-        step: int | None = None,
-        description: str = "",
-    ) -> None:
-        """Keep one entry: equally long columns of None, bool, int, float or text.
-
-        Never waits for the server.
-        """
-        entry = [name, kind, description, dict(columns), step, time.time()]
-        with self._lock:
-            if self._spool is None:
-                self._spool = _Spool(self._api.url, self._run_id)
-            self._spool.append(entry)
-        _pump.wake()
-
-    def flush(self, timeout: float = 300.0) -> bool:
-        """Wait until all that was logged is with the server;
-        False if that took too long or it was refused.
-        """
-        until = time.monotonic() + timeout
-        while self.waiting():
-            left = until - time.monotonic()
-            try:
-                self.send(patience_s=max(0.0, left))
-            except StudioClientError as error:
-                if left <= 0 or isinstance(error, Refused):
-                    return False
-                time.sleep(min(1.0, max(0.05, left)))
-        return self.trouble is None
-
-    def close(self, timeout: float = 300.0) -> None:
-        """Flush, and leave the file only if something could not be sent."""
-        sent = self.flush(timeout)
-        with self._lock:
-            if self._spool is not None:
-                self._spool.close(delete=sent)
-                self._spool = None
-        _senders.discard(self)
-
-    def waiting(self) -> int:
-        """How many entries are not with the server yet."""
-        return 0 if self._spool is None else self._spool.waiting
-
-    def send(self, *, patience_s: float = 0.0) -> None:
-        """Send what waits, batch by batch. Raises what `Api` raises; what was not sent still waits."""
-        with self._sending:
-            while self._spool is not None and self._spool.waiting:
-                with self._lock:
-                    seq, entries = self._spool.next_batch()
-                try:
-                    _send_batch(self._api, self._run_id, self._spool.writer, seq, entries, patience_s)
-                except StudioClientError as error:
-                    self.trouble = error
-                    if not _is_final(error):
-                        raise
-                    logger.warning("metrics of run %s are refused: %s", self._run_id, error.message)
-                else:
-                    self.trouble = None
-                with self._lock:
-                    self._spool.sent(seq)
-
-    def forget_parent(self) -> None:
-        """In the child of a fork: what waits is the parent's to send."""
-        self._lock, self._sending, self._spool = threading.RLock(), threading.RLock(), None
 
 
 def sender_for(api: Api, run_id: str) -> MetricSender:
     """The sender of this run in this process, one for all who log to it, so that order is kept."""
-    with _registry_lock:
-        found = _registry.get((api.url, run_id))
-        if found is None:
-            found = _registry[api.url, run_id] = MetricSender(api, run_id)
-        return found
+    return pump.sender_for(api, run_id)
 
 
-def send_left_behind(api: Api) -> int:
-    """Send what processes that are gone have left for this server; how many entries that were."""
-    total = 0
-    for file in sorted(spool_folder().glob("*.jsonl")):
-        with _taken(file) as lines:
-            if lines is None or lines.header.get("url") != api.url:
-                continue
-            for seq, entries in lines.batches():
-                _send_batch(api, lines.header["run_id"], lines.header["writer"], seq, entries, 10.0)
-                total += len(entries)
-            file.unlink()
-    return total
+def send_left_behind(api: Api, *, patience_s: float = 0.0) -> int:
+    """Send what processes that are gone have left for this server; how many entries that were.
 
-
-class _Spool:
-    """The file of one writer, and what of it waits in memory."""
-
-    def __init__(self, url: str, run_id: str) -> None:
-        self.writer = str(uuid.uuid4())
-        folder = spool_folder()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path = folder / f"{os.getpid()}-{self.writer}.jsonl"
-        self._file: IO[bytes] = open(self.path, "ab", buffering=0)  # noqa: SIM115 (lives as long as the writer)
-        if fcntl is not None:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._line({"writer": self.writer, "run_id": run_id, "url": url})
-        self._entries: list[list[Any]] = []
-        self._batch: tuple[int, list[list[Any]]] | None = None
-        self._seq = 0
-
-    @property
-    def waiting(self) -> int:
-        return len(self._entries) + (len(self._batch[1]) if self._batch else 0)
-
-    def append(self, entry: list[Any]) -> None:
-        self._line(entry)
-        self._entries.append(entry)
-
-    def next_batch(self) -> tuple[int, list[list[Any]]]:
-        """The batch to send now: the one that was tried last, else a new one.
-
-        Its bounds are in the file first.
-        """
-        if self._batch is None:
-            self._seq += 1
-            self._batch = (self._seq, self._entries[:BATCH_ENTRIES])
-            del self._entries[:BATCH_ENTRIES]
-            self._line({"cut": self._seq, "entries": len(self._batch[1])})
-        return self._batch
-
-    def sent(self, seq: int) -> None:
-        self._line({"sent": seq})
-        self._batch = None
-
-    def close(self, *, delete: bool) -> None:
-        self._file.close()
-        if delete:
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
-
-    def _line(self, content: Any) -> None:
-        self._file.write(json.dumps(content).encode() + b"\n")
-
-
-class _Lines:
-    """A spool file as another process left it."""
-
-    def __init__(self, data: bytes) -> None:
-        whole = data[: data.rfind(b"\n") + 1].splitlines()  # a last line without its end was never taken
-        self.header: dict[str, Any] = json.loads(whole[0]) if whole else {}
-        self._lines = [json.loads(line) for line in whole[1:]]
-
-    def batches(self) -> Iterator[tuple[int, list[list[Any]]]]:
-        """The batches that the server may lack, with the numbers that they have or would have had."""
-        entries: list[list[Any]] = []
-        cut: list[tuple[int, list[list[Any]]]] = []
-        sent = 0
-        for line in self._lines:
-            if isinstance(line, list):
-                entries.append(line)
-            elif "cut" in line:
-                cut.append((line["cut"], entries[: line["entries"]]))
-                del entries[: line["entries"]]
-            else:
-                sent = line["sent"]
-        seq = cut[-1][0] if cut else 0
-        while entries:
-            seq += 1
-            cut.append((seq, entries[:BATCH_ENTRIES]))
-            del entries[:BATCH_ENTRIES]
-        yield from (batch for batch in cut if batch[0] > sent)
-
-
-@contextlib.contextmanager
-def _taken(file: Path) -> Iterator[_Lines | None]:
-    """The lines of a file that no living process writes; None if one does."""
-    try:
-        handle = open(file, "r+b")  # noqa: SIM115 (closed below)
-    except FileNotFoundError:
-        yield None
-        return
-    with handle:
-        if not _is_left_behind(handle, file):
-            yield None
-            return
-        yield _Lines(handle.read())
-
-
-def _is_left_behind(handle: IO[bytes], file: Path) -> bool:
-    if fcntl is None:
-        return file.name.split("-")[0] != str(os.getpid())
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _is_final(error: StudioClientError) -> bool:
-    """Whether the server will never take the batch, however often it comes."""
-    return isinstance(error, Conflict) and error.code in ("run_finished", "stale_attempt")
-
-
-def _send_batch(
-    api: Api, run_id: str, writer: str, seq: int, entries: list[list[Any]], patience_s: float
-) -> None:
-    content = {"writer": writer, "seq": seq, "series": list(_series(entries))}
-    body = gzip.compress(json.dumps(content, allow_nan=False).encode(), compresslevel=1)
-    api.send_metrics(run_id, body, patience_s=patience_s)
-
-
-def _series(entries: list[list[Any]]) -> Iterator[dict[str, Any]]:
-    """Entries of one name, kind and shape that follow each other become one series;
-    order within a name is kept.
+    Raises Unreachable. What is refused stays.
     """
-    open_series: dict[str, dict[str, Any]] = {}
-    for name, kind, description, columns, step, at in entries:
-        for rows in _alike(columns):
-            shape = (
-                kind,
-                description,
-                step is None,
-                tuple((column, _type(v[0])) for column, v in rows.items() if v),
-            )
-            current = open_series.get(name)
-            if current is None or current["shape"] != shape:
-                if current is not None:
-                    yield _encoded(current)
-                current = {
-                    "name": name,
-                    "shape": shape,
-                    "columns": {c: [] for c in rows},
-                    "steps": [],
-                    "times": [],
-                }
-                open_series[name] = current
-            for column, values in rows.items():
-                current["columns"][column].extend(values)
-            count = len(next(iter(rows.values()), []))
-            current["steps"].extend([step] * count)
-            current["times"].extend([at] * count)
-    yield from map(_encoded, open_series.values())
+    return sum(one.entries for one in _synced(api, patience_s))
 
 
-def _alike(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, list[Any]]]:
-    """Stretches of rows in which each column has values of one type."""
-    count = min((len(values) for values in columns.values()), default=0)
-    start = 0
-    types: tuple[str, ...] = ()
-    for row in range(count):
-        here = tuple(_type(values[row]) for values in columns.values())
-        if row > start and here != types:
-            yield {column: list(values[start:row]) for column, values in columns.items()}
-            start = row
-        types = here
-    yield {column: list(values[start:count]) for column, values in columns.items()}
+class Synced:
+    """What became of one spool: so many entries were sent; `problem` says why others were not."""
+
+    __slots__ = ("entries", "problem", "run_id", "url")
+
+    def __init__(self, run_id: str, url: str, entries: int, problem: str = "") -> None:
+        self.run_id, self.url = run_id, url
+        self.entries, self.problem = entries, problem
+
+    def __repr__(self) -> str:
+        return f"Synced({self.run_id!r}, {self.url!r}, {self.entries}, {self.problem!r})"
 
 
-def _type(value: Any) -> str:
-    if type(value) is float:
-        return "f8"
-    return "i8" if type(value) is int else "json"
+def sync_all(url: str = "", *, patience_s: float = 10.0) -> list[Synced]:
+    """Send what processes that are gone have left on this machine, for one server or for all of them.
+
+    A result for each spool; nothing is raised.
+    """
+    results = []
+    for server in dict.fromkeys(str(state.get("url", "")) for _, state in left_behind()):
+        if url and server != url.rstrip("/"):
+            continue
+        try:
+            results += _synced(_connection(server), patience_s)
+        except StudioClientError as error:
+            waiting = [state for _, state in left_behind() if str(state.get("url", "")) == server]
+            results += [Synced(str(state.get("run_id", "")), server, 0, str(error)) for state in waiting]
+    return results
 
 
-def _encoded(series: dict[str, Any]) -> dict[str, Any]:
-    kind, description, no_steps, _ = series["shape"]
-    columns = [
-        {"name": name, "type": _type(values[0]) if values else "json", "data": _data(values)}
-        for name, values in series["columns"].items()
-    ]
-    steps = None if no_steps else _base64(array.array("q", series["steps"]))
-    return {
-        "name": series["name"],
-        "kind": kind,
-        "description": description,
-        "columns": columns,
-        "steps": steps,
-        "times": _base64(array.array("d", series["times"])),
-    }
+def _connection(server: str) -> Api:
+    """As whom one is signed in there. A token of the environment goes to its own server only."""
+    with contextlib.suppress(ConfigError):
+        if config.resolve().url == server:
+            return connect()
+    if os.environ.get("STUDIO_TOKEN"):
+        raise ConfigError(f"STUDIO_TOKEN is not for {server}.", hint="Unset it, or set STUDIO_URL, too.")
+    return connect(server)
 
 
-def _data(values: list[Any]) -> Any:
-    kind = _type(values[0]) if values else "json"
-    if kind == "json":
-        return values
-    return _base64(array.array("d" if kind == "f8" else "q", values))
+def _synced(api: Api, patience_s: float) -> list[Synced]:
+    results = []
+    for folder, state in left_behind():
+        if state.get("url") != api.url:
+            continue
+        run_id, problem = str(state.get("run_id")), ""
+        spool = None
+        try:
+            spool = Spool.take(folder)
+            if spool is None:
+                continue
+            while send_next(api, spool, patience_s=patience_s):
+                pass
+        except (Refused, ValueError) as error:
+            problem = str(error)
+            logger.debug("the metrics that were left of run %s wait: %s", run_id, problem)
+            if isinstance(error, (NotFound, ValueError)):
+                _delete_if_old(folder)
+        finally:
+            if spool is not None and (problem or spool.waiting):
+                spool.close()
+            elif spool is not None:
+                spool.delete()
+        results.append(Synced(run_id, api.url, spool.sent if spool else 0, problem))
+    return results
 
 
-def _base64(numbers: array.array[Any]) -> str:
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return base64.b64encode(numbers.tobytes()).decode()
+def _delete_if_old(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        if time.time() - (folder / STATE).stat().st_mtime > KEPT_S:
+            shutil.rmtree(folder)
 
 
-class _Pump:
-    """The thread that sends for all senders of this process."""
+class Pump:
+    """The thread that sends for all senders of this process, and what was left behind."""
 
     def __init__(self) -> None:
-        self._wanted = threading.Event()
+        self._senders: dict[tuple[str, str], MetricSender] = {}
+        self._apis: dict[str, Api] = {}
+        self._idle: dict[tuple[str, str], int] = {}
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.RLock()
+        self._wanted, self._at_once = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._next_sweep = 0.0
+        self._exits_through_pool = False
 
-    def wake(self) -> None:
-        if self._wanted.is_set():
-            return
-        self._wanted.set()
+    def sender_for(self, api: Api, run_id: str) -> MetricSender:
+        """The one sender of this run."""
+        key = (api.url, run_id)
+        found = self._senders.get(key)
+        if found is None:
+            with self._lock:
+                self._apis.setdefault(api.url, api)
+                found = self._senders.setdefault(key, MetricSender(api, run_id, self.wake))
+        return found
+
+    def serve(self, api: Api) -> None:
+        """Send what others have left for this server, now and then."""
         with self._lock:
+            self._apis.setdefault(api.url, api)
+        self._start()
+
+    def wake(self, at_once: bool) -> None:
+        """There is something to send; `at_once` if it should not wait for more."""
+        if at_once:
+            self._at_once.set()
+        if not self._wanted.is_set():
+            self._wanted.set()
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            self._flush_at_the_end_of_pool_workers()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._pump, name="studio-metrics", daemon=True)
-                self._thread.start()
-
-    def _pump(self) -> None:
-        pause = EVERY_S
-        while True:
-            self._wanted.wait()
-            time.sleep(pause)
-            self._wanted.clear()
-            pause = EVERY_S
-            for sender in list(_senders):
+                thread = threading.Thread(target=self._run, name="studio-metrics", daemon=True)
                 try:
-                    sender.send()
-                except StudioClientError as error:
-                    logger.debug("metrics wait: %s", error.message)
-                    pause = min(30.0, pause * 2)
-                    self._wanted.set()
+                    thread.start()
+                except (
+                    RuntimeError
+                ):  # the interpreter is about to end, and `flush_all` or the next process sends
+                    return
+                self._thread = thread
+
+    def _run(self) -> None:
+        while True:
+            if self._wanted.wait(SWEEP_S):
+                self._at_once.wait(EVERY_S)
+                self._at_once.clear()
+                self._wanted.clear()
+                for sender in list(self._senders.values()):
+                    if not sender.send_in_background():
+                        self._wanted.set()
+            if time.monotonic() >= self._next_sweep:
+                self._next_sweep = time.monotonic() + SWEEP_S
+                self._sweep()
+
+    def _sweep(self) -> None:
+        for key, sender in list(self._senders.items()):
+            added = sender.added()
+            if self._idle.get(key) == added:
+                sender.tidy()
+            self._idle[key] = added
+        for api in list(self._apis.values()):
+            try:
+                send_left_behind(api)
+            except StudioClientError as error:
+                logger.debug("what was left behind waits: %s", error.message)
+            except OSError as error:
+                logger.debug("what was left behind cannot be read: %s", error)
+
+    def flush_all(self) -> None:
+        """Before the process ends: send what waits, and what its own children have left."""
+        until = time.monotonic() + EXIT_PATIENCE_S
+        try:
+            for sender in list(self._senders.values()):
+                sender.flush(max(0.0, until - time.monotonic()))
+            if time.monotonic() < until:
+                for api in list(self._apis.values()):
+                    with contextlib.suppress(StudioClientError, OSError):
+                        send_left_behind(api)
+        except KeyboardInterrupt:
+            say(f"not all metrics are sent; they are kept in {spool_folder()}, and `studio sync` sends them.")
+
+    def after_fork(self) -> None:
+        """In the child: locks, thread and spools are the parent's."""
+        self._begin_anew()
+        for sender in self._senders.values():
+            sender.forget_parent()
+
+    def _flush_at_the_end_of_pool_workers(self) -> None:
+        """Processes of multiprocessing end without what `atexit` knows."""
+        process = sys.modules.get("multiprocessing.process")
+        if self._exits_through_pool or process is None or process.parent_process() is None:
+            return
+        from multiprocessing import util
+
+        util.Finalize(None, self.flush_all, exitpriority=0)
+        self._exits_through_pool = True
 
 
-_senders: weakref.WeakSet[MetricSender] = weakref.WeakSet()
-_registry: dict[tuple[str, str], MetricSender] = {}
-_registry_lock = threading.Lock()
-_pump = _Pump()
-
-
-def _flush_at_exit() -> None:
-    until = time.monotonic() + EXIT_PATIENCE_S
-    for sender in list(_senders):
-        if sender.waiting() and not sender.flush(max(0.0, until - time.monotonic())):
-            sys.stderr.write(
-                f"studio: {sender.waiting()} metric entries could not be sent. They are kept in "
-                f"{spool_folder()}; "
-                "`studio sync` sends them.\n"
-            )
-        sender.close(0)
-
-
-def _after_fork() -> None:
-    global _pump, _registry_lock
-    _pump, _registry_lock = _Pump(), threading.Lock()
-    for sender in list(_senders):
-        sender.forget_parent()
-
-
-atexit.register(_flush_at_exit)
+pump = Pump()
+atexit.register(pump.flush_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=pump.after_fork)

@@ -78,6 +78,11 @@ class Transport:
     def __repr__(self) -> str:
         return f"Transport({self.url!r})"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is on this machine, with no network and no proxy in between."""
+        return self._parts.hostname in ("localhost", "127.0.0.1", "::1")
+
     def send(
         self,
         method: str,
@@ -237,7 +242,7 @@ class Transport:
         """The proxy that the environment names for this server."""
         host = self._parts.hostname or ""
         named = urllib.request.getproxies().get(self._parts.scheme)
-        if not named or host in ("localhost", "127.0.0.1", "::1") or urllib.request.proxy_bypass(host):
+        if not named or self.is_local or urllib.request.proxy_bypass(host):
             return None
         return urllib.parse.urlsplit(named if "://" in named else f"http://{named}")
 

@@ -1,0 +1,198 @@
+"""Entries of metrics in a memory-mapped file: one that was added is kept, even if the process is killed.
+
+A segment has slots of 32 bytes from its start on, and texts from its end towards them:
+
+    value (f8 or i8) · time (f8) · step (i8) · series (u4) · tag (u4)
+
+The tag is written last, so a slot without one ends what is there. Single numbers lie in their slot. Anything
+else, and what a series is called, lies in a text of JSON, and the slot says where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import mmap
+import os
+import struct
+import sys
+import threading
+from array import array
+from pathlib import Path
+from typing import Any
+
+#: Name, kind and description of a series.
+Label = tuple[str, str, str]
+
+NO_STEP = -(2**63)
+NAME_LENGTH = 255
+SLOT_BYTES = 32
+FLOAT, INT, TEXT, NAME = 1, 2, 3, 4
+_FLOAT_SLOT, _INT_SLOT = struct.Struct("<ddqII"), struct.Struct("<qdqII")
+_WORDS = SLOT_BYTES // 8
+
+
+class Slots:
+    """The slots of a stretch as columns; `words` has the series in its lower half and the tag above."""
+
+    __slots__ = ("floats", "ints", "steps", "times", "words")
+
+    def __init__(self, data: bytes) -> None:
+        floats, ints, words = _numbers("d", data), _numbers("q", data), _numbers("Q", data)
+        self.words = words[3::_WORDS]
+        length = self.words.index(0) if 0 in self.words else len(self.words)
+        self.words = self.words[:length]
+        self.floats, self.times = floats[0::_WORDS][:length], floats[1::_WORDS][:length]
+        self.ints, self.steps = ints[0::_WORDS][:length], ints[2::_WORDS][:length]
+
+
+class Segment:
+    """A piece of a spool. One thread at a time may add; what was added can be read meanwhile.
+
+    A segment without a path lies in memory only.
+    """
+
+    def __init__(self, size: int, path: Path | None = None) -> None:
+        self.path, self.size = path, size
+        self.labels: dict[int, Label] = {}
+        self.end, self.sent, self.count = 0, 0, 0
+        self._ids: dict[Label, int] = {}
+        self._next_id = itertools.count()
+        self._texts_from = size
+        self._open_or_not = threading.RLock()
+        self._memory: mmap.mmap | None = None if path else mmap.mmap(-1, size)
+
+    @classmethod
+    def create(cls, path: Path, size: int) -> Segment:
+        """A new file, filled with zeros: a disk that is full says so here, and not in the midst of a write.
+
+        Raises OSError, and then leaves no file.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            left = size
+            while left:
+                left -= os.write(descriptor, bytes(left))
+        except OSError:
+            os.close(descriptor)
+            path.unlink()
+            raise
+        segment = cls(size, path)
+        segment._memory = mmap.mmap(descriptor, size)
+        os.close(descriptor)
+        return segment
+
+    @classmethod
+    def found(cls, path: Path) -> Segment:
+        """What a process that is gone has left. Raises OSError or ValueError if it cannot be read."""
+        segment = cls(path.stat().st_size // SLOT_BYTES * SLOT_BYTES, path)
+        memory = segment._open()
+        for raw, _, _, series, tag in _INT_SLOT.iter_unpack(memory[: segment.size]):
+            if not tag or segment.end >= segment._texts_from:
+                break
+            segment.end += SLOT_BYTES
+            if tag in (TEXT, NAME):
+                segment._texts_from = min(segment._texts_from, raw >> 32)
+            if tag == NAME:
+                segment.labels[series] = tuple(json.loads(segment.text(raw)))
+            else:
+                segment.count += 1
+        return segment
+
+    def add_number(self, label: Label, value: float, step: int, at: float) -> bool:
+        """Keep a float or an int of 64 bits; False if there is no room."""
+        series = self._ids.get(label)
+        if series is None:
+            series = self._define(label)
+        start = self.end
+        if series is None or start + SLOT_BYTES > self._texts_from:
+            return False
+        # Taken before it is filled: a signal handler that logs in between takes the next one.
+        self.end = start + SLOT_BYTES
+        self.count += 1
+        if type(value) is int:
+            _INT_SLOT.pack_into(self._memory, start, value, at, step, series, INT)  # type: ignore[arg-type]
+        else:
+            _FLOAT_SLOT.pack_into(self._memory, start, value, at, step, series, FLOAT)  # type: ignore[arg-type]
+        return True
+
+    def add_text(self, label: Label, text: bytes, step: int, at: float) -> bool:
+        """Keep columns as JSON; False if there is no room."""
+        series = self._ids.get(label)
+        if series is None:
+            series = self._define(label)
+        if series is None or not self._add_text(text, at, step, series, TEXT):
+            return False
+        self.count += 1
+        return True
+
+    def read(self, start: int, end: int) -> Slots:
+        """The slots from `start` to before `end`, as far as they are written."""
+        with self._open_or_not:
+            data = self._open()[start:end]
+        return Slots(data)
+
+    def text(self, place: int) -> bytes:
+        """The text that a slot points to."""
+        start, length = place >> 32, place & 0xFFFFFFFF
+        with self._open_or_not:
+            return self._open()[start : start + length]
+
+    def park(self) -> None:
+        """Let go of the memory and the file; the next read opens them again."""
+        with self._open_or_not:
+            if self._memory is not None and self.path is not None:
+                self._memory.close()
+                self._memory = None
+
+    def delete(self) -> None:
+        """Delete the file. Nothing can be read afterwards."""
+        with self._open_or_not:
+            if self._memory is not None:
+                self._memory.close()
+                self._memory = None
+        if self.path is not None:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
+    def _open(self) -> mmap.mmap:
+        if self._memory is None:
+            if self.path is None:
+                raise ValueError("the segment was deleted")
+            with self.path.open("r+b") as file:
+                self._memory = mmap.mmap(file.fileno(), self.size)
+        return self._memory
+
+    def _define(self, label: Label) -> int | None:
+        name, kind, description = label
+        series = next(self._next_id)
+        text = json.dumps([clean_name(name), kind, description]).encode()
+        if not self._add_text(text, 0.0, NO_STEP, series, NAME):
+            return None
+        self.labels[series] = (clean_name(name), kind, description)
+        self._ids[label] = series
+        return series
+
+    def _add_text(self, text: bytes, at: float, step: int, series: int, tag: int) -> bool:
+        start, place = self.end, self._texts_from - len(text)
+        if start + SLOT_BYTES > place:
+            return False
+        self.end, self._texts_from = start + SLOT_BYTES, place
+        memory = self._open()
+        memory[place : place + len(text)] = text
+        _INT_SLOT.pack_into(memory, start, place << 32 | len(text), at, step, series, tag)
+        return True
+
+
+def clean_name(name: str) -> str:
+    """The name as the server takes it: of 1 to 255 letters, none of them NUL or half of one."""
+    return name.replace("\0", "").encode("utf-8", "replace").decode()[:NAME_LENGTH] or "unnamed"
+
+
+def _numbers(code: str, data: bytes) -> array[Any]:
+    numbers: array[Any] = array(code)
+    numbers.frombytes(data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers

@@ -1,0 +1,250 @@
+"""The sender of one run's metrics: it keeps them on disk, and hands them to the server batch by batch."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from studio_client.api import Api
+from studio_client.errors import (
+    Conflict,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    StudioClientError,
+    TooBig,
+)
+from studio_client.segments import NO_STEP, clean_name
+from studio_client.spool_folder import Spool, spool_folder
+
+FLUSH_S = 300.0
+#: Values of one entry; what is logged with more is kept as several.
+ENTRY_VALUES = 50_000
+#: How long the server may take for one batch.
+ANSWER_S = 60.0
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
+_INT_END = 2**63
+logger = logging.getLogger("studio_client.spool")
+
+
+class MetricSender:
+    """Takes the metrics of one run. Safe to use from several threads, in signal handlers and after a fork,
+    when the child is a writer of its own.
+    """
+
+    def __init__(self, api: Api, run_id: str, wake: Callable[[bool], None]) -> None:
+        """`wake` is called when there is something to send; with True when that is much."""
+        self.api, self.run_id, self._wake = api, run_id, wake
+        self._retry_at, self._pause_s = 0.0, 0.0
+        self.forget_parent()
+
+    def forget_parent(self) -> None:
+        """Begin as a new writer: in the child of a fork what waits is the parent's to send."""
+        self._lock, self._sending = threading.RLock(), threading.RLock()
+        spool: Spool | None = getattr(self, "_spool", None)
+        if spool is not None:
+            spool.forget()
+        self._spool: Spool | None = None
+        self._writer, self._seq = str(uuid.uuid4()), 0
+        self._warned: set[str] = set()
+
+    def add(self, name: str, value: Any, step: int | None = None, description: str = "") -> None:
+        """Keep one value of a scalar: a float or an int quickest, else what JSON can hold."""
+        kind = type(value)
+        if kind is float or (kind is int and -_INT_END <= value < _INT_END):
+            at = time.time()
+            with self._lock:
+                spool = self._spool or self._opened()
+                at_step = NO_STEP if step is None else _storable(step)
+                kept = spool.add_number((name, "scalar", description), value, at_step, at)
+            if not kept or spool.has_grown or spool.sent == spool.added - 1:
+                self._note(spool, kept)
+        else:
+            self.log(name, "scalar", {"": [value]}, step, description)
+
+    def log(
+        self,
+        name: str,
+        kind: str,
+        columns: Mapping[str, Sequence[Any]],
+        step: int | None = None,
+        description: str = "",
+    ) -> None:
+        """Keep one entry: equally long columns of what JSON can hold, or of numbers of numeric libraries."""
+        at = time.time()
+        at_step = NO_STEP if step is None else _storable(step)
+        rows = max(1, ENTRY_VALUES // max(1, len(columns)))
+        length = max((len(values) for values in columns.values()), default=0)
+        for start in range(0, max(1, length), rows):
+            part = {clean_name(c) if c else c: list(v[start : start + rows]) for c, v in columns.items()}
+            text = json.dumps(part, separators=(",", ":"), default=_plain).encode()
+            with self._lock:
+                spool = self._spool or self._opened()
+                kept = spool.add_text((name, kind, description), text, at_step, at)
+            self._note(spool, kept)
+
+    def added(self) -> int:
+        """How many entries the spool has taken since it was made."""
+        spool = self._spool
+        return 0 if spool is None else spool.added
+
+    def waiting(self) -> int:
+        """How many entries are not with the server yet."""
+        spool = self._spool
+        return 0 if spool is None else spool.waiting
+
+    def flush(self, timeout: float = FLUSH_S) -> bool:
+        """Wait until all that was logged before is with the server.
+
+        False, and a line on standard error that says what to do, if that takes longer or is refused.
+        """
+        until = time.monotonic() + min(timeout, 1e6)
+        spool = self._spool
+        goal = 0 if spool is None else spool.added
+        pause_s = _SHORTEST_PAUSE_S
+        trouble: StudioClientError | None = None
+        while spool is not None and spool is self._spool and spool.sent < goal:
+            trouble = self._send_until(spool, goal, until)
+            left = until - time.monotonic()
+            if trouble is not None and (left <= 0 or _is_final(trouble)):
+                self._say_what_waits(trouble)
+                return False
+            if trouble is not None:
+                time.sleep(min(pause_s, left))
+                pause_s = min(2 * pause_s, 5.0)
+        self.tidy()
+        return True
+
+    def send_in_background(self) -> bool:
+        """Send what waits unless it is too early to try again; whether nothing waits any more."""
+        spool = self._spool
+        if spool is None or not spool.waiting:
+            return True
+        now = time.monotonic()
+        if now < self._retry_at:
+            return False
+        trouble = self._send_until(spool, spool.added, now + ANSWER_S)
+        if trouble is None:
+            self._retry_at, self._pause_s = 0.0, 0.0
+            return not spool.waiting
+        logger.debug("metrics of run %s wait: %s", self.run_id, trouble.message)
+        if _is_final(trouble):
+            self._warn_once(f"its metrics are refused: {trouble.message}")
+        self._pause_s = min(_LONGEST_PAUSE_S, max(1.0, 2 * self._pause_s))
+        self._retry_at = time.monotonic() + self._pause_s
+        return False
+
+    def tidy(self) -> None:
+        """Delete the spool if nothing waits in it; the next entry makes a new one of the same writer."""
+        if not self._sending.acquire(blocking=False):  # in use
+            return
+        try:
+            with self._lock:
+                spool = self._spool
+                if spool is not None and not spool.waiting:
+                    self._writer, self._seq = spool.writer, spool.seq
+                    self._spool = None
+                    spool.delete()
+        finally:
+            self._sending.release()
+
+    def _opened(self) -> Spool:
+        self._spool = Spool.create(self.api.url, self.run_id, self._writer, self._seq)
+        return self._spool
+
+    def _note(self, spool: Spool, kept: bool) -> None:
+        """Say once what went wrong, and have it sent."""
+        if spool.trouble is not None:
+            why, spool.trouble = spool.trouble.strerror or str(spool.trouble), None
+            self._warn_once(f"its metrics wait in memory, because they cannot be kept on disk: {why}")
+        if not kept:
+            self._warn_once("more metrics wait than there is room for, so new ones are lost")
+        is_much, spool.has_grown = spool.has_grown, False
+        self._wake(is_much)
+
+    def _send_until(self, spool: Spool, goal: int, until: float) -> StudioClientError | None:
+        """Send batches until `goal` entries are sent; what hindered it, if anything did."""
+        if not self._sending.acquire(timeout=max(0.0, until - time.monotonic())):
+            return StudioClientError("the server takes too long")
+        try:
+            while spool is self._spool and spool.sent < goal:
+                left = until - time.monotonic()
+                if not send_next(self.api, spool, timeout_s=min(ANSWER_S, max(1.0, left))):
+                    break
+        except StudioClientError as error:
+            return error
+        finally:
+            self._sending.release()
+        return None
+
+    def _say_what_waits(self, trouble: StudioClientError) -> None:
+        say(
+            f"{self.waiting():,} metrics of run {self.run_id} are not sent yet: {trouble.message} They are "
+            f"kept in {spool_folder()}; the next process that uses Studio sends them, or `studio sync`."
+        )
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            say(f"run {self.run_id}: {text}")
+
+
+def send_next(api: Api, spool: Spool, *, timeout_s: float = ANSWER_S, patience_s: float = 0.0) -> bool:
+    """Send the next batch of a spool; False if nothing waits.
+
+    Raises StudioClientError, and the batch still waits then. Entries that the server can never take are given
+    up, with a line on standard error.
+    """
+    batch = spool.next_batch()
+    if batch is None:
+        return False
+    try:
+        body = batch.body(spool.writer, spool.seq)
+        api.send_metrics(spool.run_id, body, patience_s=patience_s, timeout_s=timeout_s)
+    except (InvalidInput, TooBig) as error:
+        if not spool.shorten():
+            names = ", ".join(repr(series["name"]) for series in batch.series)
+            say(f"run {spool.run_id}: the server does not take an entry of {names}: {error.message}")
+            spool.skip()
+    except Conflict as error:
+        if error.code != "out_of_order":
+            raise
+        spool.change_writer()
+    else:
+        spool.confirm()
+    return True
+
+
+def say(text: str) -> None:
+    """A line on standard error; a stream that is closed takes none."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"studio: {text}\n")
+
+
+def _is_final(trouble: StudioClientError) -> bool:
+    """Whether the server has said no, and will say so again."""
+    return isinstance(trouble, (NotSignedIn, NotAllowed, NotFound, Conflict))
+
+
+def _storable(step: int) -> int:
+    """The step, if it has 64 bits at most; an entry is worth more than its step."""
+    return step if NO_STEP < step < _INT_END else NO_STEP
+
+
+def _plain(value: Any) -> Any:
+    """What JSON cannot hold: numbers of numeric libraries as numbers, else its text."""
+    item = getattr(value, "item", None)
+    if callable(item):
+        try:
+            return item()
+        except (TypeError, ValueError, RuntimeError):
+            return str(value)
+    return str(value)

@@ -1,0 +1,337 @@
+"""The folder of one writer's spool: segments that wait, and a file that says how far they are sent.
+
+    <spool>/<id>/state.json        whose it is, and which entries are batch number `seq`
+    <spool>/<id>/00000001.entries  segments, oldest first; deleted once they are sent
+
+`state.json` is locked as long as its process lives, so nobody else sends what it is sending. What a batch
+holds is written there before the batch is sent: sent again, also by another process, it is the same one, and
+the server stores it once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from studio_client import config
+from studio_client.batches import Batch
+from studio_client.segments import SLOT_BYTES, Label, Segment
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where entries wait in memory
+    fcntl = None  # type: ignore[assignment]
+
+#: The first segment of a writer, and the largest; each is twice as large as the one before.
+FIRST_BYTES, LARGEST_BYTES = 1 << 16, 1 << 20
+#: What may wait on disk and, where that is full, in memory.
+DISK_BYTES, MEMORY_BYTES = 1 << 30, 64 << 20
+STATE = "state.json"
+SUFFIX = ".entries"
+_STATE_BYTES = 2048
+
+
+def spool_folder() -> Path:
+    """Where entries wait; `STUDIO_SPOOL_DIR` names another place."""
+    return Path(os.environ.get("STUDIO_SPOOL_DIR") or config.config_folder() / "spool")
+
+
+class Spool:
+    """What one writer has logged and not sent yet. Adding and sending each need a lock of the caller's."""
+
+    def __init__(self, state: dict[str, Any], folder: Path | None, lock: int | None) -> None:
+        self.url, self.run_id = str(state["url"]), str(state["run_id"])
+        self.writer, self.seq = str(state["writer"]), int(state["seq"])
+        self.folder, self._lock = folder, lock
+        self._segments: list[Segment] = []
+        self._next_number, self._next_size = 1, FIRST_BYTES
+        self._batch: Batch | None = None
+        self.added = self.sent = 0
+        self.trouble: OSError | None = None  # why entries lie in memory only
+        self.has_grown = False  # a segment has become full, so sending need not wait for more
+
+    @classmethod
+    def create(cls, url: str, run_id: str, writer: str, seq: int) -> Spool:
+        """A new one, on disk if that is possible; its next batch has the number after `seq`."""
+        state = {"url": url, "run_id": run_id, "writer": writer, "seq": seq}
+        spool = cls(state, None, None)
+        place = spool_folder()
+        fresh = place / f".{uuid.uuid4()}"  # nobody looks there before it is locked
+        try:
+            if fcntl is None:
+                raise OSError(errno.ENOTSUP, "files cannot be locked on this system")
+            place.mkdir(parents=True, exist_ok=True, mode=0o700)
+            fresh.mkdir(mode=0o700)
+            spool.folder, spool._lock = fresh, _open(fresh / STATE, os.O_CREAT | os.O_EXCL)
+            _lock(spool._lock)
+            spool._note(0, 0, 0)
+            spool.folder = fresh.rename(place / fresh.name[1:])
+        except OSError as error:
+            spool.trouble = error
+            spool._forget_folder(fresh)
+        return spool
+
+    @classmethod
+    def take(cls, folder: Path) -> Spool | None:
+        """What a process that is gone has left; None if a process has it, or it is sent.
+
+        Raises ValueError if it is damaged.
+        """
+        try:
+            lock = _open(folder / STATE)
+        except FileNotFoundError:
+            return None
+        try:
+            if not _lock(lock) or not _is_still(lock, folder / STATE):
+                os.close(lock)
+                return None
+            state = json.loads(os.read(lock, _STATE_BYTES))
+            spool = cls(state, folder, lock)
+            spool._load(state)
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            with contextlib.suppress(OSError):
+                os.close(lock)
+            raise ValueError(f"{folder} cannot be read: {error}") from error
+        return spool
+
+    @property
+    def waiting(self) -> int:
+        """How many entries are not sent."""
+        return self.added - self.sent
+
+    def add_number(self, label: Label, value: float, step: int, at: float) -> bool:
+        """Keep an int of 64 bits or a float; False if there is no room left anywhere."""
+        segments = self._segments
+        if not segments or not segments[-1].add_number(label, value, step, at):
+            segment = self._new_segment(SLOT_BYTES + _bytes_of(label))
+            if segment is None or not segment.add_number(label, value, step, at):
+                return False
+        self.added += 1
+        return True
+
+    def add_text(self, label: Label, text: bytes, step: int, at: float) -> bool:
+        """Keep columns as JSON; False if there is no room left anywhere."""
+        segments = self._segments
+        if not segments or not segments[-1].add_text(label, text, step, at):
+            segment = self._new_segment(SLOT_BYTES + len(text) + _bytes_of(label))
+            if segment is None or not segment.add_text(label, text, step, at):
+                return False
+        self.added += 1
+        return True
+
+    # Sending
+
+    def next_batch(self) -> Batch | None:
+        """The batch to send now: the one that was not confirmed, else a new one. None if nothing waits."""
+        while self._batch is None or not self._batch.count:
+            segment = next((one for one in self._segments if one.sent < one.end), None)
+            if segment is None:
+                return None
+            batch = Batch(segment, segment.sent, segment.end)
+            if batch.start == batch.end:
+                return None
+            if batch.count:
+                self._begin(segment, batch)
+            else:
+                segment.sent = batch.end
+        return self._batch
+
+    def confirm(self) -> None:
+        """The batch is with the server, or will never be: go on behind it."""
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            self._segments[0].sent = batch.end
+            self.sent += batch.count
+        while len(self._segments) > 1 and self._segments[0].sent >= self._segments[0].end:
+            self._segments.pop(0).delete()
+
+    def shorten(self) -> bool:
+        """Take half of the batch under the same number; False if it has one entry only."""
+        batch = self._batch
+        assert batch is not None
+        slots = (batch.end - batch.start) // SLOT_BYTES
+        if slots < 2:
+            return False
+        segment = self._segments[0]
+        self.seq -= 1
+        self._begin(segment, Batch(segment, batch.start, batch.start + slots // 2 * SLOT_BYTES))
+        return True
+
+    def skip(self) -> None:
+        """Give the batch up; the next one takes its number."""
+        self.seq -= 1
+        self.confirm()
+
+    def change_writer(self) -> None:
+        """Go on as another writer, whose first batch this one is: the server has lost what came before."""
+        assert self._batch is not None
+        self.writer, self.seq = str(uuid.uuid4()), 0
+        self._begin(self._segments[0], self._batch)
+
+    def _begin(self, segment: Segment, batch: Batch) -> None:
+        while self._segments[0] is not segment:
+            self._segments.pop(0).delete()
+        self.seq += 1
+        self._batch = batch
+        self._note(_number(segment), batch.start, batch.end)
+
+    # Files
+
+    def close(self) -> None:
+        """Let go of it; whoever comes next sends what is left."""
+        for segment in self._segments:
+            segment.park()
+        self._unlock()
+
+    def delete(self) -> None:
+        """Delete all of it."""
+        for segment in self._segments:
+            segment.delete()
+        self._segments = []
+        self._forget_folder(self.folder)
+
+    def forget(self) -> None:
+        """In the child of a fork: it is the parent's, whose lock ends with the parent alone."""
+        self._segments = []
+        self._unlock()
+
+    def _load(self, state: dict[str, Any]) -> None:
+        assert self.folder is not None
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+            segment = Segment.found(path)
+            self._segments.append(segment)
+            self.added += segment.count
+            if _number(segment) == state["segment"]:
+                segment.sent = state["start"]
+                if self.seq and state["start"] < state["end"]:
+                    self._batch = Batch(segment, state["start"], state["end"])
+            segment.park()
+        if self._batch is not None:
+            self._drop_before(int(state["segment"]))
+
+    def _drop_before(self, number: int) -> None:
+        while self._segments and _number(self._segments[0]) < number:
+            self._segments.pop(0).delete()
+
+    def _new_segment(self, needed: int) -> Segment | None:
+        size = max(self._next_size, (needed // SLOT_BYTES + 4) * SLOT_BYTES)
+        segment = self._on_disk(size) or self._in_memory(size)
+        if segment is not None:
+            self.has_grown = bool(self._segments)
+            if len(self._segments) > 1:
+                self._segments[-1].park()
+            self._segments.append(segment)
+            self._next_size = min(LARGEST_BYTES, self._next_size * 2)
+        return segment
+
+    def _on_disk(self, size: int) -> Segment | None:
+        if self.folder is None or self._bytes(on_disk=True) + size > DISK_BYTES:
+            return None
+        path = self.folder / f"{self._next_number:08}{SUFFIX}"
+        try:
+            segment = Segment.create(path, size)
+        except OSError as error:
+            self.trouble = error
+            return None
+        self._next_number += 1
+        return segment
+
+    def _in_memory(self, size: int) -> Segment | None:
+        return None if self._bytes(on_disk=False) + size > MEMORY_BYTES else Segment(size)
+
+    def _bytes(self, *, on_disk: bool) -> int:
+        return sum(one.size for one in self._segments if (one.path is not None) == on_disk)
+
+    def _note(self, segment: int, start: int, end: int) -> None:
+        """Write down what the batch `seq` holds, in one piece."""
+        if self._lock is None:
+            return
+        state = {
+            "url": self.url,
+            "run_id": self.run_id,
+            "writer": self.writer,
+            "seq": self.seq,
+            "segment": segment,
+            "start": start,
+            "end": end,
+        }
+        with contextlib.suppress(OSError):
+            os.pwrite(self._lock, json.dumps(state).ljust(_STATE_BYTES - 1).encode() + b"\n", 0)
+
+    def _forget_folder(self, folder: Path | None) -> None:
+        self.folder = None
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                (folder / STATE).unlink()
+            self._unlock()
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+
+def left_behind() -> list[tuple[Path, dict[str, Any]]]:
+    """The spools of this person on this machine, with what their state says ({} if it is damaged)."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for folder in sorted(spool_folder().iterdir(), key=lambda one: one.name):
+            if folder.name.startswith("."):
+                _remove_if_stale(folder)
+                continue
+            try:
+                state = json.loads((folder / STATE).read_bytes())
+            except FileNotFoundError:
+                continue
+            except (ValueError, OSError):
+                state = {}
+            found.append((folder, state if isinstance(state, dict) else {}))
+    return found
+
+
+def _remove_if_stale(folder: Path) -> None:
+    """A spool whose process was killed before it was one."""
+    with contextlib.suppress(OSError):
+        if time.time() - folder.stat().st_mtime > 3600:
+            (folder / STATE).unlink()
+            folder.rmdir()
+
+
+def _number(segment: Segment) -> int:
+    return int(segment.path.name[: -len(SUFFIX)]) if segment.path else 0
+
+
+def _bytes_of(label: Label) -> int:
+    """The most that a label takes, each letter being escaped."""
+    return SLOT_BYTES + 12 * sum(map(len, label)) + 16
+
+
+def _open(path: Path, flags: int = 0) -> int:
+    return os.open(path, os.O_RDWR | flags | getattr(os, "O_CLOEXEC", 0), 0o600)
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether it is ours now."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _is_still(descriptor: int, path: Path) -> bool:
+    """Whether the file has not been deleted by whoever had the lock before."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
