@@ -292,7 +292,8 @@ def _unwrapped(members: dict[str, Entry]) -> dict[str, Entry]:
     tops = {path.split("/", 1)[0] for path in members}
     if len(tops) != 1 or not all("/" in path for path in members):
         return members
-    return {path.split("/", 1)[1]: entry for path, entry in members.items()}
+    # Checked again: what is harmless in a folder may be absolute without it, such as a:b.py.
+    return {check_name(path.split("/", 1)[1]): entry for path, entry in members.items()}
 
 
 def _ignored(members: Mapping[str, Entry]) -> tuple[str, set[str]]:

@@ -377,6 +377,13 @@ def test_a_single_top_folder_is_unwrapped_on_request() -> None:
     assert "proj/src/train.py" in content
 
 
+def test_a_name_that_is_harmless_only_in_its_folder_is_not_unwrapped() -> None:
+    members = [("proj/a:b.py", b""), ("proj/train.py", b"")]
+    assert set(pack(make_zip(*members))[0]) == {"proj/a:b.py", "proj/train.py"}
+    with pytest.raises(InvalidSnapshot, match="“a:b.py” is an absolute path"):
+        pack(make_zip(*members), unwrap=True)
+
+
 def test_the_digest_names_the_content_and_nothing_else() -> None:
     _, one = pack(make_zip(("a.py", b"1"), ("b.py", b"2")))
     _, reordered = pack(make_zip(("b.py", b"2"), ("x/", b""), ("a.py", b"1")))
