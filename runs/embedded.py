@@ -72,16 +72,7 @@ class Studio:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._on_signal)
             signal.signal(CLAIM_NO_MORE, signal.SIG_IGN)  # inherited by the node until it has a handler
-            server = create_server(
-                get_wsgi_application(),
-                sockets=[listener],
-                threads=WEB_THREADS,
-                ident=None,
-                max_request_body_size=max(2 * settings.SNAPSHOT_MAX_BYTES, settings.OUTPUTS_MAX_BYTES),
-                channel_timeout=60,
-                connection_limit=MOST_CONNECTIONS,
-                asyncore_use_poll=True,  # select() cannot be given so many
-            )
+            server = self._server(listener)
             self._start_node()
             threading.Thread(target=server.run, name="web", daemon=True).start()
             self._greet(link)
@@ -125,6 +116,26 @@ class Studio:
         listener.setblocking(False)
         return listener
 
+    @staticmethod
+    def _server(listener: socket.socket) -> Any:
+        """The web server. Who came and how is believed of the trusted proxy alone."""
+        proxy = {}
+        if settings.TRUSTED_PROXY:
+            believed = ["x-forwarded-for", "x-forwarded-proto"]
+            proxy = {"trusted_proxy": settings.TRUSTED_PROXY, "trusted_proxy_headers": believed}
+        return create_server(
+            get_wsgi_application(),
+            sockets=[listener],
+            threads=WEB_THREADS,
+            ident=None,
+            max_request_body_size=max(2 * settings.SNAPSHOT_MAX_BYTES, settings.OUTPUTS_MAX_BYTES),
+            channel_timeout=60,
+            connection_limit=MOST_CONNECTIONS,
+            asyncore_use_poll=True,  # select() cannot be given so many
+            clear_untrusted_proxy_headers=True,
+            **proxy,
+        )
+
     def _migrate(self) -> None:
         try:
             executor = MigrationExecutor(connections["default"])
@@ -145,8 +156,9 @@ class Studio:
 
     def _greet(self, link: str) -> None:
         shown = "localhost" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
-        self.say(f"Studio is at  http://{shown}:{self.port}/")
-        self.say(f"Sign in with  http://{shown}:{self.port}{link}")
+        address = settings.PUBLIC_URL or f"http://{shown}:{self.port}"
+        self.say(f"Studio is at  {address}/")
+        self.say(f"Sign in with  {address}{link}")
         self.say("              (works once, for a day; another: python manage.py link --user admin)")
         self.say("Ctrl-C stops it; runs go on and are taken up at the next start.")
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -46,3 +47,12 @@ def env_list(name: str, default: str = "") -> list[str]:
 def env_path(name: str, default: str | Path) -> Path:
     """An absolute path; `~` is the home folder, relative paths start at the working directory."""
     return Path(env_str(name, str(default))).expanduser().absolute()
+
+
+def env_address(name: str) -> str:
+    """An IP address as connections name it, "" when unset. Raises ImproperlyConfigured otherwise."""
+    raw = env_str(name)
+    try:
+        return str(ip_address(raw)) if raw else ""
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={raw!r} is not an IP address, such as 127.0.0.1.") from None

@@ -14,7 +14,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from studio.database import parse_database_url
-from studio.env import env_bool, env_int, env_list, env_path, env_str
+from studio.env import env_address, env_bool, env_int, env_list, env_path, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -23,7 +23,10 @@ DATA_DIR = env_path("STUDIO_DATA", BASE_DIR / "var")
 WORK_DIR = env_path("STUDIO_WORK", DATA_DIR / "work")
 STUDIO_HOST = env_str("STUDIO_HOST", "127.0.0.1")
 STUDIO_PORT = env_int("STUDIO_PORT", 8000, least=1, most=65535)
-STUDIO_URL = env_str("STUDIO_URL", f"http://{STUDIO_HOST}:{STUDIO_PORT}")
+#: Where people reach Studio, if whoever runs it said so; "" leaves it to each request.
+PUBLIC_URL = env_str("STUDIO_URL").rstrip("/")
+STUDIO_URL = PUBLIC_URL or f"http://{STUDIO_HOST}:{STUDIO_PORT}"
+TRUSTED_PROXY = env_address("STUDIO_TRUSTED_PROXY")
 
 # What this machine offers ---------------------------------------------------------------------------
 NODE_NAME = env_str("STUDIO_NODE", socket.gethostname())

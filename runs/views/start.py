@@ -17,6 +17,7 @@ from runs.services.submit import StepSpec
 from runs.services.submit import submit as submit_run
 from runs.toasts import toast
 from runs.views.submit import KEY, see_other
+from studio.addresses import whole_address
 
 EXAMPLE = "digits-pipeline"
 
@@ -53,7 +54,7 @@ def start(request: HttpRequest) -> HttpResponse:
         "width": max(box.x for box in boxes) + BOX_WIDTH,
         "height": max(box.y for box in boxes) + BOX_HEIGHT,
         "submission_key": new_key(),
-        "studio_url": request.build_absolute_uri("/").rstrip("/"),
+        "studio_url": whole_address(request),
         "is_empty": not Experiment.objects.in_workspace(membership.workspace).exists(),
     }
     return render(request, "start/start.html", context)

@@ -28,6 +28,7 @@ from studio.accounts.permissions import member, owner, public
 from studio.accounts.refusals import refuse
 from studio.accounts.requests import MemberRequest
 from studio.accounts.sessions import SessionStore
+from studio.addresses import whole_address
 
 BACKEND = settings.AUTHENTICATION_BACKENDS[0]
 BY_LINK = "by_link"
@@ -185,7 +186,7 @@ def member_page(
     here = request.membership.workspace
     members = here.memberships.select_related("user").order_by("user__username")
     if new_link:
-        context["link"] = request.build_absolute_uri(reverse("sign-in-link", args=[new_link]))
+        context["link"] = whole_address(request, reverse("sign-in-link", args=[new_link]))
     context.setdefault("form", InviteForm())
     context |= {"section": "members", "members": members, "roles": list(Role)}
     return render(request, "accounts/member_list.html", context, status=status)
@@ -262,7 +263,7 @@ def token_page(request: MemberRequest, *, status: int = 200, **context: Any) -> 
     )
     context.setdefault("form", TokenForm())
     context |= {"section": "tokens", "tokens": tokens.order_by("-revoked_at", "-pk"), "now": now}
-    context["server"] = request.build_absolute_uri("/").rstrip("/")
+    context["server"] = whole_address(request)
     return render(request, "accounts/token_list.html", context, status=status)
 
 

@@ -55,6 +55,19 @@ class TestMembers:
         assert (eva.username, eva.memberships.get().role) == ("eva", Role.READER)
         assert "sign-in-secret" not in client.get("/members/").content.decode()
 
+    @pytest.mark.parametrize(
+        ("public", "shown"), [("https://studio.lab", "https://studio.lab"), ("", "http://testserver")]
+    )
+    def test_the_link_begins_as_people_reach_studio(
+        self, client_of: ClientOf, chi: User, settings: Any, public: str, shown: str
+    ) -> None:
+        settings.PUBLIC_URL = public
+        client = client_of(chi)
+        page = client.post("/members/", {"username": "eva", "role": "reader"}).content.decode()
+        assert f'id="sign-in-secret">{shown}/sign-in/' in page
+        assert f"export STUDIO_URL={shown}\n" in client.post("/tokens/", {"name": "a"}).content.decode()
+        assert client.get("/start/").context["studio_url"] == shown
+
     def test_adds_somebody_known_without_a_link(self, client_of: ClientOf, chi: User, dan: User) -> None:
         answer = client_of(chi).post("/members/", {"username": "dan", "role": "reader"}, follow=True)
         assert "dan: reader from now on" in answer.content.decode()

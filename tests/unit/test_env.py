@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from studio.database import parse_database_url
-from studio.env import env_bool, env_int, env_list, env_path, env_str
+from studio.env import env_address, env_bool, env_int, env_list, env_path, env_str
 
 NAME = "STUDIO_UNDER_TEST"
 
@@ -84,3 +84,20 @@ def test_a_postgresql_address_may_hold_escaped_letters_and_options() -> None:
 def test_other_databases_are_refused_with_what_would_be_right(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match="Use sqlite:"):
         parse_database_url(url)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("", ""), ("127.0.0.1", "127.0.0.1"), (" ::1 ", "::1"), ("FE80:0::1", "fe80::1")]
+)
+def test_an_address_is_as_a_connection_names_it(
+    monkeypatch: pytest.MonkeyPatch, text: str, meant: str
+) -> None:
+    monkeypatch.setenv(NAME, text)
+    assert env_address(NAME) == meant
+
+
+@pytest.mark.parametrize("text", ["*", "proxy.lab", "10.0.0.0/8", "127.0.0.1,10.0.0.1", "127.0.0.1:80"])
+def test_what_is_no_single_address_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(NAME, text)
+    with pytest.raises(ImproperlyConfigured, match="is not an IP address"):
+        env_address(NAME)
