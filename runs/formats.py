@@ -64,6 +64,15 @@ def bytes_text(size: int | None) -> str:
     return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:.0f} {unit}"
 
 
+def number_text(value: float | None) -> str:
+    """A number with as many digits as tell it apart: "0.2381", "12,340", "1.2e-05"; a dash for None."""
+    if value is None:
+        return DASH
+    if abs(value) < 1e15 and value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
 def exact_time(moment: datetime) -> str:
     """A moment to the second in UTC, as titles show it."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from runs.errors import InvalidInput, InvalidName, NotFound, OutOfOrder, StaleAttempt
@@ -329,6 +329,19 @@ def _no_points(metric: Metric) -> Points:
     return Points({column["name"]: [] for column in metric.columns}, array("d"))
 
 
+def ends_of(metrics: Sequence[Metric]) -> dict[int, tuple[Points, Points]]:
+    """The first and the last block of each of these metrics that has points, by its key. One query."""
+    rows = MetricBlock.objects.filter(
+        Q(start=0) | Q(start=F("metric__tail_start")), metric__in=[metric.pk for metric in metrics]
+    )
+    ends: dict[int, tuple[Points, Points]] = {}
+    for pk, blocks in _by_metric(rows):
+        for _, data in blocks:
+            points = unpack(data)
+            ends[pk] = (ends[pk][0] if pk in ends else points, points)
+    return ends
+
+
 def iter_points(
     metric: Metric, start: int = 0, end: int | None = None, columns: Collection[str] | None = None
 ) -> Iterator[tuple[int, Points]]:
@@ -399,6 +412,6 @@ def drawn_columns(metric: Metric) -> tuple[str, str]:
     A row or table of exactly two columns of numbers is drawn as the second against the first.
     """
     numeric = [column["name"] for column in metric.columns if column["last"] is not None]
-    if metric.kind in (MetricKind.ROW, MetricKind.TABLE) and len(numeric) == 2:
+    if metric.kind in (MetricKind.ROW, MetricKind.TABLE) and len(numeric) == 2 == len(metric.columns):
         return numeric[1], numeric[0]
     return (numeric or [column["name"] for column in metric.columns] or [""])[0], ""

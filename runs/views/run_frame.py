@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest
 from django.urls import reverse
@@ -59,7 +59,11 @@ _WITH_HEAD = (
         "parent__experiment", "resubmitted_from__experiment",
     )
     .defer("search_text", "snapshot__files", "parent__search_text", "resubmitted_from__search_text")
-    .annotate(output_count=Coalesce(Subquery(_OUTPUTS.values("n"), output_field=IntegerField()), Value(0)))
+    .annotate(
+        output_count=Coalesce(Subquery(_OUTPUTS.values("n"), output_field=IntegerField()), Value(0)),
+        metric_count=Coalesce("metric_ledger__names", 0), image_count=Coalesce("metric_ledger__images", 0),
+        metrics_written_at=F("metric_ledger__written_at"),
+    )
 )  # fmt: skip
 
 
@@ -147,6 +151,8 @@ def run_tabs(run: Run, n_children: int) -> list[Tab]:
     return [
         *tabs,
         Tab("overview", "Overview", run_url(run, "run-overview" if is_pipeline else "run-detail")),
+        Tab("metrics", "Metrics", run_url(run, "run-metrics"), count=run.metric_count),  # type: ignore[attr-defined]
+        Tab("images", "Images", run_url(run, "run-images"), count=run.image_count),  # type: ignore[attr-defined]
         Tab("children", "Child runs", run_url(run, "run-children"), count=n_children),
         Tab("logs", "Logs", run_url(run, "run-logs"), is_live=run.status in ON_NODE),
         Tab("outputs", "Outputs", run_url(run, "run-outputs"), count=run.output_count),  # type: ignore[attr-defined]

@@ -28,6 +28,7 @@ LAYERS: list[set[str]] = [
         "execution",
         "points",
         "lines",
+        "documents",
     },
     {"models", "wake"},
     {"lifecycle", "search"},

@@ -1,0 +1,134 @@
+"""The Metrics and Images tabs of a run: charts and tables of what it has logged, live."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils.http import content_disposition_header
+from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import require_GET
+
+from runs.lists.metrics import card_page, csv_cells, image_groups, point_page
+from runs.models import Metric, Run
+from runs.services.metrics import drawn_columns, find_metric
+from runs.versions import version_word
+from runs.views.live import is_seen, part_url
+from runs.views.parts import wants_part
+from runs.views.run_frame import find_run, run_frame, run_url
+
+#: What of an address says how charts are drawn; the script of the page writes it there.
+_LOOKS = ("x", "log", "logx", "smooth")
+_LINES_AT_ONCE = 1_000
+
+
+@gzip_page
+@require_GET
+def run_metrics(request: HttpRequest, name: str, number: int) -> HttpResponse:
+    """The tab: a card for each metric whose name holds `?q=`. 204 for the part while nothing was logged.
+
+    Queries beside the frame's: how many metrics, those of this page, the ends of tables and documents.
+    """
+    run = find_run(request, name, number)
+    part, version = wants_part(request, "run-metrics"), _version(run)
+    if part and is_seen(request, version):
+        return HttpResponse(status=204)
+    search = request.GET.get("q", "").strip()
+    state = request.GET.copy()
+    state.pop("seen", None)
+    context = {
+        **run_frame(run, request, tab="metrics"),
+        **_looks(request, run),
+        "page": card_page(run, search=search, after=request.GET.get("after", "")),
+        "search": search,
+        "part_url": part_url(request.path, state, version),
+    }
+    return render(request, "run/_metrics.html" if part else "run/run_metrics.html", context)
+
+
+def _version(run: Run) -> str:
+    """When metrics were last written, and whether more may come."""
+    return f"{version_word(run.metrics_written_at)}-{int(run.is_terminal)}"  # type: ignore[attr-defined]
+
+
+def _looks(request: HttpRequest, run: Run) -> dict[str, Any]:
+    """How charts are drawn, as the address says."""
+    asked = {key: request.GET.get(key, "") for key in _LOOKS}
+    smooth = asked["smooth"]
+    return {
+        "by_time": asked["x"] == "time",
+        "by_log": bool(asked["log"]),
+        "by_logx": bool(asked["logx"]),
+        "smooth": int(smooth) if smooth.isascii() and smooth.isdecimal() and int(smooth) < 100 else 0,
+        "kept": [(key, value) for key, value in asked.items() if value],
+        "charts_url": f"/api/v1/runs/{run.run_id}/metrics/charts",
+    }
+
+
+@gzip_page
+@require_GET
+def run_metric(request: HttpRequest, name: str, number: int) -> HttpResponse:
+    """One metric, `?name=`: its chart, and its points as a table from entry `?from=` on."""
+    run = find_run(request, name, number)
+    metric = find_metric(run, request.GET.get("name", ""))
+    start = request.GET.get("from", "")
+    column, x = drawn_columns(metric)
+    context = {
+        **run_frame(run, request, tab="metrics"),
+        **_looks(request, run),
+        "metric": metric,
+        "column": column,
+        "x_column": x,
+        "is_drawn": metric.count > 1 and _is_numeric(metric),
+        "csv_query": urlencode({"name": metric.name}),
+        "points": point_page(metric, int(start) if start.isascii() and start.isdecimal() else 0),
+    }
+    return render(request, "run/run_metric.html", context)
+
+
+def _is_numeric(metric: Metric) -> bool:
+    return metric.last is not None or any(column["type"] == "f8" for column in metric.columns)
+
+
+@require_GET
+def run_metric_csv(request: HttpRequest, name: str, number: int) -> StreamingHttpResponse:
+    """All points of the metric `?name=` as a file, made while it is sent."""
+    run = find_run(request, name, number)
+    metric = find_metric(run, request.GET.get("name", ""))
+    answer = StreamingHttpResponse(_csv(metric), content_type="text/csv; charset=utf-8")
+    filename = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in metric.name)
+    answer["Content-Disposition"] = content_disposition_header(True, f"{name}-{number}-{filename}.csv") or ""
+    return answer
+
+
+def _csv(metric: Metric) -> Iterator[str]:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    for at, cells in enumerate(csv_cells(metric)):
+        writer.writerow(cells)
+        if at % _LINES_AT_ONCE == 0:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
+
+
+@require_GET
+def run_images(request: HttpRequest, name: str, number: int) -> HttpResponse:
+    """The tab: the images that the run has logged, by name, the newest first."""
+    run = find_run(request, name, number)
+    part, version = wants_part(request, "run-images"), _version(run)
+    if part and is_seen(request, version):
+        return HttpResponse(status=204)
+    context = {
+        **run_frame(run, request, tab="images"),
+        "groups": image_groups(run),
+        "part_url": part_url(request.path, request.GET.__class__(mutable=True), version),
+        "outputs_url": run_url(run, "run-outputs"),
+    }
+    return render(request, "run/_images.html" if part else "run/run_images.html", context)

@@ -1,0 +1,137 @@
+// The charts of a run's metrics: asked for when they come into sight, several at once, and again when more was
+// logged. How they are drawn stands in the address.
+
+import { Plot, lineOf } from "./plot.js";
+
+const MOST_AT_ONCE = 24;
+const plots = new Map(); // box → { plot, chart, count, isSeen }
+const waiting = new Set();
+let asking = false;
+
+const root = () => document.querySelector("[data-charts]");
+const looked = () => document.querySelector("[data-looks]");
+
+function looks() {
+  const find = (name) => looked()?.querySelector(name);
+  return {
+    byTime: find("#look-time")?.checked ?? false,
+    byLog: find("#look-log")?.checked ?? false,
+    byLogX: find("#look-logx")?.checked ?? false,
+    smooth: Number(find("#look-smooth")?.value ?? 0) / 100,
+    isLive: root()?.hasAttribute("data-live") ?? false,
+  };
+}
+
+function draw(box) {
+  const known = plots.get(box);
+  if (!known?.chart) return;
+  known.plot ??= new Plot(box, { zoomed: (from, to) => zoomed(box, from, to) });
+  known.plot.show([lineOf(known.chart, looks())], looks());
+}
+
+async function get(path, query) {
+  const answer = await fetch(`${path}?${query}`, { headers: { Accept: "application/json" } });
+  if (answer.status === 401) location.reload();
+  return answer.ok ? answer.json() : null;
+}
+
+// Finer values of a part that somebody looks at closely.
+async function zoomed(box, from, to) {
+  const query = new URLSearchParams({ name: box.dataset.plot, width: box.clientWidth || 300, from });
+  if (to !== null) query.set("to", to);
+  const chart = await get(root().dataset.charts.replace(/charts$/, "chart"), query);
+  if (!chart || !plots.has(box)) return;
+  plots.get(box).chart = chart;
+  draw(box);
+}
+
+async function ask() {
+  if (asking) return;
+  asking = true;
+  try {
+    while (waiting.size) {
+      const boxes = [...waiting].slice(0, MOST_AT_ONCE);
+      const query = new URLSearchParams();
+      for (const box of boxes) {
+        waiting.delete(box);
+        query.append("name", box.dataset.plot);
+        query.append("count", plots.get(box)?.chart?.count ?? -1);
+      }
+      const widest = Math.max(...boxes.map((box) => box.clientWidth || 300));
+      query.set("width", Math.min(2000, Math.max(100, widest)));
+      const found = await get(root().dataset.charts, query);
+      const byName = new Map((found?.items ?? []).map((chart) => [chart.name, chart]));
+      for (const box of boxes) {
+        const known = plots.get(box);
+        if (!known || !byName.has(box.dataset.plot)) continue;
+        known.chart = byName.get(box.dataset.plot);
+        draw(box);
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // no connection: the next change of the page asks again
+  } finally {
+    asking = false;
+  }
+}
+
+function want(box) {
+  const known = plots.get(box);
+  if (!known?.isSeen || known.plot?.isZoomed) return;
+  if (known.chart?.count === Number(box.dataset.count)) return;
+  waiting.add(box);
+  queueMicrotask(ask);
+}
+
+const seen = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    const known = plots.get(target);
+    if (!known) continue;
+    known.isSeen = isIntersecting;
+    want(target);
+  }
+}, { rootMargin: "300px" });
+
+function look() {
+  for (const [box] of plots) if (!box.isConnected) { seen.unobserve(box); plots.delete(box); }
+  for (const box of document.querySelectorAll("[data-plot]")) {
+    const known = plots.get(box);
+    if (known && known.name !== box.dataset.plot) Object.assign(known, { name: box.dataset.plot, chart: null });
+    if (!known) {
+      plots.set(box, { name: box.dataset.plot, isSeen: false });
+      seen.observe(box);
+    }
+    want(box);
+  }
+}
+
+// The looks go into the address of this page, of its live part and of its links, so that they are kept and shared.
+
+function keep() {
+  const { byTime, byLog, byLogX, smooth } = looks();
+  const written = { x: byTime ? "time" : "", log: byLog ? "1" : "", logx: byLogX ? "1" : "", smooth: smooth ? String(Math.round(smooth * 100)) : "" };
+  const changed = (address) => {
+    const url = new URL(address, location.href);
+    for (const [key, value] of Object.entries(written)) if (value) url.searchParams.set(key, value); else url.searchParams.delete(key);
+    return url.pathname + url.search;
+  };
+  history.replaceState(history.state, "", changed(location.href));
+  const part = root();
+  if (part?.hasAttribute("hx-get")) part.setAttribute("hx-get", changed(part.getAttribute("hx-get")));
+  for (const link of part?.querySelectorAll("a[href]:not([download])") ?? []) link.setAttribute("href", changed(link.href));
+}
+
+let soon = 0;
+document.addEventListener("input", (event) => {
+  if (!event.target.closest?.("[data-looks]")) return;
+  const said = looked().querySelector("output");
+  if (said) said.textContent = `${looked().querySelector("#look-smooth").value} %`;
+  cancelAnimationFrame(soon);
+  soon = requestAnimationFrame(() => {
+    keep();
+    for (const [box, known] of plots) if (known.isSeen) { if (known.plot) known.plot.isZoomed = false; draw(box); }
+  });
+});
+
+document.addEventListener("htmx:after:settle", look);
+look();
