@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from studio_client.run_errors import error_of
+
 from azureml._run_list import SUBMITTED
 
 if TYPE_CHECKING:
@@ -31,30 +33,6 @@ def details_of(record: RunRecord, log_files: dict[str, str]) -> dict[str, Any]:
         "submittedBy": record["submitter"],
     }
     return {key: value for key, value in details.items() if value is not None}
-
-
-def error_of(record: RunRecord) -> dict[str, Any] | None:
-    """The `error` of a run that failed, nested twice as it always was."""
-    error = record["error"]
-    if not error:
-        return None
-    body: dict[str, Any] = {
-        "code": error["code"] or "UserError",
-        "message": error["message"],
-        "messageParameters": {},
-        "details": [],
-    }
-    if error["traceback"]:
-        body["innerError"] = {
-            "code": error.get("class") or "UserError",
-            "debugInfo": {"stackTrace": error["traceback"]},
-        }
-    return {
-        "error": body,
-        "correlation": {"operation": record["run_id"]},
-        "environment": record["workspace"],
-        "time": record["ended_at"],
-    }
 
 
 def _definition(record: RunRecord) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+from studio_client.downloads import log_bytes, written_whole
+
 from azureml._translate import translated
 from azureml.exceptions import AzureMLAggregatedException, AzureMLException, UserErrorException
 
@@ -120,14 +122,14 @@ def download(api: Api, run_id: str, name: str, output_file_path: str | None) -> 
     place = os.fspath(output_file_path) if output_file_path else base
     if os.path.isdir(place) or place.endswith(("/", os.sep)):
         place = os.path.join(place, base)
-    with _written_whole(place) as target:
+    with written_whole(place) as target:
         _fetch(api, run_id, name, target)
     return os.path.abspath(place)
 
 
 def download_log(api: Api, run_id: str, name: str, place: str) -> str:
     """Write a log of a run; where it is."""
-    with _written_whole(place) as target, translated:
+    with written_whole(place) as target, translated:
         for data in log_bytes(api, run_id, name):
             target.write(data)
     return os.path.abspath(place)
@@ -135,33 +137,9 @@ def download_log(api: Api, run_id: str, name: str, place: str) -> str:
 
 def download_snapshot(api: Api, run_id: str, place: str) -> str:
     """Write the zip of a run's snapshot; where it is."""
-    with _written_whole(place) as target, translated:
+    with written_whole(place) as target, translated:
         api.get_snapshot(run_id, target)
     return os.path.abspath(place)
-
-
-@contextmanager
-def _written_whole(place: str) -> Iterator[IO[bytes]]:
-    """A file that has its name only once the block has ended well."""
-    place = os.path.abspath(place)
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    import tempfile
-
-    descriptor, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=os.path.dirname(place))
-    try:
-        with os.fdopen(descriptor, "w+b") as target:
-            yield target
-        os.chmod(part, 0o666 & ~_umask())
-        os.replace(part, place)
-    except BaseException:
-        os.unlink(part)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _fetch(api: Api, run_id: str, name: str, target: IO[bytes]) -> None:
@@ -182,18 +160,6 @@ def _fetch(api: Api, run_id: str, name: str, target: IO[bytes]) -> None:
             )
         for data in log_bytes(api, run_id, name):
             target.write(data)
-
-
-def log_bytes(api: Api, run_id: str, name: str) -> Iterator[bytes]:
-    """A log as it is now, piece by piece."""
-    offset = 0
-    while True:
-        piece = api.read_log(run_id, name, offset=offset)
-        if piece.data:
-            yield piece.data
-        offset += len(piece.data)
-        if not piece.data or offset >= piece.size:
-            return
 
 
 def log_text(api: Api, run_id: str, name: str) -> str:

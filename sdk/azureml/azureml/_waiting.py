@@ -17,7 +17,7 @@ NO_ERROR_DETAILS = "Detailed error not set on the Run. Please check the logs for
 
 def wait_for(run: Run, *, show_output: bool, raise_on_error: bool) -> dict[str, Any]:
     """The details of the run once it has ended. Raises ActivityFailedException if it failed."""
-    from studio_client.streaming import wait_until_ended
+    from studio_client.streaming import print_summary, wait_until_ended
 
     if show_output:
         try:
@@ -33,7 +33,7 @@ def wait_for(run: Run, *, show_output: bool, raise_on_error: bool) -> dict[str, 
         run._record = wait_until_ended(run._api, run.id)
     details = run.get_details()
     if show_output:
-        _summary(run, details)
+        print_summary(run._record, sys.stdout)
     if details["status"] == "Failed":
         error = details.get("error") or NO_ERROR_DETAILS
         if raise_on_error:
@@ -45,32 +45,8 @@ def wait_for(run: Run, *, show_output: bool, raise_on_error: bool) -> dict[str, 
     return details
 
 
-def _head(run: Run) -> None:
-    print(f"RunId: {run.id}")
-    print(f"Web View: {run.get_portal_url()}")
-
-
 def _stream(run: Run) -> None:
-    from studio_client.streaming import follow
+    from studio_client.streaming import print_log
 
-    _head(run)
-    print(flush=True)
-    shown = ""
     with translated:
-        for name, text in follow(run._api, run.id):
-            if name != shown:
-                shown = name
-                title = f"Streaming {name}"
-                print(f"{title}\n{'=' * len(title)}\n")
-            sys.stdout.write(text)
-            sys.stdout.flush()
-
-
-def _summary(run: Run, details: dict[str, Any]) -> None:
-    print("\nExecution Summary")
-    print("=================")
-    _head(run)
-    if details.get("warnings"):
-        print("\nWarnings:")
-        print(json.dumps(details["warnings"], indent=4))
-    print(flush=True)
+        print_log(run._api, run._record, sys.stdout)

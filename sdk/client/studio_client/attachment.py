@@ -53,15 +53,20 @@ def find(path: str | None, file_name: str | None) -> tuple[str, Attachment]:
         return start, read(start)
     if not os.path.isdir(start):
         raise ConfigError(f"There is no file or folder {start} to read a workspace's configuration from.")
-    for file in _candidates(start, file_name):
-        if os.path.isfile(file):
-            return file, read(file)
+    file = look(start, file_name)
+    if file:
+        return file, read(file)
     wanted = file_name or "config.json"
     raise ConfigError(
         f"We could not find {wanted} in: {start} or in its parent directories.",
         hint="Please provide the full path to the config file, or write one: "
         "`studio folder attach -w WORKSPACE`, or ws.write_config().",
     )
+
+
+def look(start: str, file_name: str | None = None) -> str:
+    """The file in force for a folder; "" if there is none."""
+    return next((file for file in _candidates(start, file_name) if os.path.isfile(file)), "")
 
 
 def write(folder: str, scope: str, name: str | None = None, *, file_name: str = "config.json") -> str:

@@ -22,7 +22,7 @@ class RunRecord(TypedDict):
     experiment: str
     experiment_id: Any
     parent_run_id: str | None
-    root_run_id: str | None
+    root_run_id: str
     kind: str
     status: str
     display_name: str | None

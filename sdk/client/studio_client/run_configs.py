@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from studio_client.errors import ConfigError, InvalidSource
 
 FOLDERS = (".azureml", "aml_config")
 ENDING = ".runconfig"
+EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 #: The time limit that Azure ML writes into every configuration; it stands for none.
 NO_LIMIT_S = 30 * 24 * 60 * 60
 
@@ -39,7 +41,7 @@ def find(root: str, name: str | None) -> tuple[str, str]:
     raise ConfigError(
         f"There is no run configuration {name!r}. Looked for: {', '.join(looked[:2])}. "
         f"In {root} there are: {there}.",
-        hint=f"RunConfiguration().save({root!r}, {name!r}) makes one, `studio folder attach` examples.",
+        hint=f"RunConfiguration().save({root!r}, {name!r}) makes one.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import time
 from collections.abc import Iterator
+from typing import TextIO
 
 from studio_client.api import LONGEST_WAIT_S, Api
 from studio_client.errors import Unreachable
@@ -47,13 +48,14 @@ def choose_log(logs: list[LogRecord]) -> str | None:
     return found[-1] if found else None
 
 
-def follow(api: Api, run_id: str) -> Iterator[tuple[str, str]]:
-    """(name of the log, new text) as it comes, until the run has ended and all was given.
+def follow(api: Api, run_id: str, name: str | None = None) -> Iterator[tuple[str, str]]:
+    """(name of the log, new text) as it comes, until the run has ended and all was given; of the log that
+    people want to see, or of that name.
 
     An attempt that is made again begins its log anew; its text then comes with the name again, as `name
     (attempt n)`.
     """
-    name = _first_log(api, run_id)
+    name = name or _first_log(api, run_id)
     if name is None:
         return
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -79,6 +81,33 @@ def follow(api: Api, run_id: str) -> Iterator[tuple[str, str]]:
     rest = decoder.decode(b"", final=True)
     if rest:
         yield shown, rest
+
+
+def print_log(api: Api, record: RunRecord, out: TextIO) -> None:
+    """Write whose log it is and the log as it comes, until the run has ended."""
+    _head(record, out)
+    out.write("\n")
+    out.flush()
+    shown = ""
+    for name, text in follow(api, record["run_id"]):
+        if name != shown:
+            shown = name
+            title = f"Streaming {name}"
+            out.write(f"{title}\n{'=' * len(title)}\n\n")
+        out.write(text)
+        out.flush()
+
+
+def print_summary(record: RunRecord, out: TextIO) -> None:
+    """Write what stands below a log that has ended."""
+    out.write("\nExecution Summary\n=================\n")
+    _head(record, out)
+    out.write("\n")
+    out.flush()
+
+
+def _head(record: RunRecord, out: TextIO) -> None:
+    out.write(f"RunId: {record['run_id']}\nWeb View: {record['url']}\n")
 
 
 def _first_log(api: Api, run_id: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import os
 import random
 import socket
@@ -36,6 +37,8 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _NO_ANSWER = (OSError, http.client.HTTPException)
 
 _BLOCK = 1 << 17
+
+_log = logging.getLogger("studio_client.transport")
 
 Body = Union[bytes, IO[bytes], None]
 Pairs = Iterable[tuple[str, Any]]
@@ -118,14 +121,18 @@ class Transport:
     def _until_answered(self, request: _Request, repeatable: bool, until: float) -> Answer:
         pause = _FIRST_PAUSE_S
         while True:
+            began = time.monotonic()
             wait_s = pause * random.uniform(0.7, 1.3)  # noqa: S311 (spreads clients out, hides nothing)
             try:
                 answer = self._once(request)
             except _NO_ANSWER as error:
+                _log.debug("%s %s: %s", request.method, request.address, _reason(error))
                 safe = repeatable or isinstance(error, _NotConnected)
                 if not safe or time.monotonic() + wait_s > until or not request.rewind():
                     raise self._unreachable(error) from None
             else:
+                spent_ms = 1000 * (time.monotonic() - began)
+                _log.debug("%s %s: %s in %.0f ms", request.method, request.address, answer.status, spent_ms)
                 if answer.status not in _PAUSE_AND_ASK_AGAIN or not (repeatable or answer.status == 429):
                     return self._judged(answer)
                 wait_s = max(wait_s, _retry_after(answer))

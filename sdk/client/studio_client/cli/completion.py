@@ -1,0 +1,87 @@
+"""What the shell offers after TAB, and the scripts that teach it to."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from studio_client.cli.frame import Group
+from studio_client.cli.output import Sentence
+from studio_client.errors import StudioClientError
+
+SHELLS = ("bash", "zsh", "fish")
+_MOST = 50
+_PATIENCE_S = 0.0
+
+
+def _offer(find: Callable[[Any, str], Iterable[tuple[str, str]]]) -> Callable[..., list[CompletionItem]]:
+    """A completion out of pairs (value, help); nothing where the server or the folder does not tell."""
+
+    def complete(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from studio_client.cli.place import Place
+
+        given = context.params
+        place = Place(
+            workspace=given.get("workspace_name"),
+            experiment=given.get("experiment_name"),
+            path=given.get("path") or ".",
+        )
+        try:
+            place.api.transport.patience_s = _PATIENCE_S
+            found = itertools.islice(find(place, incomplete), _MOST)
+            return [CompletionItem(value, help=help) for value, help in found if value.startswith(incomplete)]
+        except (StudioClientError, OSError):
+            return []
+
+    return complete
+
+
+def _experiments(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
+    for one in place.api.experiments(place.workspace["name"]):
+        yield one["name"], one["description"]
+
+
+def _run_ids(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
+    asked = [("experiment", place.typed_experiment), ("include_children", True)]
+    for one in place.api.runs(place.workspace["name"], asked, limit=_MOST):
+        yield one["run_id"], f"{one['experiment']} {one['number']} {one['status']}"
+
+
+def _targets(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
+    for one in place.api.targets(place.workspace["name"]):
+        yield one["name"], one["description"]
+
+
+def _configurations(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
+    from studio_client.run_configs import names_in
+
+    return ((name, "") for name in names_in(place.path))
+
+
+experiments = _offer(_experiments)
+run_ids = _offer(_run_ids)
+targets = _offer(_targets)
+configurations = _offer(_configurations)
+
+
+@click.command(
+    "completion",
+    cls=Group.command_class,
+    examples=[
+        'eval "$(studio completion bash)"',
+        "studio completion fish > ~/.config/fish/completions/studio.fish",
+    ],
+)
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> Sentence:
+    """Print the script that lets a shell complete commands, options and names."""
+    root = click.get_current_context().find_root()
+    name = root.info_name or "studio"
+    variable = f"_{name.replace('-', '_').upper()}_COMPLETE"
+    maker = get_completion_class(shell)
+    assert maker is not None, shell
+    return Sentence(maker(root.command, {}, name, variable).source())

@@ -1,0 +1,143 @@
+"""The program `studio`, its groups of commands, and what becomes of errors.
+
+Exit codes: 0 done, 1 the command could not do it, 2 it was not written as it has to be, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from studio_client import __version__
+from studio_client.cli import account, folder, lists, logs, runs, submit, watch
+from studio_client.cli.completion import completion
+from studio_client.cli.frame import Failed, Group
+from studio_client.cli.sync import sync
+from studio_client.errors import NotSignedIn, StudioClientError
+
+_WITH_MODULES = (logs, submit, watch)  # their commands are in the group `run`
+_ML_GROUPS = (runs.run, lists.experiment, lists.computetarget, lists.compute, lists.workspace, folder.folder)
+_ABSENT = (
+    "model",
+    "service",
+    "endpoint",
+    "dataset",
+    "datastore",
+    "pipeline",
+    "environment",
+    "datadrift",
+    "project",
+)
+
+
+class Ml(Group):
+    """The groups that `az ml` has; those that are no part of Studio say so."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The group, or one that refuses."""
+        found = super().get_command(ctx, cmd_name)
+        return _absent(cmd_name) if found is None and cmd_name in _ABSENT else found
+
+
+def _absent(name: str) -> click.Command:
+    @click.command(name, context_settings={"ignore_unknown_options": True}, add_help_option=False)
+    @click.argument("rest", nargs=-1, type=click.UNPROCESSED)
+    def refuse(rest: tuple[str, ...]) -> None:
+        raise Failed(f"{name!r} is not part of Studio.", hint="It keeps runs: see `studio run --help`.")
+
+    return refuse
+
+
+@click.group(cls=Ml, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="studio-client")
+def studio() -> None:
+    """Studio's command line: submit runs, find them, watch them, end them.
+
+    Lines written for `az ml` work as `studio ml ...`, and unchanged where a link named az leads here.
+    """
+
+
+@studio.group("ml", cls=Ml)
+def ml() -> None:
+    """The same commands under the name that they have in az."""
+
+
+for _group in _ML_GROUPS:
+    studio.add_command(_group)
+    ml.add_command(_group)
+for _command in (
+    account.login,
+    account.logout,
+    account.account,
+    account.configure,
+    account.version,
+    account.extension,
+    completion,
+    sync,
+):
+    studio.add_command(_command)
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run the command of the words (those of this process), and exit."""
+    sys.exit(run(words))
+
+
+def run(words: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code."""
+    words = sys.argv[1:] if words is None else list(words)
+    try:
+        code = studio.main(list(words), prog_name=_name(), standalone_mode=False, color=_color())
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        return _refuse_usage(error)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except StudioClientError as error:
+        return _failed(error, words)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _unexpected(error, words)
+
+
+def _name() -> str:
+    name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    return "studio" if name in ("", "__main__", "-c") else name
+
+
+def _color() -> Any:
+    return False if os.environ.get("NO_COLOR") else None
+
+
+def _refuse_usage(error: click.ClickException) -> int:
+    click.echo(f"ERROR: {error.format_message()}", err=True)
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        click.echo(f"Help: {context.command_path} --help", err=True)
+    return 2
+
+
+def _failed(error: StudioClientError, words: Sequence[str]) -> int:
+    if "--debug" in words:
+        traceback.print_exc()
+    hint = error.hint
+    if isinstance(error, NotSignedIn):
+        hint = hint or "Sign in: studio login"
+    click.echo(f"ERROR: {error.message} {hint}".rstrip(), err=True)
+    return 1
+
+
+def _unexpected(error: Exception, words: Sequence[str]) -> int:
+    if "--debug" in words:
+        traceback.print_exc()
+    click.echo(f"ERROR: {type(error).__name__}: {error}", err=True)
+    click.echo("This should not happen. The same command with --debug shows where it comes from.", err=True)
+    return 1

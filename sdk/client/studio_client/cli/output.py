@@ -1,0 +1,108 @@
+"""Results as text: JSON, tables, tab-separated values, YAML."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any, Callable
+
+import click
+
+from studio_client.cli.query import Built
+from studio_client.cli.tables import table
+
+FORMATS = ("json", "jsonc", "table", "tsv", "yaml", "yamlc", "none")
+_NOT_SHOWN = frozenset({"id", "type", "etag"})
+#: Characters that a terminal may take for commands.
+_CONTROL = re.compile(r"[\x7f-\x9f]")
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_TOKEN = re.compile(
+    rf"(?P<key>{_STRING})(?=: )|(?P<text>{_STRING})"
+    r"|(?P<word>\b(?:true|false|null)\b)|(?P<number>-?\d[\d.eE+-]*)"
+)
+_COLOURS = {"key": "blue", "text": "green", "word": "magenta", "number": "cyan"}
+
+
+class Sentence:
+    """A result that is a sentence for people, written as it is in every format but none."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def rendered(result: Any, form: str, people: Callable[[Any], list[dict[str, Any]]] | None) -> str:
+    """The text of a result; "" for None and for nothing to show."""
+    if result is None or form == "none":
+        return ""
+    if form == "table":
+        return table(people(result) if people else [_row(item) for item in _items(result)])
+    if form == "tsv":
+        return "\n".join(_line(item) for item in _items(result))
+    if form in ("yaml", "yamlc"):
+        from studio_client.yaml_files import dumps
+
+        return dumps(_sorted(result)).rstrip("\n")
+    text = as_json(result)
+    return _coloured(text) if form == "jsonc" and sys.stdout.isatty() else text
+
+
+def as_json(result: Any) -> str:
+    """JSON with sorted keys; letters of all scripts stay as they are."""
+    text = json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False)
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _items(result: Any) -> list[Any]:
+    return result if isinstance(result, list) else [result]
+
+
+def _keys(item: dict[str, Any]) -> list[str]:
+    return list(item) if isinstance(item, Built) else sorted(item)
+
+
+def _row(item: Any) -> dict[str, Any]:
+    """One line of a table: what is neither null nor nested, by its capitalised name."""
+    if isinstance(item, list):
+        return {f"Column{place}": value for place, value in enumerate(item, 1)}
+    if not isinstance(item, dict):
+        return {"Result": item}
+    return {
+        key[:1].upper() + key[1:]: item[key]
+        for key in _keys(item)
+        if item[key] is not None and not isinstance(item[key], (dict, list)) and key not in _NOT_SHOWN
+    }
+
+
+def _line(item: Any) -> str:
+    if isinstance(item, dict):
+        return "\t".join("" if item[key] is None else _cell(item[key]) for key in _keys(item))
+    if isinstance(item, list):
+        return "\t".join(_cell(value) for value in item)
+    return _cell(item)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return ""
+    if isinstance(value, list):
+        return str(len(value))
+    return str(value)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in _keys(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+def _coloured(text: str) -> str:
+    def paint(match: re.Match[str]) -> str:
+        return click.style(match[0], fg=_COLOURS[match.lastgroup or "text"])
+
+    return _TOKEN.sub(paint, text)

@@ -1,0 +1,212 @@
+"""`studio run`: finding runs, showing them, ending them, labelling them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import click
+
+from studio_client.cli import completion
+from studio_client.cli.frame import Command, Failed, Group, key_value, say
+from studio_client.cli.output import Sentence
+from studio_client.cli.place import Place, located, metadata_file
+from studio_client.cli.shapes import minimal_json, run_json, run_rows
+from studio_client.errors import NotFound
+from studio_client.records import TERMINAL, RunRecord
+from studio_client.streaming import wait_until_ended
+
+STATUSES = (
+    "NotStarted",
+    "Queued",
+    "Preparing",
+    "Provisioning",
+    "Starting",
+    "Running",
+    "Finalizing",
+    "CancelRequested",
+    "NotResponding",
+    "Completed",
+    "Failed",
+    "Canceled",
+)
+#: What Azure ML has and Studio never sets.
+_NEVER = frozenset({"Provisioning"})
+#: How long a run is waited for that was asked to stop: its grace of 10 s, and what its end takes.
+STOPPED_WITHIN_S = 12.0
+
+
+@click.group("run", cls=Group)
+def run() -> None:
+    """Submit runs, find them, watch them, end them, label them."""
+
+
+@run.command(
+    "list",
+    people=run_rows,
+    examples=[
+        "studio run list --experiment-name digits -o table",
+        "studio run list -e digits --last 50 --query \"[?properties.author=='ana'].run_id\" -o tsv",
+        "studio run list -e digits --query \"[?tags.keys(@)[?starts_with(@, 'worth another look')]]\"",
+    ],
+)
+@located(experiment=True)
+@click.option("--parent-run-id", metavar="RUN_ID", help="Only children of this run.")
+@click.option("--pipeline-run-id", metavar="RUN_ID", help="Only steps of this pipeline run; not with -e.")
+@click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="How many at most.")
+@click.option(
+    "--status", type=click.Choice(STATUSES, case_sensitive=False), help="Only runs with this status."
+)
+@click.option(
+    "--tags", multiple=True, metavar="KEY[=VALUE]", help="Only runs with this tag; repeat for more."
+)
+@click.option(
+    "--compute-target-name",
+    metavar="NAME",
+    shell_complete=completion.targets,
+    help="Only runs on this compute target.",
+)
+@click.option("--minimal", is_flag=True, help="Only the most important values of each.")
+def list_runs(
+    place: Place,
+    parent_run_id: str | None,
+    pipeline_run_id: str | None,
+    last: int,
+    status: str | None,
+    tags: tuple[str, ...],
+    compute_target_name: str | None,
+    minimal: bool,
+) -> list[dict[str, Any]]:
+    """List runs of an experiment, the newest first; children only with --parent-run-id.
+
+    A query is applied after --last: it looks at no more runs than that.
+    """
+    if pipeline_run_id and place.typed_experiment:
+        raise click.UsageError("--pipeline-run-id and -e cannot be used together.")
+    if status in _NEVER:
+        return []
+    for tag in tags:
+        key_value(tag)
+    parent = parent_run_id or pipeline_run_id
+    filters = [
+        ("experiment", place.typed_experiment if parent else place.experiment()),
+        ("parent", parent),
+        ("status", status),
+        ("target", compute_target_name),
+        *(("tag", tag) for tag in tags),
+    ]
+    shape = minimal_json if minimal else run_json
+    return [shape(record) for record in itertools.islice(_found(place, filters, last), last)]
+
+
+def _found(place: Place, filters: list[tuple[str, Any]], last: int) -> Any:
+    """The runs. The experiment that a folder was attached with may be missing yet; a typed one may not."""
+    workspace = place.workspace["name"]
+    try:
+        yield from place.api.runs(workspace, filters, limit=min(last, 500))
+    except NotFound:
+        if place.typed_experiment or not place.attached_experiment:
+            raise
+        say(f"Experiment {place.attached_experiment} of the attached folder has no runs yet.")
+
+
+@run.command("show", people=run_rows, examples=["studio run show -r digits_1735689600_0a1b2c3d"])
+@located(run=True)
+@metadata_file
+def show(place: Place, run_id: str) -> dict[str, Any]:
+    """Show a run, whichever experiment it is in."""
+    return run_json(place.run(run_id))
+
+
+@run.command("cancel", examples=["studio run cancel -r digits_1735689600_0a1b2c3d"])
+@located(run=True)
+def cancel(place: Place, run_id: str) -> Sentence:
+    """Cancel a run and all its children: their processes are stopped."""
+    record = place.run(run_id)
+    if record["status"] in TERMINAL - {"Canceled"}:
+        raise Failed(f"Run {run_id} has ended as {record['status']} already. Nothing was changed.")
+    if record["status"] == "Canceled":
+        say(f"Run {run_id} was canceled before.")
+    else:
+        record = place.api.act(run_id, "cancel")["run"]
+    if record["status"] not in TERMINAL:
+        record = wait_until_ended(place.api, run_id, timeout_s=STOPPED_WITHIN_S)
+    if record["status"] not in ("Canceled", "CancelRequested"):
+        raise Failed(f"Run {run_id} has ended as {record['status']} before it could be canceled.")
+    return Sentence("Experiment run canceled successfully.")
+
+
+@run.command("complete", people=run_rows)
+@located(run=True)
+@metadata_file
+def complete(place: Place, run_id: str) -> dict[str, Any]:
+    """End a run as Completed; what a node executes of it is stopped."""
+    return run_json(_end(place, run_id, "complete", {}))
+
+
+@run.command("fail", people=run_rows, examples=['studio run fail -r RUN_ID -m "The loss is not a number"'])
+@located(run=True)
+@metadata_file
+@click.option("-m", "--error-details", "--message", default="", metavar="TEXT", help="What went wrong.")
+@click.option("--error-code", default="UserError", show_default=True, metavar="WORD", help="A word for it.")
+def fail(place: Place, run_id: str, error_details: str, error_code: str) -> dict[str, Any]:
+    """End a run as Failed; what a node executes of it is stopped."""
+    return run_json(_end(place, run_id, "fail", {"message": error_details, "code": error_code}))
+
+
+def _end(place: Place, run_id: str, act: str, content: dict[str, Any]) -> RunRecord:
+    place.run(run_id)
+    place.api.act(run_id, act, content)
+    return wait_until_ended(place.api, run_id, timeout_s=STOPPED_WITHIN_S)
+
+
+@run.command(
+    "update",
+    people=run_rows,
+    examples=[
+        "studio run update -r RUN_ID --add-tag quality='fantastic run'",
+        "studio run update -r RUN_ID --add-tag 'worth another look' --remove-tag draft",
+    ],
+    cls=Command,
+)
+@located(run=True)
+@metadata_file
+@click.option(
+    "--add-tag", multiple=True, metavar="KEY[=VALUE]", help="Set or replace a tag; repeat for more."
+)
+@click.option("--remove-tag", multiple=True, metavar="KEY", help="Take a tag away; repeat for more.")
+@click.option(
+    "--add-property",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Add a property, which can never be changed; repeat for more.",
+)
+@click.option("--display-name", metavar="TEXT", help="Give it another name.")
+@click.option("--description", metavar="TEXT", help="Give it another description.")
+def update(
+    place: Place,
+    run_id: str,
+    add_tag: tuple[str, ...],
+    remove_tag: tuple[str, ...],
+    add_property: tuple[str, ...],
+    **texts: str | None,
+) -> dict[str, Any]:
+    """Change tags, name or description of a run, or add properties; also of one that has ended."""
+    changes = {name: text for name, text in texts.items() if text is not None}
+    tags = dict(key_value(text) for text in add_tag)
+    properties = dict(key_value(text) for text in add_property)
+    if not (tags or remove_tag or properties or changes):
+        raise click.UsageError("There is nothing to change: give --add-tag KEY[=VALUE], or another option.")
+    for key, value in properties.items():
+        if value is None:
+            raise click.UsageError(f"The property {key!r} has no value: it is written as key=value.")
+    place.run(run_id)
+    if properties:
+        place.api.add_properties(run_id, {key: str(value) for key, value in properties.items()})
+    if tags:
+        place.api.set_tags(run_id, tags)
+    if remove_tag:
+        place.api.remove_tags(run_id, remove_tag)
+    if changes:
+        place.api.change_run(run_id, **changes)
+    return run_json(place.run(run_id))

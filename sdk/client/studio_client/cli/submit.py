@@ -1,0 +1,138 @@
+"""`studio run submit-script`: a folder and a script in it become a run."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from studio_client import config, run_configs, snapshots, yaml_files
+from studio_client.cli import completion
+from studio_client.cli.frame import Failed, say
+from studio_client.cli.logs import refuse_bad_end, watched
+from studio_client.cli.place import METADATA, Place, located, refuse_existing, write_metadata
+from studio_client.cli.runs import run
+from studio_client.cli.shapes import run_json, run_rows
+from studio_client.git import git_properties
+from studio_client.records import RunRecord
+
+
+@run.command(
+    "submit-script",
+    people=run_rows,
+    context_settings={"allow_interspersed_args": False},
+    examples=[
+        "studio run submit-script -e digits train.py --rate 0.1",
+        "studio run submit-script -c sklearn -e digits train.py",
+        "studio run submit-script -c gpu-compute -e digits --async -t run.json train.py",
+    ],
+)
+@located(experiment=True)
+@METADATA
+@click.option(
+    "-c",
+    "--run-configuration-name",
+    metavar="NAME",
+    shell_complete=completion.configurations,
+    help="A file .azureml/NAME.runconfig or NAME.runconfig of the project, named without its ending.",
+)
+@click.option("--source-directory", metavar="FOLDER", help="The folder that is frozen; else --path.")
+@click.option("--async", "is_async", is_flag=True, help="Do not wait for the end of the run.")
+@click.option(
+    "-d",
+    "--conda-dependencies",
+    metavar="FILE",
+    help="A conda file to keep with the run, in place of that of the configuration.",
+)
+@click.option(
+    "--target",
+    "--ct",
+    metavar="NAME",
+    shell_complete=completion.targets,
+    help="The compute target to run on.",
+)
+@click.argument("script", required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def submit_script(
+    place: Place,
+    output_metadata_file: str | None,
+    run_configuration_name: str | None,
+    source_directory: str | None,
+    is_async: bool,
+    conda_dependencies: str | None,
+    target: str | None,
+    script: str | None,
+    arguments: tuple[str, ...],
+) -> dict[str, Any]:
+    """Freeze the folder, run SCRIPT of it with ARGUMENTS, follow its log on stderr, and print the run.
+
+    Everything after SCRIPT goes to the script, options too. Without -c the run goes to the default compute
+    target.
+    """
+    if output_metadata_file:
+        refuse_existing(output_metadata_file)
+    folder = os.path.abspath(source_directory or place.path)
+    content = _configuration(place.path, run_configuration_name)
+    if conda_dependencies:
+        _environment(content)["condaDependencies"] = yaml_files.load(conda_dependencies)
+    given = {"script": script, "arguments": list(arguments), "target": target}
+    content.update({name: value for name, value in given.items() if value})
+    record = _submitted(place, folder, run_configs.submission(content, folder))
+    say(f"Submitted run {record['run_id']} to {record['experiment']} on {record['target']}: {record['url']}")
+    try:
+        if not is_async:
+            record = watched(place, record)
+    finally:
+        if output_metadata_file:
+            write_metadata(output_metadata_file, run_json(record))
+    refuse_bad_end(record)
+    return run_json(record)
+
+
+def _configuration(root: str, name: str | None) -> dict[str, Any]:
+    """What the file says, with its conda file read in; {} without a name."""
+    if not name:
+        return {}
+    content = run_configs.load(root, name)
+    file = _environment(content).get("condaDependenciesFile")
+    if file and os.path.isfile(os.path.join(root, file)):
+        _environment(content)["condaDependencies"] = yaml_files.load(os.path.join(root, file))
+    return content
+
+
+def _environment(content: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that is about Python, made if it is not there."""
+    found: dict[str, Any] = content
+    for name in ("environment", "python"):
+        if not isinstance(found.get(name), dict):
+            found[name] = {}
+        found = found[name]
+    return found
+
+
+def _checked(experiment: str) -> str:
+    """The name of an experiment that may be new. Raises Failed."""
+    if not run_configs.EXPERIMENT_NAME.fullmatch(experiment):
+        raise Failed(
+            f"{experiment[:80]!r} cannot be the name of an experiment.",
+            hint="It is 1-255 ASCII letters, digits, _ and -, and begins with a letter or a digit.",
+        )
+    return experiment
+
+
+def _submitted(place: Place, folder: str, content: dict[str, Any]) -> RunRecord:
+    """Hand it in; below the run that this process belongs to, if it does."""
+    experiment, workspace = _checked(place.experiment()), place.workspace["name"]
+    in_run = config.in_run() and not os.environ.get("STUDIO_TOKEN")
+    return place.api.submit(
+        workspace,
+        {
+            **content,
+            "experiment": experiment,
+            "run_id": run_configs.new_run_id(experiment),
+            "snapshot": snapshots.take(place.api, workspace, folder),
+            "properties": git_properties(folder) or None,
+            "parent": os.environ["AZUREML_RUN_ID"] if in_run else None,
+        },
+    )

@@ -1,0 +1,47 @@
+"""Bytes of a run, written to files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from studio_client.api import Api
+
+
+@contextmanager
+def written_whole(place: str) -> Iterator[IO[bytes]]:
+    """A file that has its name only once the block has ended well."""
+    place = os.path.abspath(place)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    import tempfile  # loaded by the first who needs it: it costs as much as all of azureml.core
+
+    descriptor, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=os.path.dirname(place))
+    try:
+        with os.fdopen(descriptor, "w+b") as target:
+            yield target
+        os.chmod(part, 0o666 & ~_umask())
+        os.replace(part, place)
+    except BaseException:
+        os.unlink(part)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def log_bytes(api: Api, run_id: str, name: str) -> Iterator[bytes]:
+    """A log as it is now, piece by piece."""
+    offset = 0
+    while True:
+        piece = api.read_log(run_id, name, offset=offset)
+        if piece.data:
+            yield piece.data
+        offset += len(piece.data)
+        if not piece.data or offset >= piece.size:
+            return
