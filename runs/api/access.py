@@ -58,6 +58,10 @@ class Caller:
             above = Run.objects.filter(pk=above).values_list("parent_id", flat=True).first()
         return above == self.run.pk
 
+    def parent_of(self, run: Run) -> Run | None:
+        """The run whose token it is, if this one descends from it."""
+        return self.run if self.run is not None and run.pk != self.run.pk and self.may_write(run) else None
+
 
 class ApiRequest(HttpRequest):
     """A request that a `Token` let in. `workspace` and `run` are there if the address names them."""

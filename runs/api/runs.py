@@ -20,10 +20,10 @@ from runs.api.access import (
 from runs.api.errors import REFUSALS
 from runs.api.experiments import find_experiment
 from runs.api.listing import RunFilters, list_runs
+from runs.api.long_polls import wait_until
 from runs.api.paging import Asked, Page
 from runs.api.run_shape import RunOut, new_run_out, run_out, run_version
 from runs.api.schemas import In, Labels, Properties, RunId, Text
-from runs.api.waits import LONGEST_S, wait_until
 from runs.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from runs.models import Run, Snapshot
 from runs.services.compute import why_waiting
@@ -33,9 +33,10 @@ from runs.services.new_runs import NewRun, check_new_run
 from runs.services.runs import archive_runs, edit_run, freeze_source
 from runs.services.snapshot_uploads import find_snapshot as uploaded_snapshot
 from runs.services.waiting import stop_waiting, wait_for_child
-from runs.status import TERMINAL
 
 router = Router(by_alias=True)
+
+LONGEST_WAIT_S = 25.0
 
 
 class NewRunIn(In):
@@ -159,26 +160,28 @@ def run_wait(
     since: Annotated[
         Text | None, Query(description="The `version` that is known; now's if left out.")
     ] = None,
-    timeout: Annotated[float, Query(ge=0, le=LONGEST_S)] = 20,
+    timeout: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)] = 20,
 ) -> dict[str, Any]:
     """The run as soon as it is another than the one known, or has ended; else after `timeout` seconds.
 
     When too many wait already, the answer comes at once: ask again half a second later. A run that waits with
     its own token for one that descends from it gives its slot back meanwhile.
     """
-    run, waiter = request.run, request.auth.run
+    run, waiter = request.run, request.auth.parent_of(request.run)
     known = since or run_version(run)
-    waits = waiter is not None and waiter.pk != run.pk and request.auth.may_write(run)
-    if waits and waiter is not None and not run.is_terminal:
+    if waiter is not None and not run.is_terminal:
         wait_for_child(waiter, run)
     if not run.is_terminal:
-        wait_until(lambda: _has_changed(run, known), timeout_s=timeout)
+        wait_until(lambda seen: _is_news(seen, known), lambda: _state(run), timeout_s=timeout)
         run = find_run(run_id)
-    if waits and waiter is not None and run.is_terminal:
+    if waiter is not None and run.is_terminal:
         stop_waiting(waiter)
     return _with_reason(run)
 
 
-def _has_changed(run: Run, known: str) -> bool:
-    now = Run.objects.only("status", "updated_at").get(pk=run.pk)
-    return now.status in TERMINAL or run_version(now) != known
+def _state(run: Run) -> Run:
+    return Run.objects.only("status", "updated_at").get(pk=run.pk)
+
+
+def _is_news(run: Run, known: str) -> bool:
+    return run.is_terminal or run_version(run) != known

@@ -13,11 +13,15 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runs.errors import RunFinished
 from runs.lifecycle import advance_pipeline, move
 from runs.models import Node, Run
 from runs.services import nodes, sweeps
 from runs.services.cancel import cancel_run
+from runs.services.ending import Failure, complete_run, fail_run, report_failure
+from runs.services.waiting import stop_waiting, wait_for_child
 from runs.status import FOLLOWS, ON_NODE, OPEN, ErrorClass, Status
+from studio.accounts.models import User
 from tests.factories import make_node, make_pipeline, make_run, make_user
 from tests.life_kit import assert_sound, at_once
 
@@ -66,6 +70,28 @@ class Story:
     def cancel(self, who: int) -> None:
         cancel_run(self.run, by=None)
 
+    def complete_outside(self, who: int) -> None:
+        self._end_outside(lambda by: complete_run(self.run, by=by))
+
+    def fail_outside(self, who: int) -> None:
+        self._end_outside(lambda by: fail_run(self.run, Failure(message="enough"), by=by))
+
+    def _end_outside(self, act: Callable[[User], None]) -> None:
+        before = Run.objects.get(pk=self.run.pk)
+        try:
+            act(make_user("chi"))
+        except RunFinished:
+            assert before.is_terminal or before.status == Status.CANCEL_REQUESTED
+
+    def wait(self, who: int) -> None:
+        self._hold(who, lambda run: wait_for_child(run, self.run))
+
+    def go_on(self, who: int) -> None:
+        self._hold(who, stop_waiting)
+
+    def report(self, who: int) -> None:
+        self._hold(who, lambda run: report_failure(run, Failure("Mine", "its own reason")))
+
     def give_back(self, who: int) -> None:
         self._hold(who, lambda run: nodes.give_back(run, "not started"))
 
@@ -91,7 +117,23 @@ class Story:
             sweeps.sweep(timedelta(days=1))
 
 
-ACTS = ["claim", "prepared", "started", "finish", "fail", "beat", "go_silent", "lose", "cancel", "give_back"]
+ACTS = [
+    "claim",
+    "prepared",
+    "started",
+    "finish",
+    "fail",
+    "beat",
+    "go_silent",
+    "lose",
+    "cancel",
+    "complete_outside",
+    "fail_outside",
+    "wait",
+    "go_on",
+    "report",
+    "give_back",
+]
 TALES = st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 1)), max_size=25)
 
 

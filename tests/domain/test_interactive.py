@@ -1,0 +1,117 @@
+"""Interactive runs: made, started, and looked after by signs of life."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from runs.errors import Conflict, RunFinished
+from runs.models import Run
+from runs.services import sweeps
+from runs.services.cancel import cancel_run
+from runs.services.interactive import beat, create_children, create_interactive, start_run
+from runs.services.new_runs import NewRun
+from runs.status import Kind, Status
+from studio.accounts.models import User
+from tests.factories import make_experiment, make_run
+from tests.life_kit import assert_sound, at_once
+
+
+def make(ana: User, **over: object) -> Run:
+    run, made = create_interactive(make_experiment(), NewRun(), by=ana, **over)  # type: ignore[arg-type]
+    assert made
+    return run
+
+
+def silent(run: Run, **age: float) -> None:
+    Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(**age))
+
+
+def status_of(run: Run) -> str:
+    assert_sound(run)
+    return Run.objects.get(pk=run.pk).status
+
+
+@pytest.mark.django_db
+class TestHeartbeat:
+    def test_without_it_the_run_does_not_respond_and_then_fails(self, ana: User) -> None:
+        run = make(ana)
+        sweeps.sweep()
+        assert status_of(run) == Status.RUNNING
+        silent(run, minutes=20)
+        sweeps.mark_silent_runs()
+        assert status_of(run) == Status.NOT_RESPONDING
+        Run.objects.filter(pk=run.pk).update(updated_at=Now() - timedelta(minutes=20))
+        sweeps.end_lost_runs()
+        assert status_of(run) == Status.FAILED
+        assert "No sign of life since" in Run.objects.get(pk=run.pk).error_message
+
+    def test_it_brings_the_run_back(self, ana: User) -> None:
+        run = make(ana)
+        silent(run, minutes=20)
+        sweeps.mark_silent_runs()
+        beat(Run.objects.get(pk=run.pk))
+        assert status_of(run) == Status.RUNNING
+
+    def test_of_a_run_that_has_ended_it_is_refused(self, ana: User) -> None:
+        run = make(ana)
+        cancel_run(run, by=ana)
+        with pytest.raises(RunFinished, match="is Canceled"):
+            beat(run)
+
+    def test_of_one_that_waits_for_its_start_nothing_is_expected(self, ana: User) -> None:
+        run = make(ana, start=False)
+        Run.objects.filter(pk=run.pk).update(created_at=Now() - timedelta(days=1))
+        beat(run)
+        sweeps.sweep()
+        assert status_of(run) == Status.NOT_STARTED
+
+    def test_of_a_submitted_run_it_is_its_nodes(self) -> None:
+        run = make_run(status=Status.RUNNING)
+        silent(run, minutes=20)
+        before = Run.objects.get(pk=run.pk).heartbeat_at
+        beat(run)
+        assert Run.objects.get(pk=run.pk).heartbeat_at == before
+
+
+@pytest.mark.django_db
+class TestStart:
+    def test_once_and_again(self, ana: User) -> None:
+        run = make(ana, start=False)
+        start_run(run, by=ana)
+        start_run(run, by=ana)
+        assert status_of(run) == Status.RUNNING
+        assert Run.objects.get(pk=run.pk).heartbeat_at is not None
+        assert run.events.count() == 1
+
+    def test_not_after_the_end_and_not_what_a_node_starts(self, ana: User) -> None:
+        with pytest.raises(RunFinished):
+            start_run(make_run(kind=Kind.INTERACTIVE, status=Status.COMPLETED), by=ana)
+        with pytest.raises(Conflict, match="was submitted"):
+            start_run(make_run(status=Status.QUEUED), by=ana)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAtOnce:
+    def test_the_same_id_makes_one_run(self, ana: User) -> None:
+        experiment = make_experiment()
+        calls = [lambda: create_interactive(experiment, NewRun("mine"), by=ana) for _ in range(6)]
+        made = at_once(calls)
+        assert [new for _, new in made].count(True) == 1
+        assert Run.objects.count() == 1
+        experiment.refresh_from_db()
+        assert experiment.last_number == 1
+
+    def test_the_same_batch_makes_its_children_once(self, ana: User) -> None:
+        parent = Run.objects.select_related("experiment", "workspace").get(pk=make(ana).pk)
+        made = at_once([lambda: create_children(parent, [NewRun()] * 5, by=ana, batch_id="b")] * 4)
+        assert {tuple(run.run_id for run in runs) for runs in made} == {tuple(run.run_id for run in made[0])}
+        assert Run.objects.filter(parent=parent).count() == 5
+
+    def test_no_child_survives_the_cancel_of_its_parent(self, ana: User) -> None:
+        parent = Run.objects.select_related("experiment", "workspace").get(pk=make(ana).pk)
+        acts = [lambda: create_children(parent, [NewRun()] * 3, by=ana) for _ in range(4)]
+        at_once([*acts, lambda: cancel_run(parent, by=ana)])
+        assert set(Run.objects.values_list("status", flat=True)) == {Status.CANCELED}

@@ -1,0 +1,89 @@
+"""A parent that waits for its children gives its slot back, and has it again afterwards."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from runs.models import Node, Run
+from runs.services import nodes, sweeps
+from runs.services.waiting import stop_waiting, wait_for_child
+from runs.status import Kind, Status
+from tests.factories import make_node, make_run
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def node() -> Node:
+    return make_node(slots=1)
+
+
+@pytest.fixture
+def parent(node: Node) -> Run:
+    return make_run(status=Status.RUNNING, node=node)
+
+
+def child_of(parent: Run | None) -> Run:
+    return make_run(status=Status.QUEUED, parent=parent, kind=Kind.SCRIPT)
+
+
+def claimed(node: Node) -> list[int]:
+    return [run.pk for run in nodes.claim([node], node.slots)]
+
+
+def test_its_slot_is_for_its_child(node: Node, parent: Run) -> None:
+    child = child_of(parent)
+    assert claimed(node) == []
+    wait_for_child(parent, child)
+    assert claimed(node) == [child.pk]
+    assert claimed(node) == []
+
+
+def test_children_of_waiting_parents_come_before_older_runs(node: Node, parent: Run) -> None:
+    older, child = child_of(None), child_of(parent)
+    wait_for_child(parent, child)
+    assert claimed(node) == [child.pk]
+    nodes.end_completed(Run.objects.get(pk=child.pk))
+    assert claimed(node) == [older.pk]
+
+
+def test_when_it_goes_on_the_slot_is_its_own_again(node: Node, parent: Run) -> None:
+    wait_for_child(parent, child_of(parent))
+    stop_waiting(parent)
+    assert Run.objects.get(pk=parent.pk).holds_slot
+    assert claimed(node) == []
+
+
+def test_who_says_no_more_has_the_slot_again(node: Node, parent: Run) -> None:
+    child = child_of(parent)
+    wait_for_child(parent, child)
+    Run.objects.filter(pk=parent.pk).update(waits_until=Now() - timedelta(seconds=1))
+    assert claimed(node) == []
+    sweeps.sweep()
+    now = Run.objects.get(pk=parent.pk)
+    assert (now.holds_slot, now.waits_until) == (True, None)
+
+
+def test_waiting_goes_on_as_long_as_it_is_said(parent: Run) -> None:
+    child = child_of(parent)
+    wait_for_child(parent, child)
+    Run.objects.filter(pk=parent.pk).update(waits_until=Now() - timedelta(seconds=1))
+    wait_for_child(parent, child)
+    assert sweeps.take_slots_back() == 0
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.QUEUED])
+def test_nothing_is_held_after_the_end_or_by_another_attempt(parent: Run, status: Status) -> None:
+    child = child_of(parent)
+    wait_for_child(parent, child)
+    if status == Status.QUEUED:
+        nodes.end_failed(parent, "script", "so", may_retry=False)  # type: ignore[arg-type]
+    else:
+        nodes.end_completed(parent)
+    wait_for_child(parent, child)
+    stop_waiting(parent)
+    now = Run.objects.get(pk=parent.pk)
+    assert (now.holds_slot, now.waits_until) == (False, None)
