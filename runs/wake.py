@@ -11,6 +11,9 @@ from kombu.exceptions import OperationalError
 
 from studio.celery import app
 
+#: Nodes look for queued runs every few seconds by themselves, so an older call is of no use to anybody.
+EXPIRES_S = 30
+
 logger = logging.getLogger("studio.wake")
 
 
@@ -27,7 +30,13 @@ def node_queue(name: str) -> str:
 def wake(target_pk: int) -> None:
     """Tell one node of the target that a run waits. Never raises: a broker that is away only delays."""
     try:
-        app.send_task("runs.wake", queue=target_queue(target_pk), retry=False, ignore_result=True)
+        app.send_task(
+            "runs.wake",
+            queue=target_queue(target_pk),
+            expires=EXPIRES_S,
+            retry=False,
+            ignore_result=True,
+        )
     except (
         OperationalError,
         OSError,

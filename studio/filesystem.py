@@ -3,6 +3,9 @@
 Kombu's own transport writes a message into a file that readers can see already: one that is quick finds it
 empty, loses the message, and its worker ends with a JSONDecodeError (seen with kombu 5.7.0 under load). Here
 each file is written beside its place and moved there in one step; the same for the table of bindings.
+
+The transport option `message_life_s` says after how long a message is dropped, whoever it was for: nobody may
+listen to its queue, and every poll lists the messages of all queues.
 """
 
 from __future__ import annotations
@@ -39,10 +42,10 @@ class Channel(filesystem.Channel):
     """The same folders and file names as kombu's, other ways of writing and taking."""
 
     def _size(self, queue: str) -> int:
-        return len(_names(Path(self.data_folder_in), f"{queue}.msg"))
+        return len(self._names(queue))
 
     def _purge(self, queue: str) -> int:
-        names = _names(Path(self.data_folder_in), f"{queue}.msg")
+        names = self._names(queue)
         for name in names:
             (Path(self.data_folder_in) / name).unlink(missing_ok=True)
         return len(names)
@@ -54,7 +57,7 @@ class Channel(filesystem.Channel):
     def _get(self, queue: str, timeout: float | None = None) -> Any:
         """The oldest message; renaming it is what takes it, so one taker wins. Raises Empty."""
         folder = Path(self.data_folder_in)
-        for name in sorted(_names(folder, f"{queue}.msg")):
+        for name in self._names(queue):
             taken = folder / f".{name}"
             try:
                 os.rename(folder / name, taken)
@@ -67,6 +70,24 @@ class Channel(filesystem.Channel):
             except ValueError:
                 logger.warning("message %s cannot be read and is left out", name)
         raise Empty
+
+    def _names(self, queue: str) -> list[str]:
+        """The messages of one queue, the oldest first; what is too old is removed, of every queue."""
+        folder = Path(self.data_folder_in)
+        life_s = self.transport_options.get("message_life_s")
+        oldest = time_ns() // 1_000_000 - life_s * 1_000 if life_s else 0
+        found = []
+        try:
+            names = os.listdir(folder)
+        except FileNotFoundError:
+            return []
+        for name in names:
+            sent = name.lstrip(".").partition("_")[0]  # a dot is before what a crash left half taken
+            if sent.isdecimal() and int(sent) < oldest:
+                (folder / name).unlink(missing_ok=True)
+            elif name.partition(".")[2] == f"{queue}.msg":
+                found.append(name)
+        return sorted(found)
 
     def get_table(self, exchange: str) -> Bindings:
         """The queues bound to an exchange."""
@@ -100,14 +121,6 @@ class Channel(filesystem.Channel):
         with (self.control_folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _names(folder: Path, ending: str) -> list[str]:
-    """The messages of one queue; none while the folder is not there."""
-    try:
-        return [name for name in os.listdir(folder) if name.partition(".")[2] == ending]
-    except FileNotFoundError:
-        return []
 
 
 class Transport(filesystem.Transport):

@@ -192,6 +192,7 @@ if CELERY_BROKER_URL.startswith("filesystem:"):
         "data_folder_out": str(BROKER_DIR / "messages"),
         "control_folder": str(BROKER_DIR / "control"),
         "polling_interval": 0.05,
+        "message_life_s": 30,
     }
 else:
     # A wake-up call to a broker that is away fails at once; by default it holds up whoever submits for 6 s.
