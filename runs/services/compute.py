@@ -15,6 +15,7 @@ from runs.models import ComputeTarget, Node, Run
 from runs.models.compute import TARGET_NAME, TARGET_NAME_RULE
 from runs.services.descriptions import check_description
 from runs.status import Status
+from studio.accounts.changes import record
 from studio.accounts.models import User, Workspace
 
 
@@ -64,15 +65,21 @@ def create_target(
             )
     except IntegrityError:
         raise Conflict(f"There is a compute target {name} already.", field="name") from None
+    _record(target, "made it", by=by)
     if default:
         set_default_target(target, by=by)
     return target
+
+
+def _record(target: ComputeTarget, text: str, *, by: User | None) -> None:
+    record(target.workspace_id, f"target:{target.name}", text, by=by)
 
 
 def edit_target(target: ComputeTarget, *, by: User, description: str) -> None:
     """Change the description. Raises InvalidInput. The name stays: queues and scripts are bound to it."""
     changed = check_description(description)
     ComputeTarget.objects.filter(pk=target.pk).update(description=changed, updated_at=Now())
+    _record(target, "changed the description", by=by)
 
 
 def set_default_target(target: ComputeTarget, *, by: User | None) -> None:
@@ -82,6 +89,7 @@ def set_default_target(target: ComputeTarget, *, by: User | None) -> None:
         others = ComputeTarget.objects.filter(workspace_id=target.workspace_id, is_default=True)
         others.exclude(pk=target.pk).update(is_default=False, updated_at=Now())
         ComputeTarget.objects.filter(pk=target.pk).update(is_default=True, updated_at=Now())
+        _record(target, "made it the default", by=by)
 
 
 def find_node(workspace: Workspace, target: str, name: str) -> Node:
@@ -95,7 +103,11 @@ def find_node(workspace: Workspace, target: str, name: str) -> Node:
 def drain_node(node: Node, *, by: User, drained: bool = True) -> bool:
     """Let a node take nothing new (its runs go on), or let it take runs again; whether that changed it."""
     rows = Node.objects.filter(pk=node.pk, drained_at__isnull=drained)
-    return bool(rows.update(drained_at=Now() if drained else None, drained_by=by if drained else None))
+    changed = bool(rows.update(drained_at=Now() if drained else None, drained_by=by if drained else None))
+    if changed:
+        text = f"drained {node.name}" if drained else f"let {node.name} take runs again"
+        _record(node.target, text, by=by)
+    return changed
 
 
 def forget_node(node: Node, *, by: User) -> None:
@@ -106,7 +118,9 @@ def forget_node(node: Node, *, by: User) -> None:
         raise Conflict(
             f"{node.name} still has runs.", hint="They end as lost when its last sign of life is too old."
         )
+    target, name = node.target, node.name
     node.delete()
+    _record(target, f"forgot {name}", by=by)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from runs.models import Experiment
 from runs.models.experiment import EXPERIMENT_NAME, EXPERIMENT_NAME_RULE
 from runs.services.descriptions import check_description
 from runs.services.tags import check_labels
+from studio.accounts.changes import record
 from studio.accounts.models import User, Workspace
 
 
@@ -85,6 +86,8 @@ def edit_experiment(
     if tags is not None:
         changes["tags"] = check_labels(tags)
     Experiment.objects.filter(pk=experiment.pk).update(updated_at=Now(), **changes)
+    for name in changes:
+        record(experiment.workspace_id, f"experiment:{experiment.name}", f"changed the {name}", by=by)
 
 
 def archive_experiment(experiment: Experiment, *, by: User, archived: bool = True) -> bool:
@@ -94,4 +97,8 @@ def archive_experiment(experiment: Experiment, *, by: User, archived: bool = Tru
             f"{experiment.name} has active runs.", hint="Cancel them or wait for their end, then archive it."
         )
     rows = Experiment.objects.filter(pk=experiment.pk, archived_at__isnull=archived)
-    return bool(rows.update(archived_at=Now() if archived else None, updated_at=Now()))
+    changed = bool(rows.update(archived_at=Now() if archived else None, updated_at=Now()))
+    if changed:
+        text = "archived it" if archived else "brought it back"
+        record(experiment.workspace_id, f"experiment:{experiment.name}", text, by=by)
+    return changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import transaction
@@ -14,6 +15,7 @@ from runs.models import Run, Snapshot
 from runs.search.text import build_search_text
 from runs.services.descriptions import check_description
 from runs.status import TERMINAL
+from studio.accounts.changes import record
 from studio.accounts.models import User
 
 DISPLAY_NAME_LENGTH = 256
@@ -38,8 +40,27 @@ def edit_run(run: Run, *, by: User, display_name: str | None = None, description
         changes["display_name"] = check_display_name(display_name)
     if description is not None:
         changes["description"] = check_description(description)
-    Run.objects.filter(pk=run.pk).update(**changes)
-    refresh_search_text(run)
+    with transaction.atomic():
+        Run.objects.filter(pk=run.pk).update(**changes)
+        refresh_search_text(run)
+        if "display_name" in changes and changes["display_name"] != run.display_name:
+            record_changes([run], f"named it “{changes['display_name']}”", by=by)
+        if "description" in changes and changes["description"] != run.description:
+            record_changes([run], "changed the description", by=by)
+
+
+def record_changes(runs: Iterable[Run], text: str, *, by: User | None) -> None:
+    """Write down who did this to these runs. A query for each workspace, which is one."""
+    by_workspace: dict[int, list[str]] = {}
+    for run in runs:
+        by_workspace.setdefault(run.workspace_id, []).append(about_run(run.run_id))
+    for workspace, abouts in by_workspace.items():
+        record(workspace, abouts, text, by=by)
+
+
+def about_run(run_id: str) -> str:
+    """What changes of this run are kept under."""
+    return f"run:{run_id}"
 
 
 def freeze_source(run: Run, snapshot: Snapshot) -> None:
@@ -55,11 +76,15 @@ def archive_runs(runs: QuerySet[Run], *, by: User, archived: bool = True) -> int
     rows = runs.filter(archived_at__isnull=archived)
     if archived:
         rows = rows.filter(status__in=sorted(TERMINAL))
-    pks = list(rows.order_by().values_list("pk", flat=True))
+    found = list(rows.order_by().only("run_id", "workspace_id"))
+    text = "archived it" if archived else "brought it back"
     changed = 0
-    for start in range(0, len(pks), 500):
-        batch = Run.objects.filter(pk__in=pks[start : start + 500], archived_at__isnull=archived)
-        changed += batch.update(archived_at=Now() if archived else None, updated_at=Now())
+    for start in range(0, len(found), 500):
+        some = found[start : start + 500]
+        with transaction.atomic():
+            batch = Run.objects.filter(pk__in=[run.pk for run in some], archived_at__isnull=archived)
+            changed += batch.update(archived_at=Now() if archived else None, updated_at=Now())
+            record_changes(some, text, by=by)
     return changed
 
 

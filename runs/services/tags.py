@@ -11,7 +11,7 @@ from runs.errors import InvalidTag, PropertyIsSet, RunFinished
 from runs.folding import clean
 from runs.models import Property, Run, Tag
 from runs.models.label import KEY_LENGTH, VALUE_LENGTH
-from runs.services.runs import refresh_search_text
+from runs.services.runs import record_changes, refresh_search_text
 from studio.accounts.models import User
 
 Labels = Mapping[str, str | None]
@@ -71,6 +71,8 @@ def add_tags(runs: Iterable[Run], labels: Labels, *, by: User | None) -> int:
             for key, value in checked.items():
                 Tag.objects.update_or_create(run=run, key=key, defaults={"value": value})
             refresh_search_text(run)
+        words = ", ".join(str(Tag(key=key, value=value)) for key, value in checked.items())
+        record_changes(chosen, f"tagged {words}", by=by)
     return len(chosen)
 
 
@@ -86,6 +88,7 @@ def remove_tags(run: Run, keys: Collection[str], *, by: User | None) -> int:
         removed, _ = Tag.objects.filter(run=run, key__in=keys).delete()
         if removed:
             refresh_search_text(run)
+            record_changes([run], f"took the tag {', '.join(keys)} away", by=by)
     return removed
 
 

@@ -15,11 +15,14 @@ from runs.execution.tracebacks import exception_line
 from runs.markdown import render_markdown
 from runs.models import Run
 from runs.services.compute import Waiting, why_waiting
+from runs.services.runs import about_run
 from runs.status import ErrorClass, Kind, Status
 from runs.timeline import timeline_of
 from runs.views.parts import wants_part
 from runs.views.run_frame import find_run, run_frame, run_url
+from studio.accounts.changes import changes_of
 
+CHANGES_SHOWN = 10
 QUEUE_SHOWN = 5
 SLOTS_SHOWN = 10
 
@@ -71,7 +74,7 @@ def run_overview(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
 
 def overview_page(request: HttpRequest, run: Run) -> HttpResponse:
-    """The same for a run that was found already. 7 queries, 6 more while it is queued."""
+    """The same for a run that was found already. 8 queries, 6 more while it is queued."""
     part = wants_part(request, "run-overview")
     context = {
         **run_frame(run, request, tab="overview"),
@@ -97,6 +100,7 @@ def overview(run: Run, *, may_contribute: bool) -> dict[str, Any]:
         "run_tags": list(run.tags.all()),
         "may_edit_tags": may_contribute and run.archived_at is None,
         "run_properties": list(run.properties.all()),
+        "changes": list(changes_of(run.workspace_id, about_run(run.run_id))[:CHANGES_SHOWN]),
     }
 
 

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from studio.accounts.changes import record
 from studio.accounts.errors import AlreadyMember, ElsewhereToo, LastOwner
 from studio.accounts.models import ApiToken, Membership, Role, SignInLink, User, Workspace
 
@@ -88,7 +89,7 @@ def use_sign_in_link(token: str) -> User | None:
 
 
 # Members -------------------------------------------------------------------------------------------------
-def invite(workspace: Workspace, username: str, role: Role) -> tuple[Membership, str]:
+def invite(workspace: Workspace, username: str, role: Role, *, by: User | None) -> tuple[Membership, str]:
     """Make a person a member. Gives the secret of a sign-in link when the person is new, "" otherwise.
 
     Somebody who is known already has a way in, which is not the inviting owner's to replace.
@@ -102,22 +103,25 @@ def invite(workspace: Workspace, username: str, role: Role) -> tuple[Membership,
         )
         if not made:
             raise AlreadyMember(f"{user.username} is a {membership.role} here already.", field="username")
+        record(workspace, f"member:{user.username}", f"added as {role}", by=by)
         return membership, make_sign_in_link(user, INVITATION_VALID) if new else ""
 
 
-def change_role(membership: Membership, role: Role) -> None:
+def change_role(membership: Membership, role: Role, *, by: User) -> None:
     """Give a member another role. Raises LastOwner if nobody would be left who can manage the workspace."""
     with transaction.atomic():
         if role != Role.OWNER:
             _keep_an_owner(membership)
         Membership.objects.filter(pk=membership.pk).update(role=role)
+        record(membership.workspace_id, f"member:{membership.user.username}", f"made {role}", by=by)
 
 
-def remove_member(membership: Membership) -> None:
+def remove_member(membership: Membership, *, by: User) -> None:
     """Take a person out of the workspace; what they did stays theirs. Raises LastOwner."""
     with transaction.atomic():
         _keep_an_owner(membership)
         Membership.objects.filter(pk=membership.pk).delete()
+        record(membership.workspace_id, f"member:{membership.user.username}", "removed", by=by)
 
 
 def _keep_an_owner(membership: Membership) -> None:
@@ -143,6 +147,7 @@ def make_link_for_member(membership: Membership, *, by: User) -> str:
             f"{membership.user.username} also belongs to a workspace that is not yours. Whoever runs the "
             f"server can make a link: python manage.py link --user {membership.user.username}"
         )
+    record(membership.workspace_id, f"member:{membership.user.username}", "given a sign-in link", by=by)
     return make_sign_in_link(membership.user)
 
 

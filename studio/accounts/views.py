@@ -21,6 +21,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from studio.accounts import attempts, services
+from studio.accounts.changes import changes_of
 from studio.accounts.errors import AccountError
 from studio.accounts.forms import InviteForm, PasswordForm, SignInForm, TokenForm
 from studio.accounts.models import ApiToken, Membership, Role
@@ -32,6 +33,7 @@ from studio.addresses import whole_address
 
 BACKEND = settings.AUTHENTICATION_BACKENDS[0]
 BY_LINK = "by_link"
+CHANGES_SHOWN = 10
 REVOKED_SHOWN_FOR = timedelta(days=30)
 WRONG = "User name or password is wrong."
 TOO_MANY = "Too many tries to sign in. Wait a few minutes, then try again."
@@ -169,7 +171,9 @@ def member_list(request: MemberRequest) -> HttpResponse:
         return member_page(request, form=form, status=422)
     workspace = request.membership.workspace
     try:
-        added, secret = services.invite(workspace, form.cleaned_data["username"], form.cleaned_data["role"])
+        added, secret = services.invite(
+            workspace, form.cleaned_data["username"], form.cleaned_data["role"], by=request.user
+        )
     except AccountError as error:
         form.add_error(error.field or None, error.message)
         return member_page(request, form=form, status=422)
@@ -182,13 +186,14 @@ def member_list(request: MemberRequest) -> HttpResponse:
 def member_page(
     request: MemberRequest, *, status: int = 200, new_link: str = "", **context: Any
 ) -> HttpResponse:
-    """The page of members. One query."""
+    """The page of members. Two queries."""
     here = request.membership.workspace
     members = here.memberships.select_related("user").order_by("user__username")
     if new_link:
         context["link"] = whole_address(request, reverse("sign-in-link", args=[new_link]))
     context.setdefault("form", InviteForm())
     context |= {"section": "members", "members": members, "roles": list(Role)}
+    context["changes"] = changes_of(here, "member:")[:CHANGES_SHOWN]
     return render(request, "accounts/member_list.html", context, status=status)
 
 
@@ -207,7 +212,7 @@ def member_role(request: MemberRequest, username: str) -> HttpResponse:
         return member_page(request, status=422, error="There is no such role.")
     role = Role(request.POST["role"])
     try:
-        services.change_role(membership, role)
+        services.change_role(membership, role, by=request.user)
     except AccountError as error:
         return member_page(request, status=409, error=error.message)
     messages.success(request, f"{username}: {role} from now on")
@@ -220,7 +225,7 @@ def member_remove(request: MemberRequest, username: str) -> HttpResponse:
     """Take a person out of the workspace."""
     membership = member_here(request, username)
     try:
-        services.remove_member(membership)
+        services.remove_member(membership, by=request.user)
     except AccountError as error:
         return member_page(request, status=409, error=error.message)
     messages.success(request, f"{username} was removed from {request.membership.workspace}")

@@ -144,7 +144,7 @@ class TestTokens:
 
 class TestMembers:
     def test_a_new_person_gets_a_link(self, workspace: Workspace) -> None:
-        membership, secret = services.invite(workspace, "eva", Role.READER)
+        membership, secret = services.invite(workspace, "eva", Role.READER, by=None)
         assert membership.role == Role.READER
         assert services.use_sign_in_link(secret) == membership.user
         assert not membership.user.has_usable_password()
@@ -152,17 +152,21 @@ class TestMembers:
     def test_somebody_known_becomes_a_member_and_keeps_their_own_way_in(
         self, workspace: Workspace, dan: User
     ) -> None:
-        membership, secret = services.invite(workspace, "Dan", Role.READER)
+        membership, secret = services.invite(workspace, "Dan", Role.READER, by=None)
         assert (membership.user, secret) == (dan, "")
 
     def test_nobody_is_a_member_twice(self, workspace: Workspace, ana: User) -> None:
         with pytest.raises(AlreadyMember) as refused:
-            services.invite(workspace, "ANA", Role.OWNER)
+            services.invite(workspace, "ANA", Role.OWNER, by=None)
         assert refused.value.field == "username"
         assert membership_of(ana, workspace).role == Role.CONTRIBUTOR
 
     @pytest.mark.parametrize(
-        "leave", [lambda m: services.change_role(m, Role.READER), services.remove_member]
+        "leave",
+        [
+            lambda m: services.change_role(m, Role.READER, by=m.user),
+            lambda m: services.remove_member(m, by=m.user),
+        ],
     )
     def test_the_last_owner_stays(self, workspace: Workspace, chi: User, ana: User, leave: Any) -> None:
         with pytest.raises(LastOwner):
@@ -173,7 +177,7 @@ class TestMembers:
         gone = make_user("gone", Role.OWNER)
         User.objects.filter(pk=gone.pk).update(is_active=False)
         with pytest.raises(LastOwner):
-            services.remove_member(membership_of(chi, workspace))
+            services.remove_member(membership_of(chi, workspace), by=chi)
 
     @pytest.mark.django_db(transaction=True)
     def test_two_owners_who_leave_at_once_do_not_both_go(self) -> None:
@@ -181,7 +185,8 @@ class TestMembers:
         both = [membership_of(make_user(name, Role.OWNER), here) for name in ("chi", "eva")]
         first, second = both
         left = at_once(
-            lambda: services.remove_member(first), lambda: services.change_role(second, Role.READER)
+            lambda: services.remove_member(first, by=second.user),
+            lambda: services.change_role(second, Role.READER, by=first.user),
         )
         assert [type(answer) for answer in left].count(LastOwner) == 1
         assert here.memberships.filter(role=Role.OWNER).count() == 1
@@ -195,6 +200,6 @@ class TestMembers:
     def test_a_link_never_opens_a_workspace_of_somebody_else(
         self, workspace: Workspace, chi: User, dan: User
     ) -> None:
-        membership, _ = services.invite(workspace, "dan", Role.READER)
+        membership, _ = services.invite(workspace, "dan", Role.READER, by=None)
         with pytest.raises(ElsewhereToo):
             services.make_link_for_member(membership, by=chi)

@@ -44,7 +44,7 @@ class TestMembers:
         for count in (0, 10):
             for number in range(count):
                 make_user(f"person{number}")
-            with django_assert_num_queries(3):  # the session; the members; the shell
+            with django_assert_num_queries(4):  # the session; the members; changes; the shell
                 client.get("/members/")
 
     def test_adds_a_new_person_and_shows_a_link_once(self, client_of: ClientOf, chi: User) -> None:

@@ -161,7 +161,7 @@ def test_the_overview_costs_the_same_whatever_it_shows(
     for _ in range(n):
         make_run(parent=run, kind=Kind.SCRIPT, status=Status.RUNNING)
     # who asks; the run; children by status; events; tags; properties; the shell's counts
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         client.get(url_of(run))
 
 
@@ -176,5 +176,5 @@ def test_the_queue_costs_the_same_however_long_it_is(
         make_run(status=Status.RUNNING, node=node)
     run = make_run(status=Status.QUEUED)
     # as above, and: runs before it; runs in the queue; nodes; slots taken; the nearest of them; on the slots
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(14):
         client.get(url_of(run))
