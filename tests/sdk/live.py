@@ -40,7 +40,10 @@ def studio_command(studio: StudioProcess, *words: str) -> str:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signed]:
     """One Studio for all tests of this process, with the targets of the article."""
     studio = StudioProcess(
-        tmp_path_factory.mktemp("studio"), STUDIO_TARGETS="local,gpu-compute", STUDIO_SLOTS="3"
+        tmp_path_factory.mktemp("studio"),
+        STUDIO_TARGETS="local,gpu-compute",
+        STUDIO_SLOTS="3",
+        STUDIO_NOT_RESPONDING_AFTER="12",  # a little more than the time between two signs of life
     )
     studio.start()
     yield Signed(studio)

@@ -150,7 +150,12 @@ def as_git_sees_it(folder: Path, files: list[str]) -> list[str]:
     return sorted(set(files) & set(asked.stdout.decode().split("\0")))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(names=st.sets(PATHS, min_size=1, max_size=12), lines=st.lists(LINES, min_size=1, max_size=5))
 def test_ignore_files_mean_what_they_mean_to_git(
     tmp_path_factory: pytest.TempPathFactory, names: set[str], lines: list[str]
