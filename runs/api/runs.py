@@ -31,7 +31,7 @@ from runs.services.experiments import get_or_create_experiment
 from runs.services.interactive import create_interactive
 from runs.services.new_runs import NewRun, check_new_run
 from runs.services.runs import archive_runs, edit_run, freeze_source
-from runs.services.snapshot_uploads import find_snapshot as uploaded_snapshot
+from runs.services.snapshot_uploads import find_snapshot
 from runs.services.waiting import stop_waiting, wait_for_child
 
 router = Router(by_alias=True)
@@ -86,14 +86,14 @@ def parent_of(request: ApiRequest, run_id: str | None) -> Run | None:
     return parent
 
 
-def find_snapshot(digest: str | None, field: str = "snapshot") -> Snapshot | None:
-    """The snapshot of this content. Raises InvalidInput if it was not uploaded yet."""
+def source_of(request: ApiRequest, digest: str | None, field: str = "snapshot") -> Snapshot | None:
+    """The snapshot of this digest, if one is named. Raises InvalidInput if the workspace has none such."""
     if digest is None:
         return None
-    found = Snapshot.objects.filter(digest=digest).first()
-    if found is None:
-        raise InvalidInput(f"There is no snapshot {digest[:64]}.", field=field, hint="Upload it first.")
-    return found
+    try:
+        return find_snapshot(request.workspace, digest, by=request.auth.user)
+    except NotFound as error:
+        raise InvalidInput(error.message, field=field, hint="Upload it first.") from None
 
 
 @router.get(
@@ -121,7 +121,7 @@ def run_list(
 def run_create(request: ApiRequest, workspace: str, body: InteractiveRunIn) -> Status[dict[str, Any]]:
     """Make an interactive run; the same `run_id` again in the same place gives the one made before (200)."""
     parent, by = parent_of(request, body.parent), request.auth.user
-    new, snapshot = body.new_run(), find_snapshot(body.snapshot)
+    new, snapshot = body.new_run(), source_of(request, body.snapshot)
     experiment = get_or_create_experiment(request.workspace, body.experiment, by=by)
     run, made = create_interactive(experiment, new, by=by, parent=parent, start=body.start, snapshot=snapshot)
     return Status(201, new_run_out(run, new, parent)) if made else Status(200, run_out(find_run(run.run_id)))
@@ -147,7 +147,7 @@ def run_edit(request: ApiRequest, run_id: str, body: RunChanges) -> dict[str, An
     if body.display_name is not None or body.description is not None:
         edit_run(run, by=by, display_name=body.display_name, description=body.description)
     if body.snapshot is not None:
-        freeze_source(run, uploaded_snapshot(request.workspace, body.snapshot, by=by))
+        freeze_source(run, find_snapshot(request.workspace, body.snapshot, by=by))
     if body.archived is not None:
         archive_runs(Run.objects.filter(pk=run.pk), by=by, archived=body.archived)
     return run_out(find_run(run_id))

@@ -11,14 +11,14 @@ from pydantic import Field
 from runs.api.access import ApiRequest, find_run, may_contribute
 from runs.api.errors import REFUSALS
 from runs.api.run_shape import RunOut, run_out
-from runs.api.runs import NewRunIn, find_snapshot, parent_of
+from runs.api.runs import NewRunIn, parent_of, source_of
 from runs.api.schemas import In, Json, Text
 from runs.errors import InvalidInput, StudioError
 from runs.models import ComputeTarget, Run
 from runs.services.compute import find_target
 from runs.services.new_runs import NewRun, earlier_run
 from runs.services.submit import StepSpec, submit
-from studio.accounts.models import User, Workspace
+from studio.accounts.models import Workspace
 
 router = Router(by_alias=True)
 
@@ -66,16 +66,16 @@ def submission_create(request: ApiRequest, workspace: str, body: SubmissionIn) -
     parent, by = parent_of(request, body.parent), request.auth.user
     new = body.new_run()
     known = earlier_run(new.run_id, body.experiment, by=by, parent=parent)
-    run = known or _submit(request.workspace, body, new, parent, by=by)
+    run = known or _submit(request, body, new, parent)
     return Status(200 if known else 201, run_out(find_run(run.run_id)))
 
 
-def _submit(workspace: Workspace, body: SubmissionIn, new: NewRun, parent: Run | None, *, by: User) -> Run:
-    steps, target = _steps(workspace, body), _default_target(workspace, body.target)
+def _submit(request: ApiRequest, body: SubmissionIn, new: NewRun, parent: Run | None) -> Run:
+    steps, target = _steps(request, body), _default_target(request.workspace, body.target)
     try:
         return submit(
-            workspace,
-            by=by,
+            request.workspace,
+            by=request.auth.user,
             experiment_name=body.experiment,
             steps=steps,
             default_target=target,
@@ -93,19 +93,19 @@ def _submit(workspace: Workspace, body: SubmissionIn, new: NewRun, parent: Run |
         raise
 
 
-def _steps(workspace: Workspace, body: SubmissionIn) -> list[StepSpec]:
+def _steps(request: ApiRequest, body: SubmissionIn) -> list[StepSpec]:
     if not body.steps:
-        return [_step(workspace, body, "", ())]
+        return [_step(request, body, "", ())]
     if body.script or body.command or body.arguments:
         raise InvalidInput("There are steps and a script too.", field="steps", hint="Give one of both.")
     return [
-        _step(workspace, step, step.name, step.after, prefix=f"steps.{at}.", snapshot=body.snapshot)
+        _step(request, step, step.name, step.after, prefix=f"steps.{at}.", snapshot=body.snapshot)
         for at, step in enumerate(body.steps)
     ]
 
 
 def _step(
-    workspace: Workspace,
+    request: ApiRequest,
     work: WorkIn,
     name: str,
     after: Sequence[str],
@@ -113,7 +113,7 @@ def _step(
     prefix: str = "",
     snapshot: str | None = None,
 ) -> StepSpec:
-    source = find_snapshot(work.snapshot or snapshot, prefix + "snapshot")
+    source = source_of(request, work.snapshot or snapshot, prefix + "snapshot")
     if source is None:
         raise InvalidInput(
             "There is no snapshot to run.", field=prefix + "snapshot", hint="Upload the folder first."
@@ -124,7 +124,7 @@ def _step(
         snapshot=source,
         arguments=work.arguments,
         command=work.command,
-        target=_target(workspace, work.target, prefix + "target") if prefix else None,
+        target=_target(request.workspace, work.target, prefix + "target") if prefix else None,
         environment_variables=work.environment_variables,
         time_limit_s=work.time_limit_s,
         max_retries=work.max_retries,

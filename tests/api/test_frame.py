@@ -34,6 +34,20 @@ def test_the_description_is_public_and_whole(db: None) -> None:
             assert {"401", "403", "404", "422"} <= set(operation["responses"]), f"{method} {path}"
 
 
+def test_the_page_of_the_description_is_public_and_names_every_operation(client: Client, db: None) -> None:
+    answer = client.get("/api/docs")
+    assert answer.status_code == 200
+    assert "script-src 'self'" in answer["Content-Security-Policy"]
+    page = answer.content.decode()
+    assert "<script" not in page
+    assert "style=" not in page
+    described = Api().get("/openapi.json").json()
+    for path in described["paths"]:
+        assert f"<code>{path}</code>" in page
+    for name in described["components"]["schemas"]:
+        assert f'id="shape-{name}"' in page
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/", "/me/", "/workspaces/a/b/c"])
 def test_unknown_addresses_say_so_as_json(api: Api, path: str) -> None:
     answer = api.get(path)

@@ -50,7 +50,9 @@ class TestCreate:
 
     def test_the_answer_is_what_a_look_gives(self, api: Api) -> None:
         parent = make(api)
-        said = make(api, parent=parent["run_id"], snapshot=make_snapshot().digest, tags={"b": "1", "a": None})
+        source = make_snapshot()
+        make_run(snapshot=source)
+        said = make(api, parent=parent["run_id"], snapshot=source.digest, tags={"b": "1", "a": None})
         seen = api.get(f"/runs/{said['run_id']}").json()
         assert {**seen, "version": ""} == {**said, "version": ""}
         assert (said["parent_run_id"], said["root_run_id"]) == (parent["run_id"], parent["run_id"])

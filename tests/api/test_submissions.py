@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from runs.models import Run, Snapshot
+from runs.models import Run, Snapshot, SnapshotUpload
 from runs.status import Kind, Status
-from studio.accounts.models import User
+from studio.accounts.models import User, Workspace
 from tests.api_kit import Api, refusal
 from tests.factories import make_run, make_snapshot, make_target
 
@@ -17,9 +17,12 @@ HERE = "/workspaces/default/submissions"
 
 
 @pytest.fixture
-def snapshot(workspace: Any) -> Snapshot:
+def snapshot(workspace: Workspace, ana: User) -> Snapshot:
+    """What ana has uploaded."""
     make_target("local", is_default=True)
-    return make_snapshot({"train.py": "print()", "tool": "#!/bin/sh\n"})
+    source = make_snapshot({"train.py": "print()", "tool": "#!/bin/sh\n"})
+    SnapshotUpload.objects.create(snapshot=source, workspace=workspace, by=ana)
+    return source
 
 
 def body(source: Snapshot, **over: Any) -> dict[str, Any]:
@@ -122,10 +125,17 @@ def test_an_unknown_target_is_named_with_those_that_there_are(api: Api, snapshot
     assert "local" in error["hint"]
 
 
+def test_what_somebody_else_uploaded_is_not_there(
+    api_of: Callable[..., Api], chi: User, snapshot: Snapshot
+) -> None:
+    answer = api_of(chi).post(HERE, body(snapshot))
+    assert (answer.status_code, refusal(answer)["field"]) == (422, "snapshot")
+
+
 def test_a_run_submits_children_in_the_name_of_its_submitter(
     api_of: Callable[..., Api], ana: User, snapshot: Snapshot
 ) -> None:
-    parent = make_run(status=Status.RUNNING, submitter=ana)
+    parent = make_run(status=Status.RUNNING, submitter=ana, snapshot=snapshot)
     api = api_of(parent)
     said = api.post(HERE, body(snapshot, parent=parent.run_id)).json()
     assert (said["parent_run_id"], said["submitter"], said["status"]) == (parent.run_id, "ana", "Queued")
