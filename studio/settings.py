@@ -217,15 +217,16 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "filters": {"one line a minute": {"()": "studio.log_filters.OneLineAMinute"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env_str("STUDIO_LOG_LEVEL", "WARNING").upper()},
     # The filesystem broker has no host, and kombu says so at every connection.
     # Answers 4xx are for who asked, and an expired session that polls would fill the log with them.
-    # Beat sends only wake-up calls: what hinders it the worker says in a line, and beat in eighty, often.
+    # What hinders beat it says in eighty lines every two seconds.
     "loggers": {
         "kombu.connection": {"level": "ERROR"},
         "django.request": {"level": "ERROR"},
-        "celery.beat": {"level": "CRITICAL"},
+        "celery.beat": {"filters": ["one line a minute"]},
         "waitress.queue": {"level": "ERROR"},  # a line for each request that waits for a thread
     },
 }

@@ -64,7 +64,7 @@ def test_a_broker_that_forgets_everything_delays_a_run_by_a_moment(
     worker: NodeProcess, send: Callable[..., Run], tmp_path: Path
 ) -> None:
     if settings.CELERY_BROKER_URL.startswith("filesystem:"):
-        wait_until(settings.BROKER_DIR.exists)
+        wait_until((settings.BROKER_DIR / "control" / "celery.pidbox.exchange").exists)  # the last at a start
         settings.BROKER_DIR.rename(tmp_path / "moved-away")
     else:
         with redis.Redis.from_url(settings.CELERY_BROKER_URL) as broker:
@@ -73,25 +73,39 @@ def test_a_broker_that_forgets_everything_delays_a_run_by_a_moment(
     assert ended(send("print('here')\n"), within_s=20).status == Status.COMPLETED
 
 
-def test_a_broker_that_takes_nothing_is_a_warning_at_most(tmp_path: Path) -> None:
-    env = {
-        **os.environ,
-        "STUDIO_DATA": str(tmp_path),
-        "STUDIO_BROKER_URL": f"redis://127.0.0.1:{free_port()}/0",
-    }
-    words = [
-        "shell",
-        "-v0",
-        "-c",
-        "from time import time; from runs.wake import wake; t = time(); wake(1); wake(1); print(time() - t)",
-    ]
+def without_a_broker(script: str, data: Path) -> subprocess.CompletedProcess[str]:
+    """What this script says in a process of Studio whose broker is away."""
+    broker = f"redis://127.0.0.1:{free_port()}/0"
     answer = subprocess.run(
-        [sys.executable, str(REPOSITORY / "manage.py"), *words],
-        env=env,
+        [sys.executable, str(REPOSITORY / "manage.py"), "shell", "-v0", "-c", script],
+        env={**os.environ, "STUDIO_DATA": str(data), "STUDIO_BROKER_URL": broker},
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert answer.returncode == 0, answer.stderr
+    return answer
+
+
+def test_a_broker_that_takes_nothing_is_a_warning_at_most(tmp_path: Path) -> None:
+    answer = without_a_broker(
+        "from time import time; from runs.wake import wake; t = time(); wake(1); wake(1); print(time() - t)",
+        tmp_path,
+    )
     assert answer.stderr.count("the broker took no wake-up call") == 2
     assert float(answer.stdout) < 2  # who submits does not wait for it
+
+
+def test_what_hinders_beat_is_one_line(tmp_path: Path) -> None:
+    answer = without_a_broker(
+        "from celery.beat import Scheduler; from studio.celery import app\n"
+        "claim = {'task': 'runs.wake', 'schedule': 2.0, 'options': {'retry': False}}\n"
+        "app.conf.beat_schedule = {'claim': claim}\n"
+        "scheduler = Scheduler(app)\n"
+        "for _ in range(3):\n"
+        "    scheduler.apply_entry(scheduler.schedule['claim'])\n",
+        tmp_path,
+    )
+    [line] = answer.stderr.splitlines()
+    assert "ERROR celery.beat: Message Error: Couldn't apply scheduled task claim: " in line
+    assert "refused" in line
