@@ -460,6 +460,7 @@ def test_a_wrong_token_is_told_and_never_shown(signed_in: Signed, monkeypatch: p
     with pytest.raises(AuthenticationException) as refused:
         Workspace("s", "g", "default")
     assert "x" * 40 not in str(refused.value)
+    assert "Make a token on the Tokens page" in str(refused.value)
 
 
 def test_a_warning_free_import(signed_in: Signed) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -108,6 +110,18 @@ def test_a_file_that_changes_meanwhile_is_not_sent(project: Path) -> None:
     write(project, a="after!")
     with pytest.raises(InvalidSource, match="changed while"):
         snapshots.packed(files)
+
+
+def test_large_uploads_show_how_far_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", shown)
+    small, large = io.BytesIO(b"x"), io.BytesIO(bytes(snapshots.SHOW_PROGRESS_FROM_BYTES))
+    assert snapshots._shown(small) is small
+    file = snapshots._shown(large)
+    while file.read(1 << 20):
+        continue
+    assert "100 % of 10 MB\n" in shown.getvalue()
 
 
 def test_modes_are_in_the_archive(project: Path) -> None:

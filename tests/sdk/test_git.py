@@ -1,0 +1,53 @@
+"""Which commit a run is made from, as properties of the run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from studio_client.git import git_properties
+
+
+@pytest.fixture
+def tree(project: Path) -> Path:
+    """A work tree with one commit, and an origin whose address holds a password."""
+
+    def git(*words: str) -> None:
+        settings = [
+            "-c",
+            "user.name=ana",
+            "-c",
+            "user.email=ana@example.org",
+            "-c",
+            "init.defaultBranch=main",
+        ]
+        subprocess.run(["git", *settings, *words], cwd=project, check=True, capture_output=True)
+
+    (project / "a.py").write_text("1")
+    git("init")
+    git("add", "a.py")
+    git("commit", "-m", "First")
+    git("remote", "add", "origin", "https://ana:secret@git.example.org/repo.git")
+    return project
+
+
+def test_a_clean_tree_is_told_without_passwords(tree: Path) -> None:
+    found = git_properties(str(tree))
+    assert found["azureml.git.repository_uri"] == "https://git.example.org/repo.git"
+    assert found["mlflow.source.git.repoURL"] == "https://git.example.org/repo.git"
+    assert found["azureml.git.branch"] == found["mlflow.source.git.branch"] == "main"
+    assert len(found["azureml.git.commit"]) == 40
+    assert "azureml.git.dirty" not in found
+
+
+def test_changes_and_the_environment_are_told(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / "a.py").write_text("2")
+    (tree / "below").mkdir()
+    monkeypatch.setenv("AZUREML_GIT_BRANCH", "chosen")
+    found = git_properties(str(tree / "below"))
+    assert (found["azureml.git.dirty"], found["azureml.git.branch"]) == ("True", "chosen")
+
+
+def test_any_other_folder_has_none(tmp_path: Path) -> None:
+    assert git_properties(str(tmp_path)) == {}
