@@ -28,34 +28,16 @@ from runs.execution.supervise import Supervision
 from runs.models import Node, Run
 from runs.models.compute import NODE_ALIVE_FOR
 from runs.reporter import RunReporter, State, give_back_unlaunched
+from runs.script_environment import SDK, run_environment
 from runs.services import nodes
 from runs.services.artifacts import place_inputs
-from runs.services.run_tokens import run_token
 from runs.services.snapshots import unpack
 from runs.status import ErrorClass
 
 logger = logging.getLogger("studio.agent")
 
-#: What scripts of runs import, in the version of this node: `azureml`, and the client that it stands on.
-SDK = [str(settings.BASE_DIR / "sdk" / part) for part in ("client", "azureml")]
 TICK_S = 0.25
 BEAT_S = 5.0
-
-
-def run_environment(run: Run) -> dict[str, str]:
-    """What a script is told of its run, under the names that Azure ML's SDK reads, and ours."""
-    return {
-        "AZUREML_RUN_ID": run.run_id,
-        "AZUREML_RUN_TOKEN": run_token(run),
-        "AZUREML_ARM_SUBSCRIPTION": run.workspace.subscription_id,
-        "AZUREML_ARM_RESOURCEGROUP": run.workspace.resource_group,
-        "AZUREML_ARM_WORKSPACE_NAME": run.workspace.name,
-        "AZUREML_ARM_PROJECT_NAME": run.experiment.name,
-        "AZUREML_EXPERIMENT_ID": str(run.experiment_id),
-        "AZUREML_WORKSPACE_ID": str(run.workspace_id),
-        "AZUREML_SERVICE_ENDPOINT": settings.STUDIO_URL,
-        "STUDIO_URL": settings.STUDIO_URL,
-    }
 
 
 def _argv(run: Run) -> list[str]:
@@ -171,7 +153,7 @@ class Agent:
         place_inputs(run, folder.code)
         environment = launch.build_env(
             os.environ,
-            run_env=run_environment(run),
+            run_env=run_environment(run, folder),
             user_env=run.environment_variables,
             python_path=SDK,
         )

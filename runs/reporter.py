@@ -15,6 +15,7 @@ from runs.errors import RunFinished, StaleAttempt
 from runs.execution.folder import RunFolder
 from runs.execution.outcome import NEVER_STARTED, Outcome, Wish
 from runs.models import Run
+from runs.script_environment import hand_in_metrics
 from runs.services import logs, nodes
 from runs.services.artifacts import keep_outputs
 from runs.status import TERMINAL, ErrorClass, Status
@@ -69,6 +70,7 @@ class RunReporter:
         self.run, self.folder, self.node_name, self.look = run, folder, node_name, look
         self.patience_s = patience_s
         self._keeping_until: float | None = None
+        self._metrics_are_in = False
 
     def wish(self) -> Wish:
         state = self.look()
@@ -108,6 +110,7 @@ class RunReporter:
         # After an absence the run may be another's, whose files these must not replace.
         now = Run.objects.filter(pk=self.run.pk).values_list("status", "attempt").get()
         self._refuse_if_not_ours(State(*now))
+        self._hand_in_metrics()
         refusal = self._keep_files()
         if refusal and outcome.kind is None:
             nodes.end_failed(self.run, ErrorClass.OUTPUTS, refusal, exit_code=outcome.exit_code, ago=ago)
@@ -130,6 +133,12 @@ class RunReporter:
         except FileNotFoundError:
             return nodes.NOW
         return timedelta(seconds=age_s) if age_s > NOTICED_WITHIN_S else nodes.NOW
+
+    def _hand_in_metrics(self) -> None:
+        if not self._metrics_are_in:  # once, however often the end is reported
+            self._metrics_are_in = True
+            said = hand_in_metrics(self.run, self.folder)
+            self._note(said.splitlines())
 
     def _keep_files(self) -> str:
         """Keep outputs and logs; "" or why that is impossible.

@@ -4,6 +4,7 @@
     code/             the unpacked snapshot and the script's working folder (it writes ./outputs, ./logs)
     user_logs/        std_log.txt: what the script prints
     system_logs/      launch.log: what Studio did to start and stop it
+    spool/            metrics that the script has logged and that are not sent yet
     launch.json       what was to be run          written once, by launch.start
     state.json        the processes, and the boot they belong to      by the shim
     ended.json        how it ended                                    by the shim
@@ -65,6 +66,11 @@ class RunFolder:
     @property
     def launch_log(self) -> Path:
         return self.path / shim.LAUNCH_LOG
+
+    @property
+    def spool(self) -> Path:
+        """Where the SDK keeps metrics until they are sent; it need not exist."""
+        return self.path / "spool"
 
     @property
     def launch_file(self) -> Path:

@@ -89,7 +89,7 @@ class Segment:
         segment = cls(path.stat().st_size // SLOT_BYTES * SLOT_BYTES, path)
         memory = segment._open()
         for raw, _, _, series, tag in _INT_SLOT.iter_unpack(memory[: segment.size]):
-            if not tag or segment.end >= segment._texts_from:
+            if not tag or segment.end + SLOT_BYTES > segment._texts_from:
                 break
             segment.end += SLOT_BYTES
             if tag in (TEXT, NAME):

@@ -129,7 +129,7 @@ class Spool:
 
     def next_batch(self) -> Batch | None:
         """The batch to send now: the one that was not confirmed, else a new one. None if nothing waits."""
-        while self._batch is None or not self._batch.count:
+        while self._batch is None:
             segment = next((one for one in self._segments if one.sent < one.end), None)
             if segment is None:
                 return None
@@ -153,14 +153,17 @@ class Spool:
 
     def shorten(self) -> bool:
         """Take half of the batch under the same number; False if it has one entry only."""
-        batch = self._batch
+        batch, segment = self._batch, self._segments[0]
         assert batch is not None
-        slots = (batch.end - batch.start) // SLOT_BYTES
-        if slots < 2:
+        if batch.count < 2:
             return False
-        segment = self._segments[0]
+        slots = (batch.end - batch.start) // SLOT_BYTES
+        half = Batch(segment, batch.start, batch.start + slots // 2 * SLOT_BYTES)
+        if not half.count:  # names only
+            segment.sent = half.end
+            half = Batch(segment, half.end, batch.end)
         self.seq -= 1
-        self._begin(segment, Batch(segment, batch.start, batch.start + slots // 2 * SLOT_BYTES))
+        self._begin(segment, half)
         return True
 
     def skip(self) -> None:
