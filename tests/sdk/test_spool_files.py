@@ -136,7 +136,7 @@ def test_whoever_goes_on_sends_the_same_batches(count: int, confirmed: int, trie
         for one in (spool, whole):
             one._next_size = 4_096
             for number in range(count):
-                assert one.add_number(("m", "scalar", ""), number * 0.5, number, 1.0)
+                assert one.add(("m", "scalar", ""), number * 0.5, number, 1.0)
         expected = batches_of(whole)
         whole.delete()
         confirmed = min(confirmed, len(expected))
@@ -160,8 +160,8 @@ def test_whoever_goes_on_sends_the_same_batches(count: int, confirmed: int, trie
 def test_a_slot_that_was_not_finished_ends_what_is_there(tmp_path: Path) -> None:
     segment = Segment.create(tmp_path / "one", 4_096)
     for number in range(10):
-        segment.add_number(("m", "scalar", ""), float(number), NO_STEP, 1.0)
-    segment.add_text(("t", "list", ""), b'{"":[1]}', NO_STEP, 1.0)
+        segment.add(("m", "scalar", ""), float(number), NO_STEP, 1.0)
+    segment.add(("t", "list", ""), b'{"":[1]}', NO_STEP, 1.0)
     segment.park()
     data = bytearray((tmp_path / "one").read_bytes())
     tag = 6 * SLOT_BYTES + 28  # a name comes first
@@ -175,9 +175,9 @@ def test_a_slot_that_was_not_finished_ends_what_is_there(tmp_path: Path) -> None
 def test_a_segment_that_is_full_to_the_last_byte_is_read_whole(tmp_path: Path) -> None:
     segment = Segment.create(tmp_path / "one", 4_096)
     label, count = ("m", "scalar", ""), 0
-    while segment.add_text(label, b'{"": ["some longer text"]}', NO_STEP, 1.0):
+    while segment.add(label, b'{"": ["some longer text"]}', NO_STEP, 1.0):
         count += 1
-    while segment.add_number(label, 1.0, NO_STEP, 1.0):
+    while segment.add(label, 1.0, NO_STEP, 1.0):
         count += 1
     segment.park()
     found = Segment.found(tmp_path / "one")
@@ -189,7 +189,7 @@ def test_a_batch_that_is_refused_is_halved_under_its_number_until_one_entry_is_l
     with folder():
         spool = new_spool()
         for number in range(100):
-            spool.add_number(("m", "scalar", ""), number, NO_STEP, 1.0)
+            spool.add(("m", "scalar", ""), number, NO_STEP, 1.0)
         assert spool.next_batch()
         sizes = []
         while spool.shorten():
@@ -213,7 +213,7 @@ def iter_batches(spool: Spool) -> Iterator[Batch]:
 def test_nobody_takes_a_spool_that_is_in_use(tmp_path: Path) -> None:
     with folder() as place:
         spool = new_spool()
-        spool.add_number(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
+        spool.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
         (mine,) = place.iterdir()
         assert Spool.take(mine) is None
         spool.close()
@@ -227,7 +227,7 @@ def test_nobody_takes_a_spool_that_is_in_use(tmp_path: Path) -> None:
 def test_files_are_for_their_owner_alone() -> None:
     with folder() as place:
         spool = new_spool()
-        spool.add_number(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
+        spool.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
         (mine,) = place.iterdir()
         assert mine.stat().st_mode & 0o777 == 0o700
         assert [one.stat().st_mode & 0o777 for one in sorted(mine.iterdir())] == [0o600, 0o600]
@@ -241,14 +241,14 @@ def test_what_waits_is_bounded_and_files_go_as_they_are_sent(monkeypatch: pytest
     with folder() as place:
         spool = new_spool()
         taken = 0
-        while spool.add_number(("m", "scalar", ""), 1.0, NO_STEP, 1.0):
+        while spool.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0):
             taken += 1
         (mine,) = place.iterdir()
         assert sum(one.stat().st_size for one in mine.iterdir()) <= (1 << 18) + 4_096
         assert taken <= (1 << 19) / SLOT_BYTES
         assert sum(batch.count for batch in iter_batches(spool)) == taken
         assert len(list(mine.iterdir())) <= 2
-        assert spool.add_number(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
+        assert spool.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
         spool.delete()
 
 

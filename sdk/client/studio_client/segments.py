@@ -11,7 +11,6 @@ else, and what a series is called, lies in a text of JSON, and the slot says whe
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import mmap
 import os
@@ -19,6 +18,7 @@ import struct
 import sys
 import threading
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,6 @@ class Segment:
         self.labels: dict[int, Label] = {}
         self.end, self.sent, self.count = 0, 0, 0
         self._ids: dict[Label, int] = {}
-        self._next_id = itertools.count()
         self._texts_from = size
         self._open_or_not = threading.RLock()
         self._memory: mmap.mmap | None = None if path else mmap.mmap(-1, size)
@@ -100,30 +99,23 @@ class Segment:
                 segment.count += 1
         return segment
 
-    def add_number(self, label: Label, value: float, step: int, at: float) -> bool:
-        """Keep a float or an int of 64 bits; False if there is no room."""
+    def add(self, label: Label, value: float | bytes, step: int, at: float) -> bool:
+        """Keep a float, an int of 64 bits, or columns as JSON; False if there is no room."""
         series = self._ids.get(label)
         if series is None:
             series = self._define(label)
-        start = self.end
-        if series is None or start + SLOT_BYTES > self._texts_from:
-            return False
-        # Taken before it is filled: a signal handler that logs in between takes the next one.
-        self.end = start + SLOT_BYTES
-        self.count += 1
-        if type(value) is int:
-            _INT_SLOT.pack_into(self._memory, start, value, at, step, series, INT)  # type: ignore[arg-type]
+            if series is None:
+                return False
+        if type(value) is bytes:
+            if not self._add_text(value, at, step, series, TEXT):
+                return False
         else:
-            _FLOAT_SLOT.pack_into(self._memory, start, value, at, step, series, FLOAT)  # type: ignore[arg-type]
-        return True
-
-    def add_text(self, label: Label, text: bytes, step: int, at: float) -> bool:
-        """Keep columns as JSON; False if there is no room."""
-        series = self._ids.get(label)
-        if series is None:
-            series = self._define(label)
-        if series is None or not self._add_text(text, at, step, series, TEXT):
-            return False
+            start = self.end
+            if start + SLOT_BYTES > self._texts_from:
+                return False
+            slot, tag = (_INT_SLOT, INT) if type(value) is int else (_FLOAT_SLOT, FLOAT)
+            slot.pack_into(self._memory, start, value, at, step, series, tag)  # type: ignore[arg-type]
+            self.end = start + SLOT_BYTES
         self.count += 1
         return True
 
@@ -166,11 +158,11 @@ class Segment:
 
     def _define(self, label: Label) -> int | None:
         name, kind, description = label
-        series = next(self._next_id)
-        text = json.dumps([clean_name(name), kind, description]).encode()
+        series = len(self.labels)
+        text = as_json([clean_name(name), kind, description])
         if not self._add_text(text, 0.0, NO_STEP, series, NAME):
             return None
-        self.labels[series] = (clean_name(name), kind, description)
+        self.labels[series] = tuple(json.loads(text))
         self._ids[label] = series
         return series
 
@@ -178,16 +170,22 @@ class Segment:
         start, place = self.end, self._texts_from - len(text)
         if start + SLOT_BYTES > place:
             return False
-        self.end, self._texts_from = start + SLOT_BYTES, place
         memory = self._open()
         memory[place : place + len(text)] = text
         _INT_SLOT.pack_into(memory, start, place << 32 | len(text), at, step, series, tag)
+        self.end, self._texts_from = start + SLOT_BYTES, place
         return True
 
 
 def clean_name(name: str) -> str:
     """The name as the server takes it: of 1 to 255 letters, none of them NUL or half of one."""
     return name.replace("\0", "").encode("utf-8", "replace").decode()[:NAME_LENGTH] or "unnamed"
+
+
+def as_json(content: Any, default: Callable[[Any], Any] | None = None) -> bytes:
+    """JSON that every reader takes: halves of letters become question marks. NaN stays."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), default=default)
+    return text.encode("utf-8", "replace")
 
 
 def _numbers(code: str, data: bytes) -> array[Any]:

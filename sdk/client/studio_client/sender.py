@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
 import threading
@@ -22,7 +21,7 @@ from studio_client.errors import (
     StudioClientError,
     TooBig,
 )
-from studio_client.segments import NO_STEP, clean_name
+from studio_client.segments import NO_STEP, Label, as_json, clean_name
 from studio_client.spool_folder import Spool, spool_folder
 
 FLUSH_S = 300.0
@@ -55,18 +54,14 @@ class MetricSender:
         self._spool: Spool | None = None
         self._writer, self._seq = str(uuid.uuid4()), 0
         self._warned: set[str] = set()
+        self._is_adding = False
+        self._late: list[tuple[Label, float | bytes, int, float]] = []
 
     def add(self, name: str, value: Any, step: int | None = None, description: str = "") -> None:
         """Keep one value of a scalar: a float or an int quickest, else what JSON can hold."""
         kind = type(value)
         if kind is float or (kind is int and -_INT_END <= value < _INT_END):
-            at = time.time()
-            with self._lock:
-                spool = self._spool or self._opened()
-                at_step = NO_STEP if step is None else _storable(step)
-                kept = spool.add_number((name, "scalar", description), value, at_step, at)
-            if not kept or spool.has_grown or spool.sent == spool.added - 1:
-                self._note(spool, kept)
+            self._keep((name, "scalar", description), value, NO_STEP if step is None else _storable(step))
         else:
             self.log(name, "scalar", {"": [value]}, step, description)
 
@@ -79,16 +74,32 @@ class MetricSender:
         description: str = "",
     ) -> None:
         """Keep one entry: equally long columns of what JSON can hold, or of numbers of numeric libraries."""
-        at = time.time()
         at_step = NO_STEP if step is None else _storable(step)
         rows = max(1, ENTRY_VALUES // max(1, len(columns)))
         length = max((len(values) for values in columns.values()), default=0)
         for start in range(0, max(1, length), rows):
             part = {clean_name(c) if c else c: list(v[start : start + rows]) for c, v in columns.items()}
-            text = json.dumps(part, separators=(",", ":"), default=_plain).encode()
-            with self._lock:
-                spool = self._spool or self._opened()
-                kept = spool.add_text((name, kind, description), text, at_step, at)
+            text = as_json(part, default=_plain)
+            self._keep((name, kind, description), text, at_step)
+
+    def _keep(self, label: Label, value: float | bytes, step: int) -> None:
+        at = time.time()
+        with self._lock:
+            if self._is_adding:  # this is a signal handler in the midst of it, which goes on with this one
+                self._late.append((label, value, step, at))
+                return
+            self._is_adding = True
+            try:
+                self._add(label, value, step, at)
+            finally:
+                while self._late:
+                    self._add(*self._late.pop(0))
+                self._is_adding = False
+
+    def _add(self, label: Label, value: float | bytes, step: int, at: float) -> None:
+        spool = self._spool or self._opened()
+        kept = spool.add(label, value, step, at)
+        if not kept or spool.has_grown or spool.sent == spool.added - 1:
             self._note(spool, kept)
 
     def added(self) -> int:
@@ -144,7 +155,7 @@ class MetricSender:
 
     def tidy(self) -> None:
         """Delete the spool if nothing waits in it; the next entry makes a new one of the same writer."""
-        if not self._sending.acquire(blocking=False):  # in use
+        if not self._sending.acquire(timeout=1.0):  # in use, perhaps by whom this handler has interrupted
             return
         try:
             with self._lock:

@@ -77,9 +77,24 @@ def sync_all(url: str = "", *, patience_s: float = 10.0) -> list[Synced]:
         try:
             results += _synced(_connection(server), patience_s)
         except StudioClientError as error:
-            waiting = [state for _, state in left_behind() if str(state.get("url", "")) == server]
-            results += [Synced(str(state.get("run_id", "")), server, 0, str(error)) for state in waiting]
+            results += [Synced(run_id, server, 0, str(error)) for run_id in _waiting(server)]
     return results
+
+
+def _waiting(server: str) -> list[str]:
+    """The runs of the spools for this server that no living process has."""
+    found = []
+    for folder, state in left_behind():
+        if str(state.get("url", "")) == server:
+            try:
+                spool = Spool.take(folder)
+            except ValueError:
+                found.append(str(state.get("run_id", "")))
+                continue
+            if spool is not None:
+                spool.close()
+                found.append(spool.run_id)
+    return found
 
 
 def _connection(server: str) -> Api:
@@ -180,7 +195,7 @@ class Pump:
 
     def _run(self) -> None:
         while True:
-            if self._wanted.wait(SWEEP_S):
+            if self._wanted.wait(max(0.0, self._next_sweep - time.monotonic())):
                 self._at_once.wait(EVERY_S)
                 self._at_once.clear()
                 self._wanted.clear()

@@ -105,22 +105,12 @@ class Spool:
         """How many entries are not sent."""
         return self.added - self.sent
 
-    def add_number(self, label: Label, value: float, step: int, at: float) -> bool:
-        """Keep an int of 64 bits or a float; False if there is no room left anywhere."""
+    def add(self, label: Label, value: float | bytes, step: int, at: float) -> bool:
+        """Keep what a segment keeps; False if there is no room left anywhere."""
         segments = self._segments
-        if not segments or not segments[-1].add_number(label, value, step, at):
-            segment = self._new_segment(SLOT_BYTES + _bytes_of(label))
-            if segment is None or not segment.add_number(label, value, step, at):
-                return False
-        self.added += 1
-        return True
-
-    def add_text(self, label: Label, text: bytes, step: int, at: float) -> bool:
-        """Keep columns as JSON; False if there is no room left anywhere."""
-        segments = self._segments
-        if not segments or not segments[-1].add_text(label, text, step, at):
-            segment = self._new_segment(SLOT_BYTES + len(text) + _bytes_of(label))
-            if segment is None or not segment.add_text(label, text, step, at):
+        if not segments or not segments[-1].add(label, value, step, at):
+            segment = self._new_segment(_bytes_of(label) + (len(value) if isinstance(value, bytes) else 0))
+            if segment is None or not segment.add(label, value, step, at):
                 return False
         self.added += 1
         return True
