@@ -153,6 +153,7 @@ def test_whoever_goes_on_sends_the_same_batches(count: int, confirmed: int, trie
             assert rest[0] == expected[confirmed - 1]
             rest = rest[1:]
         assert rest == expected[confirmed:]
+        assert found.waiting == 0
         found.delete()
         assert list(place.iterdir()) == []
 

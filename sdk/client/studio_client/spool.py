@@ -120,7 +120,7 @@ def _synced(api: Api, patience_s: float) -> list[Synced]:
                 continue
             while send_next(api, spool, patience_s=patience_s):
                 pass
-        except (Refused, ValueError) as error:
+        except (Refused, ValueError, KeyError, OSError) as error:
             problem = str(error)
             logger.debug("the metrics that were left of run %s wait: %s", run_id, problem)
             if isinstance(error, (NotFound, ValueError)):

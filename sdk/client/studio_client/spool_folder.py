@@ -21,7 +21,7 @@ from typing import Any
 
 from studio_client import config
 from studio_client.batches import Batch
-from studio_client.segments import SLOT_BYTES, Label, Segment
+from studio_client.segments import NAME, SLOT_BYTES, Label, Segment
 
 try:
     import fcntl
@@ -202,6 +202,7 @@ class Spool:
             self.added += segment.count
             if _number(segment) == state["segment"]:
                 segment.sent = state["start"]
+                self.added -= sum(word >> 32 != NAME for word in segment.read(0, segment.sent).words)
                 if self.seq and state["start"] < state["end"]:
                     self._batch = Batch(segment, state["start"], state["end"])
             segment.park()
