@@ -22,6 +22,7 @@ from studio_client.errors import NotSignedIn, StudioClientError
 
 _WITH_MODULES = (logs, submit, watch)  # their commands are in the group `run`
 _ML_GROUPS = (runs.run, lists.experiment, lists.computetarget, lists.compute, lists.workspace, folder.folder)
+_SIGN_IN = "Make a token on the page Tokens, and sign in with it: studio login"
 _ABSENT = (
     "model",
     "service",
@@ -128,9 +129,7 @@ def _refuse_usage(error: click.ClickException) -> int:
 def _failed(error: StudioClientError, words: Sequence[str]) -> int:
     if "--debug" in words:
         traceback.print_exc()
-    hint = error.hint
-    if isinstance(error, NotSignedIn):
-        hint = hint or "Sign in: studio login"
+    hint = _SIGN_IN if isinstance(error, NotSignedIn) else error.hint
     click.echo(f"ERROR: {error.message} {hint}".rstrip(), err=True)
     return 1
 

@@ -1,0 +1,173 @@
+"""Signing in, defaults, and what scripts run before they begin."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.sdk.command_line import Shell
+from tests.sdk.live import Signed, studio_command
+
+
+def test_a_token_from_stdin_is_kept_for_its_owner_alone(shell: Shell, server: Signed, home: Path) -> None:
+    done = shell(f"studio login --url {server.url} --token -", stdin=server.token + "\n")
+    assert done.json[0]["workspaces"][0]["name"] == "default"
+    file = home / "credentials.json"
+    assert f"{file.stat().st_mode & 0o777:o}" == "600"
+    assert server.token in file.read_text()
+    assert server.token not in done.out + done.err
+    assert shell("studio account show").json["user"] == {"name": "admin", "type": "user"}
+    assert shell("studio account list").json == done.json
+    assert shell("studio login").json == done.json
+
+    out = shell("studio logout")
+    assert (out.code, out.out) == (0, "")
+    assert server.url in out.err
+    assert "studio login" in shell("studio account show").refused()
+
+
+def test_a_login_in_the_way_of_pipelines(shell: Shell, server: Signed) -> None:
+    done = shell(f"az login --service-principal -u someone -p {server.token} --tenant t --url {server.url}")
+    assert done.json[0]["url"] == server.url
+
+
+def test_a_person_is_shown_where_tokens_are_made(shell: Shell, server: Signed, home: Path) -> None:
+    """On a terminal the token is asked for, and not shown when it is typed."""
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        ["bash", "-c", "studio login --only-show-errors"],
+        env={**shell.whole_env, "STUDIO_URL": server.url},
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        start_new_session=True,
+    )
+    os.close(child)
+    shown = b""
+    while b"Token:" not in shown:
+        shown += os.read(parent, 1000)
+    assert f"{server.url}/tokens/".encode() in shown
+    os.write(parent, server.token.encode() + b"\n")
+    try:
+        while chunk := os.read(parent, 1000):
+            shown += chunk
+    except OSError:
+        pass  # the other side has closed the terminal
+    assert process.wait(20) == 0
+    os.close(parent)
+    assert server.token.encode() not in shown
+    assert server.token in (home / "credentials.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("studio login", "--url"),
+        ("studio login --url {url}", "/tokens/"),
+        ("studio login --url {url} --token wrong", "does not know this token"),
+        ("studio login --url {url} --token 'two words'", "not a token"),
+        ("studio login --url http://127.0.0.1:9 --token x", "does not answer"),
+        ("studio login --url 'no address' --token x", "is not the address"),
+        ("studio run list -e x -w default", "studio login"),
+        ("STUDIO_URL={url} STUDIO_TOKEN=wrong studio run list -e x -w default", "oken"),
+        ("STUDIO_TOKEN={token} studio account show", "STUDIO_URL"),
+    ],
+)
+def test_what_keeps_one_from_signing_in_is_said(shell: Shell, server: Signed, line: str, words: str) -> None:
+    message = shell(line.format(url=server.url, token=server.token)).refused()
+    assert words in message
+    assert server.token not in message
+
+
+def test_a_revoked_token_is_said(shell: Shell, server: Signed) -> None:
+    token = studio_command(server.studio, "token", "--user", "admin").splitlines()[-1]
+    shell(f"studio login --url {server.url} --token {token}")
+    code = "from studio.accounts.models import ApiToken; ApiToken.objects.latest('pk').delete()"
+    studio_command(server.studio, "shell", "-c", code)
+    message = shell("studio run list -w default -e x").refused()
+    assert token not in message
+    assert "studio login" in message
+
+
+def test_debug_says_what_is_asked_and_never_the_token(studio: Shell, server: Signed) -> None:
+    done = studio("studio run list -w default -e cli --debug")
+    assert re.search(r"GET /api/v1/workspaces/default: 200 in \d+ ms", done.err)
+    assert server.token not in done.out + done.err
+    assert "Traceback" in studio("studio run show -r nothing --debug").err
+
+
+def test_defaults_stand_in_for_what_is_not_typed(studio: Shell, home: Path) -> None:
+    assert "studio folder attach" in studio("studio workspace show").refused()
+    done = studio("az configure --defaults group=some-group aml_workspace=default location=here")
+    assert (done.code, done.out) == (0, "")
+    assert "location" in done.err
+    assert studio("studio workspace show --query [name,resourceGroup] -o tsv").out == "default\nsome-group\n"
+    kept = studio("studio configure --list-defaults").json
+    assert kept == [{"name": "group", "value": "some-group"}, {"name": "workspace", "value": "default"}]
+    assert studio("studio configure -d workspace=").code == 0
+    assert json.loads((home / "defaults.json").read_text()) == {"group": "some-group"}
+    assert "NAME=VALUE" in studio("studio configure --defaults group").refused(2)
+
+
+def test_lines_that_prepare_az_do_no_harm(studio: Shell) -> None:
+    added = studio("az extension add -n azure-cli-ml")
+    assert (added.code, added.out) == (0, "")
+    assert "built in" in added.err
+    assert studio("az extension list").json == []
+    assert studio("az version").json["extensions"] == {}
+    assert "None of your workspaces" in studio("az account set -s nope").refused()
+    assert studio("az account show --query user.name -o tsv").out == "admin\n"
+    assert studio("studio sync").json["sent"] == 0
+
+
+@pytest.mark.parametrize("line", ["az ml model list", "studio endpoint show -n x", "az ml dataset list"])
+def test_what_is_no_part_of_studio_says_so(studio: Shell, line: str) -> None:
+    assert "is not part of Studio" in studio(line).refused()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("studio nonsense", "no command 'nonsense'"),
+        ("studio run lst", "Did you mean 'list'?"),
+        ("studio run list --bogus", "--bogus"),
+        ("studio run show", "--run"),
+        ("studio run list extra words", "unrecognized arguments: extra words"),
+        ("studio run list -o wrong", "wrong"),
+        ("studio run list --query 'a b'", "position 2"),
+        ("az ml run show", "Help: az ml run show --help"),
+    ],
+)
+def test_mistakes_of_usage_end_with_2(shell: Shell, line: str, words: str) -> None:
+    assert words in shell(line).refused(2)
+
+
+def test_every_command_has_help(shell: Shell) -> None:
+    from studio_client.cli.main import studio as root
+
+    def walk(command: object, words: list[str]) -> list[list[str]]:
+        commands = getattr(command, "commands", {})
+        seen = {name: one for name, one in commands.items() if not one.hidden}
+        return [words, *(place for name, one in seen.items() for place in walk(one, [*words, name]))]
+
+    places = walk(root, [])
+    assert len(places) > 40
+    for words in (place for place in places if place[:1] != ["ml"]):
+        command: object = root
+        for word in words:
+            command = command.commands[word]  # type: ignore[attr-defined]
+        assert command.help, words  # type: ignore[attr-defined]
+        for option in command.params:  # type: ignore[attr-defined]
+            assert option.param_type_name == "argument" or option.help, (words, option.name)
+    shown = shell("studio run list -h")
+    assert shown.code == 0
+    assert "Examples:" in shown.out
+    assert shell("studio").code == 0
+    assert shell("studio run").code == 2
+    assert re.fullmatch(r"studio-client, version [\d.]+\n", shell("studio --version").out)

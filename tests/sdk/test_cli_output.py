@@ -1,0 +1,143 @@
+"""How results are written, and how queries are read: what needs no server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from studio_client.cli.output import FORMATS, rendered
+from studio_client.cli.query import Query, QueryFailed
+from studio_client.cli.tables import duration, table
+from studio_client.yaml_files import loads
+
+ROWS = [
+    {"run_id": "a", "tags": {"x": None}, "n": 1, "ok": True, "none": None, "list": [1, 2], "id": 7},
+    {"run_id": "b", "tags": {}, "n": 2.5, "ok": False, "none": None, "list": [], "id": 8},
+]
+
+
+def quiet(text: str) -> None:
+    raise AssertionError(text)
+
+
+def found(query: str, data: Any) -> Any:
+    return Query(query).search(data, quiet)
+
+
+def test_json_is_indented_by_two_sorted_and_keeps_letters() -> None:
+    assert rendered({"b": "ü", "a": [1]}, "json", None) == '{\n  "a": [\n    1\n  ],\n  "b": "ü"\n}'
+
+
+def test_json_holds_nothing_that_a_terminal_obeys() -> None:
+    text = rendered({"a": "\x1b[2J\x9b2J\x7f"}, "json", None)
+    assert not any((ord(letter) < 32 and letter != "\n") or 127 <= ord(letter) < 160 for letter in text)
+    assert json.loads(text) == {"a": "\x1b[2J\x9b2J\x7f"}
+
+
+def test_a_table_has_sorted_columns_of_what_is_plain() -> None:
+    lines = rendered(ROWS, "table", None).splitlines()
+    assert lines[0].split() == ["N", "Ok", "Run_id"]
+    assert lines[2].split() == ["1", "True", "a"]
+    assert len(lines) == 4
+
+
+def test_a_table_of_what_a_query_builds_has_its_columns() -> None:
+    text = rendered(found("[].{S: ok, Id: run_id}", ROWS), "table", None)
+    assert text.splitlines()[0].split() == ["S", "Id"]
+    assert rendered(found("[].run_id", ROWS), "table", None).splitlines()[0] == "Result"
+
+
+def test_tables_are_aligned_for_wide_letters_and_show_no_commands() -> None:
+    lines = table([{"A": "日本", "B": "x"}, {"A": "ab\x1b[2J", "B": "y"}]).splitlines()
+    assert lines[2] == "日本    x"
+    assert lines[3] == "ab�[2J  y"
+
+
+def test_tsv_has_no_head_and_a_line_for_each() -> None:
+    assert rendered(found("[].run_id", ROWS), "tsv", None) == "a\nb"
+    assert rendered(found("[].{z: run_id, a: n, l: list, t: tags, o: none}", ROWS), "tsv", None) == (
+        "a\t1\t2\t\t\nb\t2.5\t0\t\t"
+    )
+    assert rendered(ROWS[:1], "tsv", None) == "7\t2\t1\t\ttrue\ta\t"
+    assert rendered([["a", None]], "tsv", None) == "a\tNone"
+
+
+def test_yaml_is_read_back_as_it_was() -> None:
+    assert loads(rendered(ROWS, "yaml", None)) == ROWS
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_nothing_is_written_for_nothing(form: str) -> None:
+    assert rendered(None, form, None) == ""
+    assert rendered([], "table", None) == ""
+    assert rendered(ROWS, "none", None) == ""
+
+
+PLAIN = st.none() | st.booleans() | st.text() | st.integers()
+
+
+@settings(deadline=None)
+@given(st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_every_format_writes_everything(value: Any) -> None:
+    for form in FORMATS:
+        assert isinstance(rendered(value, form, None), str)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "text"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:01.250000Z", "1.2s"),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:59Z", "59s"),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:03:20Z", "3m 20s"),
+        ("2026-01-01T00:00:00Z", "2026-01-01T05:03:20Z", "5h 03m"),
+        ("2026-01-01T00:00:00Z", "2026-01-03T05:03:20Z", "2d 5h"),
+        (None, None, ""),
+    ],
+)
+def test_durations_are_said_as_people_say_them(start: str | None, end: str | None, text: str) -> None:
+    assert duration(start, end) == text
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("[?properties.author==azureml-user]", "[?properties.author=='azureml-user']"),
+        ("[?author==ana]", "[?author=='ana']"),
+        ("[?n==2]", "[?n==`2`]"),
+        ("[?ok==true]", "[?ok==`true`]"),
+        ("[?author==ana && n==2].n", "[?author=='ana' && n==`2`].n"),
+        ("[?author!=some body]", "[?author!='some body']"),
+    ],
+)
+def test_a_bare_query_that_lost_its_quotes_is_understood(typed: str, meant: str) -> None:
+    rows = [{"author": "ana", "n": 2, "ok": True, "properties": {"author": "azureml-user"}}, {"n": 3}]
+    said: list[str] = []
+    assert Query(typed, is_bare=True).search(rows, said.append) == found(meant, rows)
+    assert len(said) == 1
+    assert f'--query "{meant}"' in said[0]
+
+
+def test_a_bare_query_that_is_right_stays_as_it_is() -> None:
+    rows = [{"a": "x", "b": "x"}, {"a": "x", "b": "y"}]
+    for query in (
+        "[?a==b]",
+        "[?a=='x' && b=='y']",
+        "[?keys(@)[?starts_with(@, 'a')]]",
+        "[?a==b || b=='y'].b",
+    ):
+        assert Query(query, is_bare=True).search(rows, quiet) == found(query, rows)
+
+
+@pytest.mark.parametrize("query", ["a b", "[?a==b-c]", "[", "'", "", "[?a=="])
+def test_a_malformed_query_is_a_mistake_of_usage(query: str) -> None:
+    with pytest.raises(click.UsageError, match="is not JMESPath"):
+        Query(query)
+
+
+def test_a_query_that_does_not_fit_the_result_fails() -> None:
+    with pytest.raises(QueryFailed, match="starts_with"):
+        found("[].starts_with(none, 'a')", ROWS)
