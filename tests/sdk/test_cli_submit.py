@@ -157,3 +157,21 @@ def test_bash_completes_commands_options_and_names(studio: Shell, train: Path) -
         assert f"_STUDIO_COMPLETE={name}_complete" in studio(f"studio completion {name}").out
         asked = f"COMP_WORDS='studio run l' COMP_CWORD={position} _STUDIO_COMPLETE={name}_complete"
         assert "list" in studio(f"{asked} studio").out
+
+
+def test_a_script_submits_children_of_its_own_run(studio: Shell, train: Path) -> None:
+    lines = [
+        "import subprocess, sys",
+        "def studio(*words):",
+        "    subprocess.run([sys.argv[1], *words], check=True)",
+        "studio('run', 'submit-script', 'train.py', 'as a child')",
+        "studio('run', 'show', '-r', __import__('os').environ['AZUREML_RUN_ID'], '-o', 'none')",
+    ]
+    (train.parent / "parent.py").write_text("\n".join(lines))
+    done = studio(f"studio run submit-script -e tree parent.py {studio.programs / 'studio'}")
+    parent = done.json["run_id"]
+    children = studio(f"studio run list --parent-run-id {parent}").json
+    assert [child["run_definition"]["arguments"] for child in children] == [["as a child"]]
+    assert [child["parent_run_id"] for child in children] == [parent]
+    assert children[0]["_experiment_name"] == "tree"
+    assert studio(f"studio run list --pipeline-run-id {parent} --query 'length(@)'").out == "1\n"

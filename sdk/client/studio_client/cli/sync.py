@@ -6,17 +6,25 @@ from typing import Any
 
 import click
 
-from studio_client.api import connect
-from studio_client.cli.frame import Command
+from studio_client import config
+from studio_client.cli.frame import Command, Failed
 
 
 @click.command("sync", cls=Command)
-def sync() -> dict[str, Any]:
+@click.option("--url", default="", metavar="ADDRESS", help="Only what is for this server.")
+def sync(url: str) -> dict[str, Any]:
     """Send metrics that are still on this machine because the process that logged them was killed.
 
     The next process that logs does the same by itself.
     """
-    from studio_client.spool import send_left_behind
+    from studio_client.spool import sync_all
 
-    api = connect(client="studio-cli")
-    return {"sent": send_left_behind(api), "url": api.url}
+    results = sync_all(config.clean_url(url) if url else "")
+    problems = [one for one in results if one.problem]
+    if problems:
+        listed = "\n".join(f"  {one.run_id} for {one.url}: {one.problem}" for one in problems)
+        raise Failed(f"Not everything could be sent; it stays where it is:\n{listed}")
+    return {
+        "sent": sum(one.entries for one in results),
+        "runs": [{"run_id": one.run_id, "url": one.url, "sent": one.entries} for one in results],
+    }

@@ -1,0 +1,44 @@
+"""What the documentation says of the command line is what the command line takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from studio_client.cli.main import studio
+
+ROOT = Path(__file__).parents[2]
+_LINE = re.compile(r"^ {4}(?:eval \"\$\()?((?:studio|az) [^#\n>)]*(?:\)[^#\n>]*)?)", re.MULTILINE)
+_WORDS = re.compile(r"`(studio [^`…]*)`")
+
+
+def lines() -> list[str]:
+    """The lines that docs/cli.md and the README show."""
+    guide, readme = (ROOT / "docs" / "cli.md").read_text(), (ROOT / "README.md").read_text()
+    shown = [*_LINE.findall(guide), *_WORDS.findall(guide), *_WORDS.findall(readme)]
+    return [line for line in shown if "GROUP" not in line and "…" not in line]
+
+
+@pytest.mark.parametrize("line", lines())
+def test_every_line_that_is_shown_can_be_read(line: str) -> None:
+    words = shlex.split(line.strip().rstrip('")<') if line.count('"') % 2 else line)[1:]
+    words = words[: words.index("<")] if "<" in words else words
+    command: click.Command = studio
+    context = click.Context(studio, info_name="studio")
+    while isinstance(command, click.Group):
+        name = words.pop(0)
+        found = command.get_command(context, name)
+        assert found is not None, line
+        command, context = found, click.Context(found, info_name=name, parent=context)
+    command.make_context(command.name, words)
+
+
+def test_the_guide_names_every_command() -> None:
+    guide = (ROOT / "docs" / "cli.md").read_text()
+    for name, command in studio.commands.items():
+        inner = command.commands if isinstance(command, click.Group) and name != "ml" else {}
+        for word in (name, *(name for name, one in inner.items() if not one.hidden)):
+            assert f"`{word}" in guide or f" {word}" in guide, word
