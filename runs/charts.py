@@ -156,7 +156,7 @@ def _beyond(runs: Sequence[BarRun], slot: float, scale: Scale) -> SafeString:
     return format_html_join("", text, labels)
 
 
-def _numbers(runs: Sequence[BarRun], slot: float) -> SafeString:
+def run_numbers(runs: Sequence[BarRun], slot: float) -> SafeString:
     """The run numbers under the axis, at most eight, round ones first."""
     every = max(1, -(-len(runs) // 8))
     every = next((step for step in (1, 2, 5, 10, 20, 50) if step >= every), 100)
@@ -210,5 +210,5 @@ def duration_chart_svg(runs: Sequence[BarRun], base_url: str, median: timedelta 
         '<svg class="chart" height="{h}" role="group" aria-label="Duration by run number">'
         "{grid}{bars}{line}{numbers}{beyond}</svg></div>",
         h=PLOT_HEIGHT, axis=axis, grid=grid, bars=bars, line=line,
-        numbers=_numbers(runs, slot), beyond=_beyond(runs, slot, scale),
+        numbers=run_numbers(runs, slot), beyond=_beyond(runs, slot, scale),
     )  # fmt: skip

@@ -20,6 +20,11 @@ class Column:
     css: str = ""
     place: str = ""  # where its cell stands on narrow screens
 
+    @property
+    def is_metric(self) -> bool:
+        """Whether it shows a metric, which a person chooses for each experiment."""
+        return self.key.startswith("metric:")
+
 
 _ALL = (
     Column("experiment", "Experiment", "w-172", "experiment", "cut from-1100"),
@@ -60,6 +65,12 @@ def chosen(person: User, place: str) -> list[Column]:
     kept = (person.preferences or {}).get("columns", {}).get(place)
     keys = kept if isinstance(kept, list) else DEFAULTS[place]
     return [column for column in offered(place) if column.key in keys]
+
+
+def with_metrics(columns: list[Column], metrics: list[Column]) -> list[Column]:
+    """The columns of a list with those of metrics before the one that ends it."""
+    at = next((i for i, column in enumerate(columns) if column.key == "created"), len(columns))
+    return [*columns[:at], *metrics, *columns[at:]]
 
 
 def choose(person: User, place: str, keys: Iterable[str]) -> None:

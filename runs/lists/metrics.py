@@ -64,9 +64,7 @@ class Card:
     @property
     def last(self) -> Shown:
         """What came last."""
-        if self.metric.last_text:
-            return shown(_float_or_text(self.metric.last_text))
-        return Shown(number_text(self.metric.last), is_number=True)
+        return shown_last(self.metric)
 
     @property
     def count(self) -> str:
@@ -103,8 +101,12 @@ class CardPage:
         return [(look, cards) for look, cards in groups.items() if cards]
 
 
-def _float_or_text(text: str) -> Any:
-    return float(text) if text in ("NaN", "Infinity", "-Infinity") else text
+def shown_last(metric: Metric) -> Shown:
+    """What came last of a metric."""
+    text = metric.last_text
+    if text:
+        return shown(float(text) if text in ("NaN", "Infinity", "-Infinity") else text)
+    return Shown(number_text(metric.last), is_number=True)
 
 
 def card_page(run: Run, *, search: str = "", after: str = "") -> CardPage:

@@ -30,7 +30,8 @@ PAGE = 50
 UNFOLDED = 100
 MOST_OPEN = 50
 _PANEL = tuple(name for name in RunFilter.base_filters if name != "q")
-_KEPT = ("show", "order", "after", "open", "panel")
+_KEPT = ("show", "order", "after", "open", "panel", "curve", "over", "sum")
+_STAYING = ("show", "order", "panel", "curve", "over", "sum")
 
 
 @dataclass
@@ -122,7 +123,7 @@ class RunList:
     @property
     def kept(self) -> list[tuple[str, str]]:
         """What a new search leaves as it is."""
-        return [(key, str(value)) for key, value in self.state.items() if key in ("show", "order", "panel")]
+        return [(key, str(value)) for key, value in self.state.items() if key in _STAYING]
 
     @property
     def order(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
-from runs.models import Experiment, Run
+from runs.models import Experiment, MetricLedger, Run
 from runs.versions import version_word
 from studio.accounts.models import Workspace
 
@@ -18,6 +18,7 @@ class Scope:
 
     version: str
     is_active: bool
+    metrics: str = ""  # when metrics of an experiment's runs were last written
 
     @property
     def trigger(self) -> str:
@@ -36,7 +37,13 @@ _WORKSPACES = Workspace.objects.values_list(
 )
 _RUNS_OF_ONE = Run.objects.filter(experiment=OuterRef("pk"))
 _EXPERIMENTS = Experiment.objects.annotate(
-    runs_updated_at=_latest(_RUNS_OF_ONE), has_active=Exists(_RUNS_OF_ONE.active())
+    runs_updated_at=_latest(_RUNS_OF_ONE),
+    has_active=Exists(_RUNS_OF_ONE.active()),
+    metrics_written_at=Subquery(
+        MetricLedger.objects.filter(experiment=OuterRef("pk"))
+        .order_by("-written_at")
+        .values("written_at")[:1]
+    ),
 )
 
 
@@ -54,4 +61,4 @@ def find_experiment(workspace: Workspace, name: str) -> tuple[Experiment, Scope]
     if experiment is None:
         return None
     version = version_word(experiment.runs_updated_at, experiment.updated_at)
-    return experiment, Scope(version, experiment.has_active)
+    return experiment, Scope(version, experiment.has_active, version_word(experiment.metrics_written_at))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from django import template
@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from runs.formats import DASH
 from runs.lists.columns import Column
+from runs.lists.metrics import Shown
 from runs.models import Run
 from runs.templatetags import studio
 
@@ -45,9 +46,39 @@ _CELLS: dict[str, Callable[[Run], Any]] = {
 
 
 @register.simple_tag
-def run_cells(run: Run, columns: Iterable[Column], tags_width: int) -> SafeString:
-    """The cells of a run for these columns."""
-    return format_html_join("", "{}", ((_cell(run, column, tags_width),) for column in columns))
+def run_cells(
+    run: Run,
+    columns: Iterable[Column],
+    tags_width: int,
+    metrics: Mapping[int, Mapping[str, Shown]] | None = None,
+) -> SafeString:
+    """The cells of a run for these columns; `metrics` has those of metrics, by run and column."""
+    own = (metrics or {}).get(run.pk, {})
+    return format_html_join(
+        "",
+        "{}",
+        (
+            (_metric(own.get(column.key), column) if column.is_metric else _cell(run, column, tags_width),)
+            for column in columns
+        ),
+    )
+
+
+@register.simple_tag
+def metric_hint(
+    run: Run, columns: Iterable[Column], metrics: Mapping[int, Mapping[str, Shown]] | None = None
+) -> SafeString | str:
+    """The first metric of the table that this run has, in words, for where columns have no room."""
+    own = (metrics or {}).get(run.pk, {})
+    first = next((column for column in columns if column.key in own), None)
+    return format_html(" · {} {}", first.title, own[first.key].text) if first else ""
+
+
+def _metric(shown: Shown | None, column: Column) -> SafeString:
+    if shown is None:
+        return format_html('<td class="{}">{}</td>', column.css, DASH)
+    css = f"{column.css} is-odd" if shown.is_odd else column.css
+    return format_html('<td class="{}" title="{}">{}</td>', css, shown.text, shown.text)
 
 
 def _cell(run: Run, column: Column, tags_width: int) -> SafeString:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
@@ -20,6 +20,7 @@ from runs import charts
 from runs.formats import DASH, ago_text, bytes_text, duration_text, exact_time, ticking_text
 from runs.status import ON_NODE, Status
 from runs.toasts import Toast, toast_of
+from runs.value_chart import value_chart_svg
 
 register = template.Library()
 
@@ -215,6 +216,14 @@ def duration_chart(
 ) -> SafeString:
     """Duration by run number, oldest first, with the median as a dashed line."""
     return charts.duration_chart_svg(runs, reverse("experiment-detail", args=[experiment_name]), median)
+
+
+@register.simple_tag
+def value_chart(
+    runs: Sequence[charts.BarRun], values: Mapping[int, float], name: str, experiment_name: str
+) -> SafeString:
+    """The values of a metric by run number, oldest first."""
+    return value_chart_svg(runs, values, name, reverse("experiment-detail", args=[experiment_name]))
 
 
 @register.filter

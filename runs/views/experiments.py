@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect, render
@@ -15,6 +16,7 @@ from runs.errors import StudioError
 from runs.filters import ExperimentFilter
 from runs.lists.experiments import ExperimentPage, Overview, experiment_page, overview
 from runs.lists.figures import CHART_RUNS, chip_counts, experiment_figures
+from runs.lists.metric_columns import MetricColumns, metric_charts, metric_names
 from runs.lists.runs import RunList
 from runs.lists.version import Scope, find_experiment, workspace_scope
 from runs.markdown import render_markdown
@@ -123,10 +125,10 @@ def experiment_detail(request: MemberRequest, name: str) -> HttpResponseBase:
     """One experiment: figures, chart, and its runs with child runs folded under their parents."""
     experiment, scope = _find(request, name)
     if wants_part(request, "experiment-figures"):
-        if is_seen(request, scope.version):
+        if is_seen(request, _figures_version(scope)):
             return HttpResponse(status=204)
         return render(request, "experiments/_figures.html", _figures(request, experiment, scope))
-    workspace = request.membership.workspace
+    workspace, metrics = request.membership.workspace, MetricColumns(request.user, experiment)
     runs = RunList(workspace, request.user, request.GET, place="experiment", experiment=experiment)
     if request.GET.get("format") == "csv":
         return csv_response(runs, experiment.name)
@@ -141,9 +143,11 @@ def experiment_detail(request: MemberRequest, name: str) -> HttpResponseBase:
         context: dict[str, Any] = {"experiment": experiment, "chips": chips}
         if not runs.is_filtered and runs.is_valid:
             context["matching"] = counts[""]
-        return context if part else {**context, **_figures(request, experiment, scope), **_head(experiment)}
+        figures = {} if part else _figures(request, experiment, scope, metrics.names)
+        return context if part else {**context, **figures, **_head(experiment)}
 
-    return list_answer(request, runs, scope, more, template="experiments/experiment_detail.html")
+    template = "experiments/experiment_detail.html"
+    return list_answer(request, runs, scope, more, template=template, metrics=metrics)
 
 
 def _find(request: HttpRequest, name: str) -> tuple[Experiment, Scope]:
@@ -153,14 +157,36 @@ def _find(request: HttpRequest, name: str) -> tuple[Experiment, Scope]:
     return found
 
 
-def _figures(request: HttpRequest, experiment: Experiment, scope: Scope) -> dict[str, Any]:
+def _figures_version(scope: Scope) -> str:
+    return f"{scope.version}.{scope.metrics}"
+
+
+def _figures(
+    request: HttpRequest, experiment: Experiment, scope: Scope, names: list[str] | None = None
+) -> dict[str, Any]:
+    """Figures and charts; `names` are the metrics that can be drawn, asked for if they are not given."""
+    figures = experiment_figures(experiment)
+    asked = QueryDict(mutable=True)
+    asked.update({key: request.GET[key] for key in ("curve", "over", "sum") if request.GET.get(key)})
+    charts = metric_charts(
+        experiment,
+        metric_names(experiment) if names is None else names,
+        figures.bars,
+        curve=request.GET.get("curve", ""),
+        over=request.GET.get("over", ""),
+        sum_=request.GET.get("sum", ""),
+    )
+    workspace = quote(request.membership.workspace.name, safe="")  # type: ignore[attr-defined]
     return {
         "experiment": experiment,
-        "figures": experiment_figures(experiment),
+        "figures": figures,
+        "metrics": charts,
+        "curves_url": f"/api/v1/workspaces/{workspace}/experiments/{experiment.name}/metrics/charts",
         "chart_runs": CHART_RUNS,
         "description": render_markdown(experiment.description) if experiment.description else "",
         "figures_trigger": scope.trigger,
-        "figures_url": f"{request.path}?seen={scope.version}",
+        "figures_version": _figures_version(scope),
+        "figures_url": part_url(request.path, asked, _figures_version(scope)),
     }
 
 

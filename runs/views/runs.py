@@ -7,7 +7,7 @@ from typing import Any
 from zlib import crc32
 
 from django.forms import BoundField
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -18,9 +18,10 @@ from runs.filters import RunFilter
 from runs.lists import columns
 from runs.lists.capped import Count
 from runs.lists.export import csv_lines
+from runs.lists.metric_columns import Choice, MetricColumns, choose_metrics, metric_cells, offered_metrics
 from runs.lists.runs import Row, RunList
 from runs.lists.version import Scope, workspace_scope
-from runs.models import Run
+from runs.models import Experiment, Run
 from runs.search.cursors import parse_order
 from runs.search.qualifiers import QUALIFIERS
 from runs.search.query import Page, Search
@@ -106,13 +107,16 @@ def list_answer(
     more: Callable[[bool], dict[str, Any]],
     *,
     template: str,
+    metrics: MetricColumns | None = None,
 ) -> HttpResponse:
     """The page, or for htmx its part `run-list`; 204 when that is what is shown already.
 
     `more(part)` gives the context that only this page has, and is called when something is rendered.
+    `metrics` are columns beside those that every list has.
     """
     shown = columns.chosen(runs.person, runs.place)
     version = f"{scope.version}.{columns.fingerprint(shown)}"
+    version += f".{metrics.version(scope.metrics)}" if metrics else ""
     part = wants_part(request, "run-list")
     seen = request.GET.get("seen")
     if part and seen == version:
@@ -120,7 +124,10 @@ def list_answer(
     request.GET = runs.state  # type: ignore[assignment]
     page = runs.page()
     rows = runs.rows(page)
+    choices = metrics.choices if metrics else []
+    shown = columns.with_metrics(shown, [choice.column for choice in choices])
     context = {
+        "metric_cells": metric_cells([row.run for row in rows], choices),
         "runs": runs,
         "page": page,
         "rows": rows,
@@ -223,9 +230,12 @@ def run_columns(request: HttpRequest, place: str) -> HttpResponse:
         raise Http404("There is no such list.")
     person: Any = request.user
     back = safe_next(request, reverse("run-list"))
+    experiment = _experiment_of_columns(request, place)
     if request.method == "POST":
         wanted = columns.DEFAULTS[place] if "reset" in request.POST else request.POST.getlist("column")
         columns.choose(person, place, wanted)
+        if experiment is not None:
+            choose_metrics(person, experiment, _asked_metrics(request.POST))
         toast(request, "Columns kept")
         return done(request, back)
     keys = {column.key for column in columns.chosen(person, place)}
@@ -235,6 +245,25 @@ def run_columns(request: HttpRequest, place: str) -> HttpResponse:
         "action": request.path,
         "next": back,
         "offered": [(column, column.key in keys) for column in columns.offered(place)],
+        "experiment": experiment,
+        "metrics": offered_metrics(person, experiment) if experiment else [],
         "size": "dialog-sm",
     }
     return render_dialog(request, "runs/_columns_dialog.html", context)
+
+
+def _experiment_of_columns(request: HttpRequest, place: str) -> Experiment | None:
+    """The experiment whose metrics can be chosen too, if the dialog was opened on its page."""
+    name = request.POST.get("experiment") or request.GET.get("experiment") or ""
+    if place != "experiment" or not name or "\0" in name:
+        return None
+    workspace = request.membership.workspace  # type: ignore[attr-defined]
+    return Experiment.objects.filter(workspace=workspace, name=name).first()
+
+
+def _asked_metrics(data: QueryDict) -> list[Choice] | None:
+    """The metrics that were chosen, in the order of the dialog; None for those that are shown at first."""
+    if "reset" in data:
+        return None
+    names = data.getlist("metric")
+    return [Choice(name, sum_) for name, sum_ in zip(names, data.getlist("sum"), strict=False) if sum_]

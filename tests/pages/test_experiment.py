@@ -289,8 +289,8 @@ def test_the_number_of_queries_does_not_depend_on_the_rows(ana: User, client_of:
             counted.append(len(queries))
     # session with person and membership · experiment with its version · keys of the page · its runs ·
     # their tags · how many children each has · counts of the chips · active runs by status and target ·
-    # counts of the week · runs of the chart · shell
-    whole = 11
+    # counts of the week · runs of the chart · whose metrics there are · shell
+    whole = 12
     # and: which children · their rows · their tags
     unfolded = whole + 3
     # and: how far back the search looks, then the parents of what was found instead of numbers of children

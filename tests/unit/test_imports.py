@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
         "points",
         "lines",
         "documents",
+        "value_chart",
     },
     {"models", "wake"},
     {"lifecycle", "search"},

@@ -1,0 +1,173 @@
+"""Metrics on the page of an experiment: columns of its table, and its charts of a metric over runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from zlib import crc32
+
+from runs.formats import number_text
+from runs.lists.bars import Bar
+from runs.lists.columns import Column
+from runs.lists.metrics import Shown, shown_last
+from runs.models import Experiment, Metric, MetricLedger, Run
+from runs.services.metrics import newest_with
+from studio.accounts.models import User
+
+#: What of a metric is shown: how it is called, and the column of its row.
+SUMS = {"last": "last", "min": "least", "max": "most"}
+#: Runs, and metrics of theirs, that are looked at for names that may be chosen.
+_RUNS, _METRICS = 20, 1_000
+#: Columns that are there until a person chooses, and that can be there at most.
+_AT_FIRST, MOST = 2, 20
+#: Metrics that the dialog offers.
+OFFERED = 100
+#: Runs of which the curves are drawn.
+CURVES = 5
+_KEY = "metric_columns"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A metric as a column: its name, and which of its sums is shown."""
+
+    name: str
+    sum: str = "last"
+
+    @property
+    def column(self) -> Column:
+        """The column of the table."""
+        title = self.name if self.sum == "last" else f"{self.name} {self.sum}"
+        return Column(f"metric:{self.sum}:{self.name}", title, "w-86", "", "num cut from-1100")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A run whose curve is drawn: the row of the legend, which is also the table beside the chart."""
+
+    run: Run
+    last: Shown
+    least: str
+    most: str
+
+
+@dataclass(frozen=True)
+class MetricCharts:
+    """The metric charts of an experiment: what can be chosen, what is chosen, and the runs that have it.
+
+    `over` is the metric that is drawn by run number instead of the durations, "" for none; `values` has its
+    `sum` for each of the bars that has it, by number.
+    """
+
+    names: list[str]
+    curve: str
+    curves: list[Curve]
+    over: str
+    sum: str
+    values: dict[int, float]
+    sums: tuple[str, ...] = tuple(SUMS)
+
+
+def metric_names(experiment: Experiment) -> list[str]:
+    """Metrics with numbers of the runs that wrote last, those that most of them have first. Two queries.
+
+    Runs with few names go first, and not too many names are looked at: one sweep over thousands of layers
+    neither hides what all other runs log nor makes the page slow.
+    """
+    ledgers = MetricLedger.objects.filter(experiment=experiment, run__archived_at=None)
+    newest = list(ledgers.order_by("-written_at").values_list("names", "run_id")[:_RUNS])
+    looked_at, left = [], _METRICS
+    for names, run in sorted(newest):
+        if left == _METRICS or names <= left:
+            looked_at.append(run)
+            left -= min(names, left)
+    rows = Metric.objects.filter(run__in=looked_at, last__isnull=False).order_by("-run", "id")
+    counts = Counter(rows.values_list("name", flat=True)[:_METRICS])
+    return [name for name, _ in counts.most_common()]
+
+
+class MetricColumns:
+    """The metrics that a person's table of an experiment shows: the first ones until they choose."""
+
+    def __init__(self, person: User, experiment: Experiment) -> None:
+        self.experiment = experiment
+        kept = (person.preferences or {}).get(_KEY, {}).get(str(experiment.pk))
+        self.kept: list[str] | None = list(map(str, kept)) if isinstance(kept, list) else None
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The metrics that can be chosen. Two queries."""
+        return metric_names(self.experiment)
+
+    @cached_property
+    def choices(self) -> list[Choice]:
+        """What the table shows; asks for the names while nothing was chosen."""
+        if self.kept is None:
+            return [Choice(name) for name in self.names[:_AT_FIRST]]
+        choices = [Choice(name, sum_) for sum_, _, name in (key.partition(":") for key in self.kept)]
+        return [choice for choice in choices if choice.sum in SUMS][:MOST]
+
+    def version(self, written: str) -> str:
+        """What of a list's version comes from metrics, last `written` then; costs no query."""
+        if self.kept == []:
+            return "0"
+        return f"{written}.{crc32(repr(self.kept).encode()):x}"
+
+
+def offered_metrics(person: User, experiment: Experiment) -> list[tuple[str, str]]:
+    """Each metric that can be a column with what of it is shown ("" for nothing), those that are first."""
+    metrics = MetricColumns(person, experiment)
+    shown = {choice.name: choice.sum for choice in metrics.choices}
+    names = dict.fromkeys([*shown, *metrics.names])
+    return [(name, shown.get(name, "")) for name in list(names)[:OFFERED]]
+
+
+def choose_metrics(person: User, experiment: Experiment, choices: Iterable[Choice] | None) -> None:
+    """Keep a person's choice for an experiment; None goes back to what is shown at first."""
+    kept = dict((person.preferences or {}).get(_KEY, {}))
+    kept.pop(str(experiment.pk), None)
+    if choices is not None:
+        known = [choice for choice in choices if choice.sum in SUMS and choice.name]
+        kept[str(experiment.pk)] = [f"{choice.sum}:{choice.name}" for choice in known[:MOST]]
+    person.preferences = {**(person.preferences or {}), _KEY: kept}
+    person.save(update_fields=["preferences"])
+
+
+def metric_cells(runs: Iterable[Run], choices: Sequence[Choice]) -> dict[int, dict[str, Shown]]:
+    """What the columns of these metrics show, by run and column. One query, none without choices."""
+    cells: dict[int, dict[str, Shown]] = {}
+    if not choices:
+        return cells
+    names = {choice.name for choice in choices}
+    rows = Metric.objects.filter(run__in={run.pk for run in runs}, name__in=names)
+    found = {(metric.run_id, metric.name): metric for metric in rows.defer("columns", "description")}
+    for (run, name), metric in found.items():
+        for choice in choices:
+            if choice.name == name:
+                cells.setdefault(run, {})[choice.column.key] = _shown(metric, choice.sum)
+    return cells
+
+
+def _shown(metric: Metric, sum_: str) -> Shown:
+    if sum_ == "last":
+        return shown_last(metric)
+    return Shown(number_text(getattr(metric, SUMS[sum_])), is_number=True)
+
+
+def metric_charts(
+    experiment: Experiment, names: list[str], bars: Sequence[Bar], *, curve: str, over: str, sum_: str
+) -> MetricCharts:
+    """What the charts show; unknown names give the first one, and durations. Two queries at most."""
+    curve = curve if curve in names else names[0] if names else ""
+    rows = newest_with(experiment, curve, CURVES) if curve else []
+    sum_ = sum_ if sum_ in SUMS else "last"
+    values: dict[int, float] = {}
+    if over in names:
+        found = Metric.objects.filter(
+            run__experiment=experiment, run__number__in=[bar.number for bar in bars], name=over
+        ).values_list("run__number", SUMS[sum_])
+        values = {number: value for number, value in found if value is not None}
+    curves = [Curve(m.run, shown_last(m), number_text(m.least), number_text(m.most)) for m in rows]
+    return MetricCharts(names, curve, curves, over if over in names else "", sum_, values)

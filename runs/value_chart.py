@@ -1,0 +1,54 @@
+"""A metric by run number as SVG: a dot for each run that has it, in the colour of its status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from runs.charts import PLOT_BASE, PLOT_HEIGHT, PLOT_TOP, BarRun, run_numbers
+from runs.documents import ticks
+from runs.formats import number_text
+
+
+def value_chart_svg(
+    runs: Sequence[BarRun], values: Mapping[int, float], name: str, base_url: str
+) -> SafeString:
+    """The values of the metric `name` by run number, runs oldest first; each dot leads to its run."""
+    known = list(values.values())
+    least, most = (min(known), max(known)) if known else (0.0, 1.0)
+    room = (most - least) * 0.08 or abs(most) * 0.1 or 1.0
+    least, most = least - room, most + room
+    slot = round(100 / max(len(runs), 12), 3)
+
+    def y(value: float) -> float:
+        return round(PLOT_BASE - (value - least) / (most - least) * (PLOT_BASE - PLOT_TOP), 1)
+
+    lines = ticks(least, most, 4)
+    axis = format_html_join(
+        "",
+        '<text x="38" y="{}" text-anchor="end">{}</text>',
+        ((y(t) + 4, number_text(t)) for t in lines),
+    )
+    grid = format_html_join(
+        "", '<line class="chart-grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>', ((y(t),) for t in lines)
+    )
+    places = {run.number: round((at + 0.5) * slot, 2) for at, run in enumerate(runs)}
+    dots = format_html_join(
+        "",
+        '<a href="{0}runs/{1}/" aria-label="{2}"><title>{2}</title>'
+        '<circle class="bar bar-{3} value-dot" cx="{4}%" cy="{5}" r="4"/></a>',
+        (
+            (base_url, run.number, f"#{run.number} {run.name}: {name} {number_text(values[run.number])}",
+             run.status.lower(), places[run.number], y(values[run.number]))
+            for run in runs
+            if run.number in values
+        ),
+    )  # fmt: skip
+    return format_html(
+        '<div class="chart-frame"><svg class="chart" width="44" height="{h}" aria-hidden="true">{axis}</svg>'
+        '<svg class="chart" height="{h}" role="group" aria-label="{name} by run number">'
+        "{grid}{dots}{numbers}</svg></div>",
+        h=PLOT_HEIGHT, axis=axis, grid=grid, dots=dots, numbers=run_numbers(runs, slot), name=name,
+    )  # fmt: skip

@@ -1,0 +1,180 @@
+"""What only a browser shows of metrics: charts that are drawn when they are looked at, and stay true."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from runs.models import Run
+from runs.status import Status
+from studio.accounts.models import User
+from tests.factories import log_metrics, log_rows, make_run
+from tests.fixtures.browser import LOOKS
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def run(ana: User) -> Run:
+    """A run at work that has logged a bit of everything."""
+    run = make_run(status=Status.RUNNING, display_name="width 512")
+    log_metrics(
+        run, {"loss": [1 / (step + 1) for step in range(40)], "odd": [1.0, math.nan, 0.5, math.inf, 0.2]}
+    )
+    log_metrics(run, {"message": ["Hello"], "fibonacci": [1, 1, 2, 3, 5, 8]})
+    log_rows(run, "roc", {"fpr": [0, 0.5, 1], "tpr": [0, 0.9, 1]}, kind="table")
+    log_rows(run, "folds", {"fold": ["a", "b"], "auc": [0.5, 0.75], "f1": [0.25, 0.5]})
+    matrix = {"data": {"class_labels": ["cat", "dog"], "matrix": [[9, 1], [0, 10]]}}
+    log_metrics(run, {"confusion": [matrix]}, kind="confusion_matrix")
+    return run
+
+
+def url(run: Run) -> str:
+    return f"/experiments/{run.experiment.name}/runs/{run.number}/metrics/"
+
+
+#: Of a chart's dots: how many are painted, and the sum of their colours.
+PAINTED = """(name) => {
+  const canvas = document.querySelector(`:is([data-plot="${name}"], [data-curve="${name}"]) canvas`);
+  if (!canvas) return [0, 0];
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let painted = 0, sum = 0;
+  for (let at = 0; at < data.length; at += 4) {
+    painted += data[at + 3] > 0;
+    if (data[at + 3] > 200) sum += data[at] + data[at + 1] + data[at + 2];
+  }
+  return [painted, sum];
+}"""
+
+
+def wait_for_change(page: Page, name: str, before: list[int]) -> None:
+    """Until a chart looks different from how it did."""
+    page.wait_for_function(
+        f"([name, before]) => String(({PAINTED})(name)) !== String(before)", arg=[name, before]
+    )
+
+
+def drawn(page: Page, name: str) -> None:
+    """Wait until a chart is drawn."""
+    expect(page.locator(f'[data-plot="{name}"] canvas')).to_be_visible()
+    assert page.evaluate(PAINTED, name)[0] > 50
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_the_tab_is_whole_and_accessible_in_every_look(
+    run: Run, ana: User, open_page: OpenPage, axe: Callable[[Page], list[str]], width: int, theme: str
+) -> None:
+    page = open_page(url(run), user=ana, width=width, theme=theme)
+    drawn(page, "fibonacci")
+    assert axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.goto(page.url.partition("?")[0] + "one/?name=odd")
+    drawn(page, "odd")
+    assert axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_is_logged_is_drawn_and_said_at_once(run: Run, ana: User, open_page: OpenPage) -> None:
+    page = open_page(url(run), user=ana)
+    drawn(page, "loss")
+    before = page.evaluate(PAINTED, "loss")
+    log_metrics(run, {"loss": [5.0, 0.125, 5.0, 0.125], "new one": [1.0, 2.0]})
+    card = page.locator(".metric", has=page.locator('[data-plot="loss"]'))
+    expect(card.locator(".metric-last")).to_have_text("0.125")
+    expect(card).to_contain_text("max 5")
+    drawn(page, "new one")
+    wait_for_change(page, "loss", before)
+    expect(page.locator(".metric-line")).to_have_count(5)
+
+
+def test_charts_wait_until_somebody_looks(ana: User, open_page: OpenPage) -> None:
+    run = make_run()
+    log_metrics(run, {f"layer {number:04}": [1.0, 2.0, number] for number in range(600)})
+    page = open_page(url(run), user=ana)
+    drawn(page, "layer 0000")
+    assert page.locator("[data-plot]").count() == 60
+    assert page.locator("[data-plot] canvas").count() < 40
+    last = page.locator('[data-plot="layer 0059"]')
+    last.scroll_into_view_if_needed()
+    drawn(page, "layer 0059")
+    page.get_by_role("link", name="Next").click()
+    drawn(page, "layer 0060")
+    page.get_by_label("Find a metric").fill("layer 0599")
+    page.keyboard.press("Enter")
+    drawn(page, "layer 0599")
+    assert page.locator("[data-plot]").count() == 1
+
+
+def test_the_pointer_shows_the_value_and_dragging_zooms(run: Run, ana: User, open_page: OpenPage) -> None:
+    log_metrics(run, {"long": [float(step % 100) for step in range(20_000)]})
+    page = open_page(url(run) + "one/?name=long", user=ana)
+    drawn(page, "long")
+    over = page.locator('[data-plot="long"] .u-over')
+    box = over.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 40)
+    expect(page.locator(".plot-tip")).to_contain_text("step")
+    with page.expect_response(lambda answer: "metrics/chart?" in answer.url) as found:
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] / 2 + 60, box["y"] + 60, steps=4)
+        page.mouse.up()
+    finer = found.value.json()
+    assert 0 < finer["start"] < finer["end"] < 20_000
+    back = page.get_by_role("button", name="Whole line")
+    expect(back).to_be_visible()
+    with page.expect_response(lambda answer: "from=0" in answer.url):
+        back.click()
+    expect(back).to_be_hidden()
+
+
+def test_looks_are_kept_in_the_address(run: Run, ana: User, open_page: OpenPage) -> None:
+    page = open_page(url(run), user=ana)
+    drawn(page, "loss")
+    page.get_by_text("Time", exact=True).click()
+    page.get_by_label("Log scale").check()
+    page.locator("#look-smooth").fill("60")
+    page.wait_for_url("**/metrics/?x=time&log=1&smooth=60")
+    drawn(page, "loss")
+    page.reload()
+    expect(page.get_by_label("Log scale")).to_be_checked()
+    expect(page.locator("#look-time")).to_be_checked()
+    expect(page.locator("output")).to_have_text("60 %")
+    drawn(page, "loss")
+
+
+def test_a_new_theme_draws_anew(run: Run, ana: User, open_page: OpenPage) -> None:
+    page = open_page(url(run), user=ana)
+    drawn(page, "loss")
+    light = page.evaluate(PAINTED, "loss")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    wait_for_change(page, "loss", light)
+
+
+def test_without_script_the_figures_and_tables_are_there(run: Run, ana: User, open_page: OpenPage) -> None:
+    page = open_page(url(run), user=ana, java_script_enabled=False)
+    expect(page.get_by_role("heading", name="loss")).to_be_visible()
+    expect(page.locator('[data-plot="loss"]')).to_be_hidden()
+    expect(page.locator(".looks")).to_be_hidden()
+    expect(page.get_by_role("cell", name="0.75")).to_be_visible()
+    page.get_by_role("link", name="40 values of loss as a table").click()
+    expect(page.get_by_role("cell", name="0.025", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_an_experiment_draws_the_curves_of_its_newest_runs(
+    run: Run, ana: User, open_page: OpenPage, axe: Callable[[Page], list[str]], width: int, theme: str
+) -> None:
+    for number in range(6):
+        log_metrics(make_run(), {"loss": [(number + 1) / (step + 1) for step in range(20)]})
+    page = open_page("/experiments/mnist/?over=loss&curve=loss", user=ana, width=width, theme=theme)
+    page.locator("[data-curves]").scroll_into_view_if_needed()
+    expect(page.locator("[data-curves] canvas")).to_be_visible()
+    assert page.evaluate(PAINTED, "loss")[0] > 200
+    page.locator("[data-curves] .u-over").hover()
+    expect(page.locator(".plot-tip > div")).to_have_count(6)
+    assert axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

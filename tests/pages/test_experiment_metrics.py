@@ -1,0 +1,188 @@
+"""Metrics on an experiment's page: columns of the table, a metric by run number, curves of the newest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from runs.models import Experiment, MetricLedger
+from runs.status import Status
+from studio.accounts.models import User
+from tests.factories import log_metrics, make_experiment, make_run, make_workspace
+
+URL = "/experiments/mnist/"
+COLUMNS = "/columns/experiment/"
+HTMX = {"HX-Request": "true", "HX-Target": "div#run-list"}
+ClientOf = Callable[[User], Client]
+
+
+def settle() -> None:
+    """Let the last change and the last metric be long past: something just now is always news."""
+    past = datetime.now(UTC) - timedelta(hours=1)
+    Experiment.objects.update(updated_at=past)
+    MetricLedger.objects.update(written_at=past)
+
+
+def metric_columns(response: Any) -> list[str]:
+    return [column.title for column in response.context["columns"] if column.is_metric]
+
+
+def cells(response: Any) -> list[list[str]]:
+    """What the metric columns say of each row, "" for nothing."""
+    found, columns = response.context["metric_cells"], [c for c in response.context["columns"] if c.is_metric]
+    return [
+        [shown.text if (shown := found.get(row.run.pk, {}).get(column.key)) else "" for column in columns]
+        for row in response.context["rows"]
+    ]
+
+
+class TestColumns:
+    def test_what_most_runs_log_is_shown_until_somebody_chooses(self, ana: User, client_of: ClientOf) -> None:
+        make_run(metrics={"loss": 0.25, "rare": 1.0, "acc": 0.5})
+        log_metrics(make_run(), {"loss": [0.5, math.nan], "acc": [0.75]})
+        make_run()
+        response = client_of(ana).get(URL)
+        assert metric_columns(response) == ["loss", "acc"]
+        assert cells(response) == [["", ""], ["NaN", "0.75"], ["0.25", "0.5"]]
+        assert b'class="num cut from-1100 is-odd" title="NaN"' in response.content
+        assert [column.key for column in response.context["columns"]][-1] == "created"
+
+    def test_last_min_and_max_are_chosen_for_each_experiment(self, ana: User, client_of: ClientOf) -> None:
+        log_metrics(make_run(), {"loss": [3.0, 1.0, 2.0], "acc": [0.5]})
+        make_run(experiment="other", metrics={"loss": 1.0})
+        client = client_of(ana)
+        dialog = client.get(COLUMNS, {"experiment": "mnist"})
+        assert dialog.context["metrics"] == [("loss", "last"), ("acc", "last")]
+        chosen = {"experiment": "mnist", "column": ["status"], "metric": ["loss", "acc", "loss"],
+                  "sum": ["min", "", "max"], "next": URL}  # fmt: skip
+        assert client.post(COLUMNS, chosen)["Location"] == URL
+        response = client.get(URL)
+        assert metric_columns(response) == ["loss min", "loss max"]
+        assert cells(response) == [["1", "3"]]
+        assert metric_columns(client.get("/experiments/other/")) == ["loss"]
+        client.post(COLUMNS, {"experiment": "mnist", "reset": "1"})
+        assert metric_columns(client.get(URL)) == ["loss", "acc"]
+
+    def test_none_may_be_shown_and_nonsense_is_dropped(self, ana: User, client_of: ClientOf) -> None:
+        make_run(metrics={"loss": 1.0})
+        client = client_of(ana)
+        client.post(COLUMNS, {"experiment": "mnist", "metric": ["loss"], "sum": ["mean"]})
+        assert metric_columns(client.get(URL)) == []
+        client.post(COLUMNS, {"experiment": "mnist", "metric": ["gone: <b>"], "sum": ["last"]})
+        response = client.get(URL)
+        assert (metric_columns(response), cells(response)) == (["gone: <b>"], [[""]])
+        assert b"<b>" not in response.content
+
+    @pytest.mark.parametrize("name", ["elsewhere", "none", "a\0"])
+    def test_other_experiments_are_not_asked_for(
+        self, ana: User, dan: User, client_of: ClientOf, name: str
+    ) -> None:
+        make_experiment("elsewhere", workspace=make_workspace("elsewhere"))
+        dialog = client_of(ana).get(COLUMNS, {"experiment": name})
+        assert (dialog.status_code, dialog.context["experiment"]) == (200, None)
+        client_of(ana).post(COLUMNS, {"experiment": name, "metric": ["loss"], "sum": ["last"]})
+        ana.refresh_from_db()
+        assert "metric_columns" not in ana.preferences
+
+    def test_a_run_with_thousands_of_names_hides_nothing(self, ana: User, client_of: ClientOf) -> None:
+        for _ in range(2):
+            make_run(metrics={"loss": 1.0})
+        log_metrics(make_run(), {f"layer {number}": [1.0] for number in range(1_200)})
+        assert client_of(ana).get(URL).context["metrics"].names[0] == "loss"
+
+    def test_small_screens_name_the_first_metric(self, ana: User, client_of: ClientOf) -> None:
+        make_run(metrics={"loss": 0.25})
+        assert "· loss 0.25" in client_of(ana).get(URL).content.decode()
+
+    def test_lists_of_the_workspace_have_none(self, ana: User, client_of: ClientOf) -> None:
+        make_run(metrics={"loss": 0.25})
+        assert metric_columns(client_of(ana).get("/runs/")) == []
+
+
+class TestCharts:
+    def test_a_metric_by_run_number(self, ana: User, client_of: ClientOf) -> None:
+        log_metrics(make_run(display_name="first"), {"loss": [0.5, 0.25, 0.75]})
+        make_run()
+        make_run(metrics={"loss": None})
+        client = client_of(ana)
+        charts = client.get(URL, {"over": "loss", "sum": "min"}).context["metrics"]
+        assert (charts.over, charts.sum, charts.values) == ("loss", "min", {1: 0.25})
+        page = client.get(URL, {"over": "loss"}).content.decode()
+        assert 'aria-label="#1 first: loss 0.75"' in page
+        assert client.get(URL, {"over": "zebra", "sum": "mean"}).context["metrics"].over == ""
+
+    def test_curves_of_the_newest_runs_with_their_figures(self, ana: User, client_of: ClientOf) -> None:
+        for number in range(7):
+            log_metrics(make_run(display_name=f"r{number}"), {"loss": [number, number + 0.5, math.nan]})
+        make_run(metrics={"acc": 1.0})
+        response = client_of(ana).get(URL)
+        charts = response.context["metrics"]
+        assert charts.curve == "loss"
+        assert [(c.run.number, c.last.text, c.least, c.most) for c in charts.curves] == [
+            (number + 1, "NaN", str(number), f"{number + 0.5}") for number in (6, 5, 4, 3, 2)
+        ]
+        assert 'data-curves="/api/v1/workspaces/default/experiments/mnist/metrics/charts"' in (
+            response.content.decode()
+        )
+        assert client_of(ana).get(URL, {"curve": "acc"}).context["metrics"].curve == "acc"
+
+    def test_the_choice_is_kept_in_links_and_live_parts(self, ana: User, client_of: ClientOf) -> None:
+        make_run(status=Status.RUNNING, metrics={"loss": 1.0, "acc": 1.0})
+        settle()
+        response = client_of(ana).get(URL, {"curve": "acc", "over": "loss", "sum": "max"})
+        figures = response.context["figures_url"]
+        assert "curve=acc&over=loss&sum=max&seen=" in figures
+        assert "curve=acc" in response.context["part_url"]
+        headers = {"HX-Request": "true", "HX-Target": "div#experiment-figures"}
+        part = client_of(ana).get(figures.partition("&seen")[0], headers=headers)
+        assert part.context["metrics"].over == "loss"
+
+    def test_without_metrics_the_page_is_as_it_was(self, ana: User, client_of: ClientOf) -> None:
+        make_run()
+        page = client_of(ana).get(URL).content
+        assert b"data-curves" not in page
+        assert b"curves.js" not in page
+        assert b'<h2 id="duration-heading">Duration</h2>' in page
+
+
+class TestLive:
+    def test_a_metric_is_news_for_whoever_sees_metrics(self, ana: User, client_of: ClientOf) -> None:
+        run = make_run(status=Status.RUNNING, metrics={"loss": 1.0})
+        settle()
+        client = client_of(ana)
+        page = client.get(URL)
+        figures = {**HTMX, "HX-Target": "div#experiment-figures"}
+        for url, headers in ((page.context["part_url"], HTMX), (page.context["figures_url"], figures)):
+            with CaptureQueriesContext(connection) as asked:
+                assert client.get(url, headers=headers).status_code == 204
+            assert len(asked) == 2  # session, experiment with its versions
+        log_metrics(run, {"loss": [0.5]})
+        for url, headers in ((page.context["part_url"], HTMX), (page.context["figures_url"], figures)):
+            assert client.get(url, headers=headers).status_code == 200
+
+    def test_it_is_none_for_a_table_without(self, ana: User, client_of: ClientOf) -> None:
+        run = make_run(status=Status.RUNNING, metrics={"loss": 1.0})
+        settle()
+        client = client_of(ana)
+        client.post(COLUMNS, {"experiment": "mnist", "metric": [], "sum": []})
+        url = client.get(URL).context["part_url"]
+        log_metrics(run, {"loss": [0.5]})
+        assert client.get(url, headers=HTMX).status_code == 204
+
+    def test_the_number_of_queries_does_not_depend_on_the_rows(self, ana: User, client_of: ClientOf) -> None:
+        client, counted = client_of(ana), []
+        for _ in range(2):
+            for number in range(8):
+                make_run(metrics={f"m{number % 4}": 1.0, "loss": 0.5})
+            with CaptureQueriesContext(connection) as asked:
+                client.get(URL, {"over": "loss"})
+            counted.append(len(asked))
+        # The twelve of a page without metrics · names · cells of the table · runs of the curves · values
+        assert counted == [16, 16]
