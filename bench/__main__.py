@@ -1,6 +1,6 @@
 """Every figure that the README quotes, measured on this machine.
 
-    python -m bench [idle] [submission] [pages] [--runs N]
+    python -m bench [idle] [submission] [metrics] [pages] [--runs N]
 
 Takes about ten minutes; naming parts runs only those.
 """
@@ -19,7 +19,7 @@ from bench.table import Figure, render
 from tests.servers import end_in_order, private_postgresql, private_redis
 
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
-PARTS = ("idle", "submission", "pages")
+PARTS = ("idle", "submission", "metrics", "pages")
 
 
 def submission() -> Iterator[Figure]:
@@ -39,6 +39,22 @@ def submission() -> Iterator[Figure]:
         env = environment(Path(folder), **more)
         with studio(env):
             yield from _measured(env, "bench.submission", "Team (PostgreSQL, Redis)", "250", floor)
+
+
+def metrics() -> Iterator[Figure]:
+    """Metrics over HTTP into the database and back, on both engines."""
+    with tempfile.TemporaryDirectory(prefix="studio-bench-") as folder:
+        env = environment(Path(folder))
+        with studio(env) as (url, *_):
+            yield from _measured(env, "bench.metrics", "Metrics over HTTP, SQLite, median", url)
+    with (
+        private_postgresql(**DURABLE) as database,
+        tempfile.TemporaryDirectory(prefix="studio-bench-") as folder,
+    ):
+        _create(database)
+        env = environment(Path(folder), STUDIO_DATABASE_URL=database)
+        with studio(env) as (url, *_):
+            yield from _measured(env, "bench.metrics", "Metrics over HTTP, PostgreSQL, median", url)
 
 
 def pages(runs: int) -> Iterator[Figure]:
@@ -89,7 +105,12 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=100_000, help="runs in the large database")
     chosen = parser.parse_args()
     end_in_order()
-    measured = {"idle": idle.measure, "submission": submission, "pages": lambda: pages(chosen.runs)}
+    measured = {
+        "idle": idle.measure,
+        "submission": submission,
+        "metrics": metrics,
+        "pages": lambda: pages(chosen.runs),
+    }
     figures: list[Figure] = []
     for part in chosen.parts or PARTS:
         for figure in measured[part]():

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,10 @@ from django.core.management.color import no_style
 from django.db import connection, transaction
 
 from runs.models import ComputeTarget, Experiment, Metric, Run, Tag
+from runs.points import Points
 from runs.search.index import rebuilt_after
 from runs.search.text import build_search_text
+from runs.services.metrics import Series, write_metrics
 from runs.status import TERMINAL, ErrorClass, Kind, Status
 from studio.accounts.models import Membership, Role, User, Workspace
 
@@ -45,6 +48,9 @@ _FILLER = (
     "the validation split is drawn by patient and not by image with early stopping on the averaged loss"
 )
 _CHUNK = 2_000
+_METRICS = ["accuracy", "loss", "epoch", "lr"]
+#: So many of the newest runs have points, and so many of each metric.
+_WITH_POINTS, _POINTS = 300, 200
 _SPAN = timedelta(days=365)
 
 
@@ -77,9 +83,29 @@ def seed(experiments: int = 1_000, runs: int = 100_000, tags: int = 5, metrics: 
                 Run.objects.bulk_create([row.run for row in chunk])
                 Tag.objects.bulk_create([tag for row in chunk for tag in row.tags])
                 Metric.objects.bulk_create([metric for row in chunk for metric in row.metrics])
+        _log_points(first + max(0, runs - _WITH_POINTS), _METRICS[:metrics], rng)
         Experiment.objects.bulk_update(groups, ["last_number"], batch_size=400)
     _settle()
     return Seeded(workspace, groups, first, runs)
+
+
+def _summed_up(run: Run, name: str, value: float) -> Metric:
+    """A metric as lists read it, without points."""
+    sums = {"last": value, "least": value, "most": value}
+    return Metric(
+        run_id=run.pk, name=name, count=10, columns=[{"name": "", "type": "f8", **sums, "text": ""}], **sums
+    )
+
+
+def _log_points(first: int, names: list[str], rng: random.Random) -> None:
+    """Give the newest runs real curves, for charts to draw; older ones have only their sums."""
+    for run in Run.objects.filter(pk__gte=first).only("pk", "experiment_id"):
+        series = []
+        for name in names:
+            values = array("d", (1 / (step + 1) + rng.random() / 20 for step in range(_POINTS)))
+            points = Points({"": values}, array("d", range(_POINTS)), array("q", range(_POINTS)))
+            series.append(Series(name, points))
+        write_metrics(run, series, writer="seed", seq=1)
 
 
 def _settle() -> None:
@@ -135,12 +161,11 @@ class _Maker:
             tags=pairs,
         )
         tags = [Tag(run_id=run.pk, key=key, value=value) for key, value in pairs]
-        names = ["accuracy", "loss", "epoch", "lr"][: self.n_metrics]
+        names = _METRICS[: self.n_metrics]
         values = [self.rng.random() for _ in names]
-        return _Row(run, tags, [
-            Metric(run_id=run.pk, name=name, count=10, last=value, least=value, most=value)
-            for name, value in zip(names, values, strict=True)
-        ])  # fmt: skip
+        if index >= self.runs - _WITH_POINTS:
+            return _Row(run, tags, [])
+        return _Row(run, tags, [_summed_up(run, *pair) for pair in zip(names, values, strict=True)])
 
     def run(self, index: int) -> Run:
         """One run; every sixth opens a pipeline whose three steps follow."""
