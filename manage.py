@@ -5,10 +5,22 @@ import os
 import sys
 
 OLDEST = (3, 11)
+OWN_PYTHON = os.path.join(os.path.dirname(os.path.abspath(__file__)), ".venv", "bin", "python")
+
+
+def use_own_python() -> None:
+    """Go on in the Python that `make run` has made, for whoever typed `python manage.py` outside of it."""
+    try:
+        import django  # noqa: F401
+    except ModuleNotFoundError:
+        if os.path.exists(OWN_PYTHON) and sys.prefix != os.path.dirname(os.path.dirname(OWN_PYTHON)):
+            os.execv(OWN_PYTHON, [OWN_PYTHON, *sys.argv])  # noqa: S606
+        sys.exit("Studio is not installed here: make run, or pip install -r requirements.txt.")
 
 
 def main() -> None:
     """Run the command that the command line names."""
+    use_own_python()
     if sys.version_info < OLDEST:
         found = ".".join(map(str, sys.version_info[:3]))
         sys.exit(f"Studio needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is Python {found}.")

@@ -32,6 +32,7 @@ from runs.services.compute import check_target_name, create_target
 from runs.status import Status
 from studio.accounts.models import SignInLink, Workspace
 from studio.accounts.services import ensure_first_start, make_sign_in_link
+from studio.addresses import remember_address
 
 #: How long a second Ctrl-C is waited for, and how long a node may take to let go of its runs.
 SECOND_CTRL_C_S = 5.0
@@ -157,6 +158,7 @@ class Studio:
     def _greet(self, link: str) -> None:
         shown = "localhost" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
         address = settings.PUBLIC_URL or f"http://{shown}:{self.port}"
+        remember_address(address)
         self.say(f"Studio is at  {address}/")
         self.say(f"Sign in with  {address}{link}")
         self.say("              (works once, for a day; another: python manage.py link --user admin)")

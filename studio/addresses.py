@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from django.conf import settings
 from django.http import HttpRequest
 
@@ -9,3 +11,20 @@ from django.http import HttpRequest
 def whole_address(request: HttpRequest, path: str = "") -> str:
     """The address with host: below `STUDIO_URL` where that was set, else as this request reached Studio."""
     return (settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")) + path
+
+
+def remember_address(address: str) -> None:
+    """Keep where this Studio listens, for commands that run beside it."""
+    _remembered().write_text(address)
+
+
+def address_of_this_studio() -> str:
+    """Where people reach the Studio of this data folder: `STUDIO_URL`, or where it was last started."""
+    try:
+        return settings.PUBLIC_URL or _remembered().read_text()
+    except OSError:
+        return settings.STUDIO_URL
+
+
+def _remembered() -> Path:
+    return Path(settings.DATA_DIR) / "address"

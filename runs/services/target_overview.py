@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -288,7 +289,10 @@ def start_command(target: ComputeTarget, workspace: Workspace) -> str:
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
         targets = ",".join(dict.fromkeys([*settings.NODE_TARGETS, name]))
-        return f"STUDIO_TARGETS={targets} make run"
+        folder = settings.DATA_DIR
+        data = "" if folder == settings.BASE_DIR / "var" else f"STUDIO_DATA={shlex.quote(str(folder))} "
+        port = "" if settings.STUDIO_PORT == 8000 else f"STUDIO_PORT={settings.STUDIO_PORT} "
+        return f"{data}{port}STUDIO_TARGETS={targets} make run"
     where = f"{database['HOST']}:{database['PORT']}".rstrip(":")
     return (
         f"STUDIO_DATABASE_URL=postgresql://USER:PASSWORD@{where}/{database['NAME']} STUDIO_BROKER_URL=… "

@@ -164,3 +164,42 @@ def test_a_node_does_not_outlive_a_studio_that_was_killed(studio: StudioProcess)
     assert statuses(studio) == ["Running"]
     studio.start()
     assert statuses(studio) == ["Running"]
+
+
+def command(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A command of manage.py with nothing of Studio in its environment but this."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("STUDIO_", "DJANGO_"))}
+    return subprocess.run([sys.executable, str(REPOSITORY / "manage.py"), *words],
+                          env={**kept, **env}, capture_output=True, text=True, timeout=60)  # fmt: skip
+
+
+def test_a_link_leads_to_where_studio_was_started(studio: StudioProcess) -> None:
+    answer = command("link", "--user", "admin", STUDIO_DATA=str(studio.data))
+    assert answer.stdout.startswith(f"{studio.url}/sign-in/")
+
+
+@pytest.mark.parametrize("name", ["link", "token"])
+def test_where_there_is_no_studio_a_command_says_so(name: str, tmp_path: Path) -> None:
+    answer = command(name, "--user", "admin", STUDIO_DATA=str(tmp_path / "nothing"))
+    assert answer.returncode != 0
+    assert answer.stdout == ""
+    [line] = answer.stderr.strip().splitlines()
+    assert f"There is no Studio with STUDIO_DATA={tmp_path / 'nothing'}" in line
+    assert not (tmp_path / "nothing" / "db.sqlite3").exists()
+
+
+def test_any_python_finds_the_one_with_the_requirements(tmp_path: Path) -> None:
+    """As a newcomer types it after `make run`: with a Python that knows nothing of Django."""
+    project = tmp_path / "project"
+    (project / ".venv" / "bin").mkdir(parents=True)
+    (project / "manage.py").write_bytes((REPOSITORY / "manage.py").read_bytes())
+    own = project / ".venv" / "bin" / "python"
+    own.write_text('#!/bin/sh\necho "own python: $*"\n')
+    own.chmod(0o755)
+    bare = [sys.executable, "-S", "manage.py", "token", "--user", "ana"]
+    answer = subprocess.run(bare, cwd=project, capture_output=True, text=True, timeout=60)
+    assert answer.stdout == "own python: manage.py token --user ana\n"
+    own.unlink()
+    answer = subprocess.run(bare, cwd=project, capture_output=True, text=True, timeout=60)
+    assert answer.returncode != 0
+    assert "make run" in answer.stderr

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.urls import reverse
 
-from studio.accounts.models import User
+from studio.accounts.management.people import find_person
 from studio.accounts.services import make_sign_in_link
+from studio.addresses import address_of_this_studio
 
 
 class Command(BaseCommand):
@@ -22,10 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--user", required=True, help="the person's user name")
 
     def handle(self, *args: Any, user: str, **options: Any) -> None:
-        person = User.objects.filter(username=user, is_active=True).first()
-        if person is None:
-            self.stderr.write(f"There is nobody with the user name {user}.")
-            sys.exit(1)
+        person = find_person(user)
         path = reverse("sign-in-link", args=[make_sign_in_link(person)])
         self.stderr.write(f"Signs in {user}, once, within a day:", self.style.NOTICE)
-        self.stdout.write(settings.STUDIO_URL.rstrip("/") + path)
+        self.stdout.write(address_of_this_studio() + path)

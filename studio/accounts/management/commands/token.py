@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from studio.accounts.models import User
+from studio.accounts.management.people import find_person
 from studio.accounts.services import make_token
 
 
@@ -21,13 +20,9 @@ class Command(BaseCommand):
         parser.add_argument("--name", default="command line", help="what the token is for")
 
     def handle(self, *args: Any, user: str, name: str, **options: Any) -> None:
-        person = User.objects.filter(username=user, is_active=True).first()
-        if person is None:
-            self.stderr.write(f"There is nobody with the user name {user}.")
-            sys.exit(1)
+        person = find_person(user)
         if not 0 < len(name.strip()) <= 100:
-            self.stderr.write("A token's name has 1 to 100 characters.")
-            sys.exit(1)
+            raise CommandError("A token's name has 1 to 100 characters.")
         _, text = make_token(person, name.strip())
         self.stderr.write(f"Token of {user}, shown only now. Revoke it under Tokens.", self.style.NOTICE)
         self.stdout.write(text)

@@ -1,0 +1,33 @@
+"""Finding the person that a command is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import DatabaseError
+
+from studio.accounts.models import User
+
+
+def find_person(username: str) -> User:
+    """The person of this user name. Raises CommandError, also where there is no Studio yet."""
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3") and not Path(database["NAME"]).exists():
+        raise _nothing_here()
+    try:
+        person = User.objects.filter(username=username, is_active=True).first()
+    except DatabaseError:
+        raise _nothing_here() from None
+    if person is None:
+        raise CommandError(f"There is nobody with the user name {username}.")
+    return person
+
+
+def _nothing_here() -> CommandError:
+    where = f"STUDIO_DATA={settings.DATA_DIR}"
+    return CommandError(
+        f"There is no Studio with {where}. Set STUDIO_DATA or STUDIO_DATABASE_URL as where it runs, or "
+        "start it first: make run."
+    )
