@@ -38,7 +38,7 @@ def status_of(run: Run) -> str:
 class TestHeartbeat:
     def test_without_it_the_run_does_not_respond_and_then_fails(self, ana: User) -> None:
         run = make(ana)
-        sweeps.sweep()
+        sweeps.sweep(timedelta(days=1))
         assert status_of(run) == Status.RUNNING
         silent(run, minutes=20)
         sweeps.mark_silent_runs()
@@ -65,7 +65,7 @@ class TestHeartbeat:
         run = make(ana, start=False)
         Run.objects.filter(pk=run.pk).update(created_at=Now() - timedelta(days=1))
         beat(run)
-        sweeps.sweep()
+        sweeps.sweep(timedelta(days=1))
         assert status_of(run) == Status.NOT_STARTED
 
     def test_of_a_submitted_run_it_is_its_nodes(self) -> None:

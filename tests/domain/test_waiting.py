@@ -62,7 +62,7 @@ def test_who_says_no_more_has_the_slot_again(node: Node, parent: Run) -> None:
     wait_for_child(parent, child)
     Run.objects.filter(pk=parent.pk).update(waits_until=Now() - timedelta(seconds=1))
     assert claimed(node) == []
-    sweeps.sweep()
+    sweeps.sweep(timedelta(days=1))
     now = Run.objects.get(pk=parent.pk)
     assert (now.holds_slot, now.waits_until) == (True, None)
 

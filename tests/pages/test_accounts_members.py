@@ -262,7 +262,7 @@ class TestCommands:
         assert "ana" in err
 
     def test_link_prints_a_link_that_works(self, ana: User, settings: Any) -> None:
-        settings.STUDIO_URL = "https://studio.lab/"
+        settings.PUBLIC_URL = "https://studio.lab"
         out, _ = self.run("link", "--user", "ana")
         found = re.fullmatch(r"https://studio\.lab/sign-in/([^/]+)/\n", out)
         assert found
