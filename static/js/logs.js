@@ -44,8 +44,11 @@ function takeNews(facts) {
 async function get(url, params) {
   const address = new URL(url, location.href);
   for (const [key, value] of Object.entries(params)) if (value !== "" && value !== undefined) address.searchParams.set(key, value);
-  const answer = await fetch(address, { headers: { "HX-Request": "true" } });
-  if (answer.status === 401) location.assign(answer.headers.get("HX-Redirect") ?? location.href);
+  const answer = await fetch(address, { headers: { "HX-Request": "true", "HX-Current-URL": location.href } });
+  if (answer.status === 401) {
+    location.assign(answer.headers.get("HX-Redirect") ?? location.href);
+    return new Promise(() => {}); // the page goes away; nothing on it asks or complains any more
+  }
   if (answer.status === 204) return null;
   if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
   return answer;

@@ -79,7 +79,7 @@ async function complete(field) {
   const url = new URL(bar(field).dataset.complete, location.href);
   url.search = new URLSearchParams({ q: field.value, at: field.selectionStart });
   try {
-    const answer = await fetch(url, { headers: { "HX-Request": "true" } });
+    const answer = await fetch(url, { headers: { "HX-Request": "true", "HX-Current-URL": location.href } });
     const text = answer.ok ? await answer.text() : "";
     if (turn !== asked || document.activeElement !== field) return;
     const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("completions");

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -58,6 +59,16 @@ def test_new_lines_come_and_the_end_is_followed(run: Run, ana: User, open_page: 
     expect(last).to_contain_text("gone over", timeout=3000)
     expect(last).not_to_contain_text("half a line")
     expect(last).to_be_in_viewport()
+
+
+def test_whoever_signs_in_again_comes_back_to_the_log(
+    run: Run, ana: User, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(path_of(run, "?q=epoch"), user=ana)
+    expect(page.locator("#log-pill")).to_have_text("Following the end")
+    page.context.clear_cookies()
+    page.wait_for_url(lambda url: "/sign-in/" in url)
+    assert parse_qs(urlsplit(page.url).query)["next"] == [path_of(run, "?q=epoch")]
 
 
 def test_scrolled_away_the_view_stays_and_new_lines_are_counted(
