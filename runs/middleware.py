@@ -9,7 +9,12 @@ import sys
 from collections.abc import Callable
 
 from django.conf import settings
-from django.core.exceptions import BadRequest, SuspiciousOperation
+from django.core.exceptions import (
+    BadRequest,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.signals import got_request_exception
 from django.db import DataError, OperationalError
@@ -74,6 +79,20 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """The answer to what was raised outside of any view: before it was known who asks, for example."""
     error = sys.exc_info()[1]
     return _outage(request, error) or defaults.server_error(request)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The answer to what could not be read: too much of it at once is told apart from nonsense."""
+    limits: dict[type[Exception], str] = {
+        TooManyFilesSent: f"{settings.DATA_UPLOAD_MAX_NUMBER_FILES:,} files",
+        TooManyFieldsSent: f"{settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} fields",
+    }
+    most = limits.get(type(exception))
+    if most is None:
+        return defaults.bad_request(request, exception)
+    message = f"More than {most} came at once, so nothing was taken."
+    hint = "Take only the folder with your code, without environments and data."
+    return refuse(request, 413, message, code=errors.TooBig.code, hint=hint)
 
 
 def _outage(request: HttpRequest, error: BaseException | None) -> HttpResponse | None:

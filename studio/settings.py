@@ -226,6 +226,8 @@ LOGGING = {
     "loggers": {
         "kombu.connection": {"level": "ERROR"},
         "django.request": {"level": "ERROR"},
+        "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
+        "django.security.TooManyFilesSent": {"level": "CRITICAL"},
         "celery.beat": {"filters": ["one line a minute"]},
         "waitress.queue": {"level": "ERROR"},  # a line for each request that waits for a thread
     },

@@ -8,4 +8,5 @@ urlpatterns = [
     path("api/", include("runs.api.urls")),
 ]
 
+handler400 = "runs.middleware.bad_request"
 handler500 = "runs.middleware.server_error"

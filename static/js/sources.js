@@ -5,6 +5,10 @@ import { toast } from "./shell.js";
 
 const LEFT_OUT = new Set([".git", "__pycache__", "__MACOSX", ".DS_Store"]);
 const pending = new Set();
+const UPLOADS = ["folder", "zip", "file"];
+
+/** The source itself cannot be taken: sending it once more would change nothing. */
+class Refused extends Error {}
 
 const field = (step, name) => step.querySelector(`[name="steps-${step.dataset.step}-${name}"]`);
 export const sourceOf = (step) => step.querySelector('.source input[type="radio"]:checked')?.value ?? "";
@@ -30,6 +34,9 @@ export function sourceWords(step) {
   return box.dataset.kept === sourceOf(step) ? box.dataset.words ?? "" : "";
 }
 
+/** Whether the chosen source was refused as it was chosen, and nothing was chosen in its place. */
+export const isSourceRefused = (step) => "refused" in step.dataset && step.dataset.refused === sourceOf(step);
+
 function say(step, text, kind = "secondary") {
   const box = kept(step);
   box.querySelector("[data-said]")?.remove();
@@ -47,10 +54,10 @@ function body(step, source, most) {
   data.set("csrfmiddlewaretoken", fresh ?? document.querySelector("#submit-form [name=csrfmiddlewaretoken]").value);
   data.set("index", step.dataset.step);
   data.set(name("source"), source);
-  if (["folder", "zip", "file"].includes(source)) {
+  if (UPLOADS.includes(source)) {
     const files = [...field(step, source).files].filter((file) => !(file.webkitRelativePath || file.name).split("/").some((part) => LEFT_OUT.has(part)));
     if (!files.length) return null;
-    if (files.length > most) throw new Error(`This folder has ${files.length.toLocaleString("en")} files. Take only the folder with your code, without environments and data.`);
+    if (files.length > most) throw new Refused(`This folder has ${files.length.toLocaleString("en")} files. Take only the folder with your code, without environments and data.`);
     files.forEach((file) => data.append(name(source), file));
     if (source === "folder") data.set(name("paths"), JSON.stringify(files.map((file) => file.webkitRelativePath || file.name)));
     return data;
@@ -84,10 +91,11 @@ function receive(step, request, source) {
     const script = field(step, "script");
     const paths = [...part.querySelectorAll("datalist option")].map((option) => option.value);
     if (!paths.includes(script.value)) script.value = part.dataset.script ?? "";
-    if (["folder", "zip", "file"].includes(source)) field(step, source).value = "";
+    if (UPLOADS.includes(source)) field(step, source).value = "";
     return null;
   }
   const said = answer.querySelector("[data-source-error] span, [data-error]")?.textContent.trim();
+  if ([400, 413, 422].includes(request.status) && said) throw new Refused(said);
   throw new Error(said || `The server answered ${request.status}. Nothing was kept.`);
 }
 
@@ -96,6 +104,7 @@ async function take(step, changed) {
   const source = sourceOf(step);
   step.querySelector("[data-source-error]")?.remove();
   say(step, "");
+  delete step.dataset.refused;
   try {
     const data = body(step, source, Number(form.dataset.mostFiles));
     if (!data) return;
@@ -106,6 +115,10 @@ async function take(step, changed) {
   } catch (error) {
     if (!step.isConnected) return;
     say(step, error.message, "error");
+    if (error instanceof Refused && UPLOADS.includes(source)) {
+      step.dataset.refused = source;
+      field(step, source).value = ""; // or it would be sent whole with the form
+    }
     if (!step.classList.contains("is-selected")) toast({ text: error.message, kind: "error" });
   } finally {
     changed();

@@ -2,7 +2,7 @@
 // canvas is written into them, and what is sent is the same form that a browser without script sends.
 
 import { draw, startCanvas } from "./canvas.js";
-import { settled, showKept, sourceWords, startSources } from "./sources.js";
+import { isSourceRefused, settled, showKept, sourceWords, startSources } from "./sources.js";
 import { toast } from "./shell.js";
 import { startTags } from "./submit_tags.js";
 
@@ -37,7 +37,7 @@ function shown(step) {
     after: ticked(step),
     x: number(field(step, "x").value),
     y: number(field(step, "y").value),
-    wrong: "wrong" in step.dataset,
+    wrong: "wrong" in step.dataset || isSourceRefused(step),
   };
 }
 
@@ -215,13 +215,21 @@ async function run() {
   button.setAttribute("aria-busy", "true");
   try {
     await settled();
-    await check();
+    const refused = panels().find(isSourceRefused);
+    if (refused) showRefused(refused);
+    else await check();
   } catch {
     toast({ text: "The server could not be reached. Nothing was submitted; everything typed is still here.", kind: "error" });
   } finally {
     checking = false;
     button.removeAttribute("aria-busy");
   }
+}
+
+function showRefused(step) {
+  select(step.dataset.step);
+  step.querySelector('.source input[type="radio"]:checked').focus();
+  toast({ text: "Nothing was submitted: choose another source for this step.", kind: "error" });
 }
 
 /** A page that was signed in anew in another tab has another token than the one it came with. */

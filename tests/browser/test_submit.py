@@ -160,6 +160,30 @@ def test_a_folder_is_uploaded_with_its_paths_and_ignore_file(
     expect(kept).to_contain_text("lib/nets.py")
 
 
+def test_a_folder_refused_as_it_was_chosen_is_not_sent_by_run(
+    open_page: OpenPage, ana: User, tmp_path: Path, settings: Any
+) -> None:
+    settings.DATA_UPLOAD_MAX_NUMBER_FILES = 5
+    for name in "abcde":
+        (tmp_path / f"{name}.py").write_text("x = 1\n")
+    page = open_page("/submit/", user=ana)
+    sent: list[str] = []
+    page.on("request", lambda asked: sent.append(asked.url) if asked.method == "POST" else None)
+    folder = page.locator('.step.is-selected input[name="steps-0-folder"]')
+    folder.set_input_files(tmp_path)
+    kept = page.locator(".step.is-selected .kept")
+    expect(kept.get_by_role("alert")).to_contain_text("This folder has 5 files")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("Nothing was submitted")
+    expect(kept.get_by_role("alert")).to_be_visible()
+    expect(page.locator(".node.is-wrong")).to_have_count(1)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert (sent, folder.evaluate("input => input.files.length")) == ([], 0)
+    paste(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("dialog", name="Run this script")).to_be_visible()
+
+
 def test_a_step_is_duplicated_and_deleted(open_page: OpenPage, ana: User) -> None:
     page = open_page("/submit/?example=digits", user=ana)
     page.get_by_label("Time limit").fill("5m")

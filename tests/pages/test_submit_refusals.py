@@ -284,3 +284,22 @@ def test_the_check_answers_without_submitting(client: Client) -> None:
     assert response.status_code == 200
     assert "1 step: 1 on" in text_of(response)
     assert Run.objects.count() == 0
+
+
+@pytest.mark.parametrize("address", ["/submit/", "/submit/upload/"])
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("DATA_UPLOAD_MAX_NUMBER_FILES", "More than 2 files came at once"),
+        ("DATA_UPLOAD_MAX_NUMBER_FIELDS", "More than 2 fields came at once"),
+    ],
+)
+def test_more_than_can_be_read_is_said_clearly(
+    client: Client, settings: Any, caplog: pytest.LogCaptureFixture, address: str, limit: str, said: str
+) -> None:
+    setattr(settings, limit, 2)
+    files = [SimpleUploadedFile(f"{n}.py", b"x = 1\n") for n in range(3)]
+    response = client.post(address, {**form(), "steps-0-folder": files}, headers={"HX-Request": "true"})
+    assert response.status_code == 413
+    assert said in text_of(response)
+    assert not [record for record in caplog.records if record.exc_info]
