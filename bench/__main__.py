@@ -1,6 +1,6 @@
 """Every figure that the README quotes, measured on this machine.
 
-    python -m bench [idle] [submission] [metrics] [pages] [--runs N]
+    python -m bench [idle] [submission] [metrics] [sdk] [pages] [--runs N]
 
 Takes about ten minutes; naming parts runs only those.
 """
@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import idle
+from bench import idle, sdk
 from bench.processes import environment, module, process_floor_ms, studio
 from bench.table import Figure, render
 from tests.servers import end_in_order, private_postgresql, private_redis
 
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
-PARTS = ("idle", "submission", "metrics", "pages")
+PARTS = ("idle", "submission", "metrics", "sdk", "pages")
 
 
 def submission() -> Iterator[Figure]:
@@ -43,10 +43,25 @@ def submission() -> Iterator[Figure]:
 
 def metrics() -> Iterator[Figure]:
     """Metrics over HTTP into the database and back, on both engines."""
+    for engine, env, url, _ in _both_engines():
+        yield from _measured(env, "bench.metrics", f"Metrics over HTTP, {engine}, median", url)
+
+
+def metrics_of_scripts() -> Iterator[Figure]:
+    """What a script logs until it is stored, on both engines."""
+    for engine, env, url, database in _both_engines():
+        yield from sdk.measure(f"Metrics through the SDK, {engine}", env, url, database)
+
+
+def _both_engines() -> Iterator[tuple[str, dict[str, str], str, str]]:
+    """A Studio that is running, on SQLite and then on PostgreSQL.
+
+    Its engine, its environment, where it answers, and the address of its PostgreSQL.
+    """
     with tempfile.TemporaryDirectory(prefix="studio-bench-") as folder:
         env = environment(Path(folder))
         with studio(env) as (url, *_):
-            yield from _measured(env, "bench.metrics", "Metrics over HTTP, SQLite, median", url)
+            yield "SQLite", env, url, ""
     with (
         private_postgresql(**DURABLE) as database,
         tempfile.TemporaryDirectory(prefix="studio-bench-") as folder,
@@ -54,7 +69,7 @@ def metrics() -> Iterator[Figure]:
         _create(database)
         env = environment(Path(folder), STUDIO_DATABASE_URL=database)
         with studio(env) as (url, *_):
-            yield from _measured(env, "bench.metrics", "Metrics over HTTP, PostgreSQL, median", url)
+            yield "PostgreSQL", env, url, database
 
 
 def pages(runs: int) -> Iterator[Figure]:
@@ -109,6 +124,7 @@ def main() -> int:
         "idle": idle.measure,
         "submission": submission,
         "metrics": metrics,
+        "sdk": metrics_of_scripts,
         "pages": lambda: pages(chosen.runs),
     }
     figures: list[Figure] = []
