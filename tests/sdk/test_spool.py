@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -284,6 +285,20 @@ def test_the_next_process_sends_what_a_killed_one_left(
     )
     wait_until(lambda: values(api, run_id) == {"m": list(range(200))})
     wait_until(lambda: not spools(home))
+
+
+def test_whoever_deletes_the_spool_stops_nobody(
+    sender: MetricSender, wire: Wire, api: Api, run_id: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wire.cut()
+    for number in range(50_000):
+        sender.add("m", number)
+    shutil.rmtree(home / "spool")
+    sender.add("after", 1)
+    wire.mend()
+    assert sender.flush(60)
+    assert values(api, run_id)["after"] == 1
+    assert capsys.readouterr().err.count("are gone") == 1
 
 
 ENDS = {

@@ -73,13 +73,13 @@ class Segment:
             left = size
             while left:
                 left -= os.write(descriptor, bytes(left))
+            segment = cls(size, path)
+            segment._memory = mmap.mmap(descriptor, size)
         except OSError:
-            os.close(descriptor)
             path.unlink()
             raise
-        segment = cls(size, path)
-        segment._memory = mmap.mmap(descriptor, size)
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
         return segment
 
     @classmethod

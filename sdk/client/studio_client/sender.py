@@ -194,6 +194,8 @@ class MetricSender:
             return error
         finally:
             self._sending.release()
+            if spool.lost is not None:
+                self._warn_once(f"metrics that waited on disk are gone: {spool.lost.strerror}")
         return None
 
     def _say_what_waits(self, trouble: StudioClientError) -> None:

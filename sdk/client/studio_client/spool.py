@@ -195,16 +195,24 @@ class Pump:
 
     def _run(self) -> None:
         while True:
-            if self._wanted.wait(max(0.0, self._next_sweep - time.monotonic())):
-                self._at_once.wait(EVERY_S)
-                self._at_once.clear()
-                self._wanted.clear()
-                for sender in list(self._senders.values()):
-                    if not sender.send_in_background():
-                        self._wanted.set()
-            if time.monotonic() >= self._next_sweep:
-                self._next_sweep = time.monotonic() + SWEEP_S
-                self._sweep()
+            try:
+                self._turn()
+            except Exception:  # whatever it was, the metrics of all other runs go on
+                logger.warning("metrics could not be sent; trying again", exc_info=True)
+                self._wanted.set()
+                time.sleep(EVERY_S)
+
+    def _turn(self) -> None:
+        if self._wanted.wait(max(0.0, self._next_sweep - time.monotonic())):
+            self._at_once.wait(EVERY_S)
+            self._at_once.clear()
+            self._wanted.clear()
+            for sender in list(self._senders.values()):
+                if not sender.send_in_background():
+                    self._wanted.set()
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_S
+            self._sweep()
 
     def _sweep(self) -> None:
         for key, sender in list(self._senders.items()):

@@ -54,6 +54,7 @@ class Spool:
         self._batch: Batch | None = None
         self.added = self.sent = 0
         self.trouble: OSError | None = None  # why entries lie in memory only
+        self.lost: OSError | None = None  # why entries cannot be sent any more
         self.has_grown = False  # a segment has become full, so sending need not wait for more
 
     @classmethod
@@ -123,7 +124,13 @@ class Spool:
             segment = next((one for one in self._segments if one.sent < one.end), None)
             if segment is None:
                 return None
-            batch = Batch(segment, segment.sent, segment.end)
+            try:
+                batch = Batch(segment, segment.sent, segment.end)
+            except OSError as error:  # somebody has deleted the file
+                self.lost = error
+                self.sent += segment.count
+                self._segments.remove(segment)
+                continue
             if batch.start == batch.end:
                 return None
             if batch.count:
@@ -237,7 +244,12 @@ class Spool:
         return segment
 
     def _in_memory(self, size: int) -> Segment | None:
-        return None if self._bytes(on_disk=False) + size > MEMORY_BYTES else Segment(size)
+        if self._bytes(on_disk=False) + size > MEMORY_BYTES:
+            return None
+        try:
+            return Segment(size)
+        except OSError:
+            return None
 
     def _bytes(self, *, on_disk: bool) -> int:
         return sum(one.size for one in self._segments if (one.path is not None) == on_disk)
