@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import digits
+from azureml.core import Run
 from network import Network
 from training import Training, train
 
@@ -22,12 +23,14 @@ OUTPUTS = Path("outputs")
 
 def main() -> int:
     options = read_options()
+    run = Run.get_context()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     learning, validation, test = digits.split(digits.load(HERE / "digits.csv.gz"), options.seed)
     print(
         f"{len(learning)} pictures to learn from, {len(validation)} to choose by, {len(test)} to judge with"
     )
     sizes = [digits.SIDE**2, options.width, 10] if options.width else [digits.SIDE**2, 10]
+    run.tag("model", "mlp" if options.width else "softmax")
     training = Training(Network(sizes, options.seed))
     started = time.monotonic()
     try:
@@ -37,6 +40,8 @@ def main() -> int:
         print("\nThe best model is in outputs/model.json", flush=True)
     loss, accuracy = training.best.score(test)
     print(f"test_loss {loss:.4f}  test_acc {accuracy:.4f}  {time.monotonic() - started:.1f} s")
+    run.log("test_loss", loss)
+    run.log("test_acc", accuracy)
     write_report(options, training, accuracy)
     return 0
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import digits
+from azureml.core import Run
 from network import Network
 from training import Training, train
 
@@ -32,6 +33,7 @@ def main() -> int:
     learning, validation = digits.load(INPUTS / "train.csv"), digits.load(INPUTS / "validation.csv")
     sizes = [digits.SIDE**2, *([options.width] if options.model == "mlp" else []), 10]
     print(f"{options.model}: {' - '.join(map(str, sizes))} units, {len(learning)} pictures", flush=True)
+    Run.get_context().tag("model", options.model)
     training = Training(Network(sizes, options.seed))
     try:
         train(

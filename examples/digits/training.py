@@ -1,4 +1,4 @@
-"""Training a network epoch by epoch, telling on standard output how it goes."""
+"""Training a network epoch by epoch, telling the run and standard output how it goes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import digits
+from azureml.core import Run
 from network import Network
 
 VIEWS = 2
@@ -49,6 +50,7 @@ def train(
     In an epoch each picture is seen `VIEWS` times, each time moved by up to `shift` pixels, and from epoch
     to epoch the rate falls in a straight line.
     """
+    run = Run.get_context()
     rng = random.Random(seed)
     network = training.best.copy()
     for epoch in range(1, epochs + 1):
@@ -70,6 +72,9 @@ def train(
         )
         figures = f"train_loss {loss:.4f}  val_loss {val_loss:.4f}  val_acc {val_acc:.4f}  {seconds:.1f} s"
         print(f"\repoch {epoch:2d}/{epochs}  {figures}".ljust(BAR_WIDTH + 50), flush=True)
+        run.log("train_loss", loss, step=epoch)
+        run.log("val_loss", val_loss, step=epoch)
+        run.log("val_acc", val_acc, step=epoch)
 
 
 def _learn_epoch(

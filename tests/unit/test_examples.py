@@ -1,9 +1,10 @@
-"""The bundled examples, run as real processes: they do what their texts say, with Python alone."""
+"""The bundled examples, run as real processes with Python and the SDK alone: they do what they say."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -18,8 +19,10 @@ from runs.errors import NotFound
 from runs.services.examples import Example, examples_folder, list_examples, load_example
 
 DIGITS = examples_folder() / "digits"
-#: No site packages, and nothing from the environment.
-PYTHON = [sys.executable, "-S", "-E"]
+SDK = [examples_folder().parent / "sdk" / part for part in ("client", "azureml")]
+#: No site packages, and nothing in the environment but what examples/README.md says for running them by hand.
+PYTHON = [sys.executable, "-S"]
+BY_HAND = {"PYTHONPATH": os.pathsep.join(map(str, SDK))}
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,14 @@ class Done:
 
 
 def run(folder: Path, script: str, *arguments: str) -> Done:
-    done = subprocess.run(
-        [*PYTHON, script, *arguments], cwd=folder, capture_output=True, timeout=120, check=False
-    )
+    command = [*PYTHON, script, *arguments]
+    done = subprocess.run(command, cwd=folder, env=BY_HAND, capture_output=True, timeout=120, check=False)
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def logged(done: Done) -> list[tuple[str, str]]:
+    """What an offline run says that it was told: kind and name of each metric, in order."""
+    return re.findall(r"^Attempted to log (\w+) metric (\w+):$", done.stdout, re.MULTILINE)
 
 
 @pytest.fixture
@@ -102,6 +109,9 @@ def test_training_prints_each_epoch_and_keeps_a_model_that_reads_digits(digits: 
     ]
     assert len(epochs) == 3
     assert done.stdout.count("\r") > 3 * 40  # the progress bar
+    curves = [("scalar", name) for name in ("train_loss", "val_loss", "val_acc")]
+    assert logged(done) == [*curves * 3, ("scalar", "test_loss"), ("scalar", "test_acc")]
+    assert "Attempted to tag model:\nmlp\n" in done.stdout
     (accuracy,) = re.findall(r"test_acc (\d\.\d+)", done.stdout)
     assert float(accuracy) > 0.85
     outputs = digits / "outputs"
@@ -122,6 +132,7 @@ def test_training_that_is_stopped_keeps_its_best_model(digits: Path) -> None:
     process = subprocess.Popen(
         [*PYTHON, "train.py", "--epochs", "500", "--width", "8"],
         cwd=digits,
+        env=BY_HAND,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -169,7 +180,12 @@ def test_the_pipeline_runs_through_from_pictures_to_a_report(tmp_path: Path) -> 
     assert sum(map(sum, table)) == report["test_pictures"] == 299
     right = sum(table[digit][digit] for digit in range(10)) / 299
     assert right == pytest.approx(report["models"][report["best"]]["test_acc"], abs=1e-4)
-    assert (outputs / "mistakes.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert (tmp_path / "evaluate" / "mistakes.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert logged(done) == [
+        *[("row", "models")] * 2, ("scalar", "test_acc"), ("confusion_matrix", "confusion"),
+        ("image", "mistakes"),
+    ]  # fmt: skip
+    assert f"Attempted to tag best:\n{report['best']}\n" in done.stdout
 
 
 def test_evaluating_nothing_fails_with_a_word(tmp_path: Path) -> None:
