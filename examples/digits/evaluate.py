@@ -7,6 +7,7 @@ run, with a picture of all digits that the best model read wrong.
 from __future__ import annotations
 
 import json
+import math
 import struct
 import sys
 import zlib
@@ -19,8 +20,7 @@ from network import Network
 INPUTS = Path("inputs")
 OUTPUTS = Path("outputs")
 MISTAKES = Path("mistakes.png")
-SCALE = 6
-PER_ROW = 10
+SCALE = 12
 
 
 def main() -> int:
@@ -82,12 +82,13 @@ def confusion_text(counts: list[list[int]]) -> str:
 
 
 def png(pictures: list[list[float]]) -> bytes:
-    """The pictures side by side as a PNG in shades of grey, black on white."""
+    """The pictures as a PNG in shades of grey, black on white, about as many in a row as there are rows."""
+    per_row = math.ceil(math.sqrt(len(pictures)))
     side = (digits.SIDE + 1) * SCALE
-    width, height = side * min(PER_ROW, len(pictures)), side * -(-len(pictures) // PER_ROW)
+    width, height = side * per_row, side * math.ceil(len(pictures) / per_row)
     shades = bytearray(b"\xff" * width * height)
     for at, picture in enumerate(pictures):
-        left, top = at % PER_ROW * side, at // PER_ROW * side
+        left, top = at % per_row * side, at // per_row * side
         for y in range(digits.SIDE * SCALE):
             row = picture[y // SCALE * digits.SIDE : (y // SCALE + 1) * digits.SIDE]
             start = (top + y) * width + left
