@@ -37,7 +37,6 @@ from studio.addresses import remember_address
 #: How long a second Ctrl-C is waited for, and how long a node may take to let go of its runs.
 SECOND_CTRL_C_S = 5.0
 LET_GO_S = 10.0
-WEB_THREADS = 8
 #: Browsers keep theirs open between polls, and who comes past the limit waits until one is closed. Below the
 #: 1,024 files that a process may usually have open.
 MOST_CONNECTIONS = 800
@@ -127,7 +126,7 @@ class Studio:
         return create_server(
             get_wsgi_application(),
             sockets=[listener],
-            threads=WEB_THREADS,
+            threads=settings.WEB_THREADS,
             ident=None,
             max_request_body_size=max(2 * settings.SNAPSHOT_MAX_BYTES, settings.OUTPUTS_MAX_BYTES),
             channel_timeout=60,

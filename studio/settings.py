@@ -28,6 +28,8 @@ PUBLIC_URL = env_str("STUDIO_URL").rstrip("/")
 STUDIO_URL = PUBLIC_URL or f"http://{STUDIO_HOST}:{STUDIO_PORT}"
 TRUSTED_PROXY = env_address("STUDIO_TRUSTED_PROXY")
 
+WEB_THREADS = env_int("STUDIO_WEB_THREADS", 24, least=3, most=512)
+
 # What this machine offers ---------------------------------------------------------------------------
 NODE_NAME = env_str("STUDIO_NODE", socket.gethostname())
 NODE_SLOTS = env_int("STUDIO_SLOTS", max(2, os.cpu_count() or 2), least=1, most=1024)

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from django.conf import settings
+
 T = TypeVar("T")
 
-#: So many requests wait at a time: half the threads of the web server stay free for everything else.
-PLACES = 4
-LOOK_EVERY_S = 0.2
+#: So many requests wait at a time: a third of the web server's threads stays free for everything else.
+PLACES = settings.WEB_THREADS * 2 // 3
+LOOK_EVERY_S = 0.3
 
 _places = threading.BoundedSemaphore(PLACES)
 

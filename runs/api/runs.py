@@ -171,9 +171,9 @@ def run_wait(
     known = since or run_version(run)
     if waiter is not None and not run.is_terminal:
         wait_for_child(waiter, run)
-    if not run.is_terminal:
-        wait_until(lambda seen: _is_news(seen, known), lambda: _state(run), timeout_s=timeout)
-        run = find_run(run_id)
+    if not _is_news(run, known):
+        seen = wait_until(lambda seen: _is_news(seen, known), lambda: _state(run), timeout_s=timeout)
+        run = find_run(run_id) if _is_news(seen, known) else run
     if waiter is not None and run.is_terminal:
         stop_waiting(waiter)
     return _with_reason(run)
