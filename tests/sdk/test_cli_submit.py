@@ -175,3 +175,25 @@ def test_a_script_submits_children_of_its_own_run(studio: Shell, train: Path) ->
     assert [child["parent_run_id"] for child in children] == [parent]
     assert children[0]["_experiment_name"] == "tree"
     assert studio(f"studio run list --pipeline-run-id {parent} --query 'length(@)'").out == "1\n"
+
+
+def test_a_file_of_steps_becomes_a_pipeline_run(studio: Shell, train: Path) -> None:
+    first = "first: {script: train.py, arguments: [one]}"
+    steps = f"steps:\n  {first}\n  second:\n    command: echo done\n    after: first\n"
+    (train.parent / "pipeline.yml").write_text(f"display_name: Both\n{steps}")
+    run = studio("studio run submit-pipeline -n piped -y pipeline.yml").json
+    assert (run["run_type"], run["status"], run["display_name"]) == (
+        "azureml.PipelineRun",
+        "Completed",
+        "Both",
+    )
+    listed = studio(f"studio run list --pipeline-run-id {run['run_id']}").json
+    assert {(one["name"], one["status"]) for one in listed} == {
+        ("second", "Completed"),
+        ("first", "Completed"),
+    }
+    wrongs = ("a: 1", "steps: {a: {}}", "steps: {a: {script: no.py}}", "steps: {a: {script: train.py, x: 1}}")
+    for wrong in (*wrongs, "steps: {a: {script: train.py}, b: {script: train.py, after: c}}"):
+        (train.parent / "wrong.yml").write_text(wrong)
+        studio("studio run submit-pipeline -n piped -y wrong.yml").refused()
+    assert "not part of Studio" in studio("az ml run submit-hyperdrive --x y").refused()

@@ -78,17 +78,26 @@ def submission(content: Mapping[str, Any], folder: str) -> dict[str, Any]:
             "There is nothing to run: neither the command line nor the run configuration names a script.",
             hint="Name one: `studio run submit-script train.py`.",
         )
-    limit = content.get("maxRunDurationSeconds")
     made: dict[str, Any] = {
         "target": content.get("target") or None,
         "environment_variables": _variables(content),
-        "time_limit_s": None if not limit or limit == NO_LIMIT_S else int(limit),
+        "time_limit_s": _seconds(content.get("maxRunDurationSeconds")),
         "run_configuration": dict(content),
     }
     if script:
         arguments = texts(content.get("arguments"))
         return {**made, "script": script_in(folder, str(script)), "arguments": arguments}
     return {**made, "command": words(command)}
+
+
+def _seconds(limit: Any) -> int | None:
+    """The time limit; None for none. Raises ConfigError."""
+    if not limit or limit == NO_LIMIT_S:
+        return None
+    try:
+        return int(limit)
+    except (TypeError, ValueError):
+        raise ConfigError(f"maxRunDurationSeconds is a number of seconds, not {limit!r}.") from None
 
 
 def _variables(content: Mapping[str, Any]) -> dict[str, str]:

@@ -14,13 +14,13 @@ from typing import Any, NoReturn
 import click
 
 from studio_client import __version__
-from studio_client.cli import account, folder, lists, logs, runs, submit, watch
+from studio_client.cli import account, folder, lists, logs, pipelines, runs, submit, watch
 from studio_client.cli.completion import completion
 from studio_client.cli.frame import Failed, Group
 from studio_client.cli.sync import sync
 from studio_client.errors import NotSignedIn, StudioClientError
 
-_WITH_MODULES = (logs, submit, watch)  # their commands are in the group `run`
+_WITH_MODULES = (logs, submit, pipelines, watch)  # their commands are in the group `run`
 _ML_GROUPS = (runs.run, lists.experiment, lists.computetarget, lists.compute, lists.workspace, folder.folder)
 _SIGN_IN = "Make a token on the page Tokens, and sign in with it: studio login"
 _ABSENT = (

@@ -84,7 +84,7 @@ def run_row(run: dict[str, Any]) -> dict[str, Any]:
     tags = run["tags"]
     return {
         "Number": run["run_number"],
-        "Name": run.get("display_name"),
+        "Name": run.get("display_name") or run.get("name"),
         "Status": run["status"],
         "Started": local_time(run.get("start_time_utc")),
         "Duration": duration(run.get("start_time_utc"), run.get("end_time_utc")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -70,22 +71,37 @@ def submit_script(
     Everything after SCRIPT goes to the script, options too. Without -c the run goes to the default compute
     target.
     """
-    if output_metadata_file:
-        refuse_existing(output_metadata_file)
     folder = os.path.abspath(source_directory or place.path)
     content = _configuration(place.path, run_configuration_name)
     if conda_dependencies:
         _environment(content)["condaDependencies"] = yaml_files.load(conda_dependencies)
     given = {"script": script, "arguments": list(arguments), "target": target}
     content.update({name: value for name, value in given.items() if value})
-    record = _submitted(place, folder, run_configs.submission(content, folder))
-    say(f"Submitted run {record['run_id']} to {record['experiment']} on {record['target']}: {record['url']}")
+
+    def send() -> RunRecord:
+        told = run_configs.submission(content, folder)
+        _checked(place.experiment())
+        digest = snapshots.take(place.api, place.workspace["name"], folder)
+        return hand_in(place, {**told, "snapshot": digest, "properties": git_properties(folder) or None})
+
+    return submitted_and_watched(place, send, output_metadata_file, is_async=is_async)
+
+
+def submitted_and_watched(
+    place: Place, send: Callable[[], RunRecord], metadata: str | None, *, is_async: bool
+) -> dict[str, Any]:
+    """Send a run, follow it unless `is_async`, and write what became of it to the file `metadata`."""
+    if metadata:
+        refuse_existing(metadata)
+    record = send()
+    where = f"on {record['target']}" if record["target"] else "as a pipeline"
+    say(f"Submitted run {record['run_id']} to {record['experiment']} {where}: {record['url']}")
     try:
         if not is_async:
             record = watched(place, record)
     finally:
-        if output_metadata_file:
-            write_metadata(output_metadata_file, run_json(record))
+        if metadata:
+            write_metadata(metadata, run_json(record))
     refuse_bad_end(record)
     return run_json(record)
 
@@ -121,18 +137,14 @@ def _checked(experiment: str) -> str:
     return experiment
 
 
-def _submitted(place: Place, folder: str, content: dict[str, Any]) -> RunRecord:
-    """Hand it in; below the run that this process belongs to, if it does."""
-    experiment, workspace = _checked(place.experiment()), place.workspace["name"]
+def hand_in(place: Place, content: dict[str, Any]) -> RunRecord:
+    """Hand in what is to be executed; below the run that this process belongs to, if it does."""
+    experiment = _checked(place.experiment())
     in_run = config.in_run() and not os.environ.get("STUDIO_TOKEN")
-    return place.api.submit(
-        workspace,
-        {
-            **content,
-            "experiment": experiment,
-            "run_id": run_configs.new_run_id(experiment),
-            "snapshot": snapshots.take(place.api, workspace, folder),
-            "properties": git_properties(folder) or None,
-            "parent": os.environ["AZUREML_RUN_ID"] if in_run else None,
-        },
-    )
+    given = {
+        **content,
+        "experiment": experiment,
+        "run_id": run_configs.new_run_id(experiment),
+        "parent": os.environ["AZUREML_RUN_ID"] if in_run else None,
+    }
+    return place.api.submit(place.workspace["name"], given)
