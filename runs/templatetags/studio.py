@@ -165,7 +165,9 @@ def _person(shown: str, name: bool) -> SafeString:
         crc32(shown.encode()) % DISC_COLOURS, initials.upper(),
     )  # fmt: skip
     if name:
-        return format_html('<span class="person">{}<span class="cut">{}</span></span>', disc, shown)
+        return format_html(
+            '<span class="person" title="{}">{}<span class="cut">{}</span></span>', shown, disc, shown
+        )
     return format_html(
         '<span class="person" title="{}">{}<span class="visually-hidden">{}</span></span>', shown, disc, shown
     )

@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.core.validators import MaxLengthValidator
 from django.utils import timezone
 
 from studio.accounts.models import Role, User
@@ -36,8 +37,11 @@ class InviteForm(forms.Form):
 
     username = forms.CharField(
         label="User name",
-        max_length=150,
-        validators=[UnicodeUsernameValidator(message="Use letters, digits and @ . + - _ only.")],
+        # Not max_length: browsers would cut without a word what is typed or pasted.
+        validators=[
+            MaxLengthValidator(150),
+            UnicodeUsernameValidator(message="Use letters, digits and @ . + - _ only."),
+        ],
         help_text="Letters, digits and @ . + - _. Runs are found by it.",
         widget=_text(autocapitalize="none", spellcheck="false"),
     )
@@ -56,7 +60,10 @@ class TokenForm(forms.Form):
     """A token to make."""
 
     name = forms.CharField(
-        label="Name", max_length=100, help_text="Where it will be used, such as “laptop”.", widget=_text()
+        label="Name",
+        validators=[MaxLengthValidator(100)],
+        help_text="Where it will be used, such as “laptop”.",
+        widget=_text(),
     )
     expires_on = forms.DateField(
         label="Last day",
