@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -104,7 +105,7 @@ class Submission:
             return False
         specs = self.specs()
         for step, spec in zip(self.steps, specs, strict=True):
-            self._check([spec], [step])
+            self._check([replace(spec, after=())], [step])
         if all(form.is_valid() for form in self.steps):
             self._check(specs, self.steps)
         return all(form.is_valid() for form in (self.run, *self.steps))

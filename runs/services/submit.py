@@ -209,6 +209,12 @@ def check_steps(
     checked = [_check_step(workspace, index, step, default_target) for index, step in enumerate(steps)]
     if len(steps) > 1:
         _check_graph(steps)
+    elif steps[0].after:
+        raise InvalidPipeline(
+            "There is no other step that this one could run after.",
+            field="steps-0-after",
+            hint="Add that step, or leave “after” empty.",
+        )
     return checked
 
 

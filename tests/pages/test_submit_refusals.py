@@ -101,6 +101,8 @@ def step(index: int, name: str, after: list[int]) -> dict[str, Any]:
     [
         ([step(0, "a", [1]), step(1, "b", [0])], "wait for each other"),
         ([step(0, "a", []), step(1, "b", [7])], "which is no step of this pipeline"),
+        ([step(0, "a", [0])], "no other step"),
+        ([step(0, "", [7])], "no other step"),
         ([step(0, "same", []), step(1, "same", [])], "Two steps are called same"),
         ([step(0, "../up", []), step(1, "b", [])], "cannot be a step&#x27;s name"),
     ],
