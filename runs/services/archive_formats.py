@@ -74,7 +74,7 @@ def archive_size(file: BinaryIO) -> int:
 
 def _not_readable(kind: str, error: Exception) -> InvalidSnapshot:
     return InvalidSnapshot(
-        f"This is not a {kind} archive that can be read: {error}",
+        f"This is not a {kind} archive that can be read: {str(error).rstrip('.')}.",
         field="source",
         hint="Take a .zip, .tar or .tar.gz that opens elsewhere.",
     )

@@ -160,7 +160,9 @@ def _queue_card(run: Run) -> QueueCard | None:
     rows = Run.objects.select_related("experiment", "submitter", "node").filter(target=run.target)
     first = max(0, waiting.place - 1 - QUEUE_SHOWN)
     ahead = list(rows.filter(pk__in=_queue_pks(run, first, waiting.place - 1)).order_by("queued_at", "id"))
-    on_slots = list(rows.filter(holds_slot=True).order_by("started_at", "id")[:SLOTS_SHOWN])
+    on_slots = list(
+        rows.filter(holds_slot=True).exclude(pk=run.pk).order_by("started_at", "id")[:SLOTS_SHOWN]
+    )
     place = ORDINALS[waiting.place - 1] if waiting.place <= len(ORDINALS) else f"Number {waiting.place}"
     title = f"{place} in the queue of {run.target.name}"
     if not waiting.nodes_alive:
