@@ -165,12 +165,9 @@ def _tag(request: HttpRequest, selection: Selection) -> HttpResponse:
         count = add_tags(rows, {key: value}, by=request.user)  # type: ignore[arg-type]
     except StudioError as error:
         return _dialog(request, selection, "tag", {**context, "error": error}, status=422)
-    old: dict[str, list[int]] = {}
-    for pk, was in before.items():
-        old.setdefault(f"={was}" if was is not None else "", []).append(pk)
     new = [run.pk for run in rows if run.pk not in before]
     label = Tag(key=key, value=value)
-    undo = _undo_url(request, selection, {"do": "tag", "key": key, "value": value, "new": new, "old": old})
+    undo = tag_undo_url(request, selection.back, label, new=new, before=before)
     left = selection.count - count
     toast(
         request,
@@ -178,6 +175,19 @@ def _tag(request: HttpRequest, selection: Selection) -> HttpResponse:
         undo=undo,
     )
     return done(request, selection.back)
+
+
+def tag_undo_url(
+    request: HttpRequest, back: str, tag: Tag, *, new: list[int], before: dict[int, str | None]
+) -> str:
+    """The address that undoes a tag on the `new` runs, and on those that had another value `before`.
+
+    "" if there is too much to say in one.
+    """
+    old: dict[str, list[int]] = {}
+    for pk, was in before.items():
+        old.setdefault(f"={was}" if was is not None else "", []).append(pk)
+    return _undo_url(request, back, {"do": "tag", "key": tag.key, "value": tag.value, "new": new, "old": old})
 
 
 def _untag(token: dict[str, Any], workspace_pk: int, by: Any) -> int:
@@ -219,7 +229,7 @@ def _move_archived(
         }
         return _dialog(request, selection, word.lower(), context)
     count = archive_runs(Run.objects.filter(pk__in=pks), by=request.user, archived=archived)  # type: ignore[arg-type]
-    undo = _undo_url(request, selection, {"do": "unarchive" if archived else "archive", "runs": pks})
+    undo = _undo_url(request, selection.back, {"do": "unarchive" if archived else "archive", "runs": pks})
     left = selection.count - count
     why = "not ended" if archived else "not archived"
     said = f"{_runs(count)} {'archived' if archived else 'back from the archive'}"
@@ -231,10 +241,10 @@ def _move_archived(
 # Undo -------------------------------------------------------------------------------------------------
 
 
-def _undo_url(request: HttpRequest, selection: Selection, what: dict[str, Any]) -> str:
+def _undo_url(request: HttpRequest, back: str, what: dict[str, Any]) -> str:
     """The address that undoes it; "" if there is too much to say in one."""
     workspace_pk = request.membership.workspace_id  # type: ignore[attr-defined]
-    token = signing.dumps({**what, "in": workspace_pk, "back": selection.back}, salt=_SALT, compress=True)
+    token = signing.dumps({**what, "in": workspace_pk, "back": back}, salt=_SALT, compress=True)
     longest = _UNDO_LETTERS if is_htmx(request) else _UNDO_LETTERS_PLAIN
     return reverse("run-undo", args=[token]) if len(token) <= longest else ""
 

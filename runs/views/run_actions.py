@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.text import Truncator
 from django.views.decorators.http import require_http_methods, require_POST
 
 from runs.errors import InvalidInput, StudioError
@@ -16,6 +17,7 @@ from runs.services.runs import archive_runs, edit_run
 from runs.services.tags import parse_tag, remove_tag, set_tag
 from runs.status import OPEN, TERMINAL
 from runs.toasts import toast
+from runs.views.bulk import tag_undo_url
 from runs.views.parts import done, is_htmx, render_dialog
 from runs.views.run_frame import find_run, run_url
 from studio.accounts.permissions import contributor
@@ -150,7 +152,17 @@ def _edit_tags(request: HttpRequest, run: Run, typed: str) -> None:
         remove_tag(run, request.POST["remove"].replace("\0", ""), by=request.user)  # type: ignore[arg-type]
     elif typed.strip():
         key, value = parse_tag(typed)
+        was = Tag.objects.filter(run=run, key=key).first()
         set_tag(run, key, value, by=request.user)  # type: ignore[arg-type]
+        if was is not None and was.value != value:
+            _say_replaced(request, run, was, Tag(key=key, value=value))
+
+
+def _say_replaced(request: HttpRequest, run: Run, was: Tag, tag: Tag) -> None:
+    """Somebody else may have set it a moment ago, which the page did not show yet."""
+    undo = tag_undo_url(request, run_url(run), tag, new=[], before={run.pk: was.value})
+    now, before = (Truncator(one).chars(60) for one in (tag, was))
+    toast(request, f"Tag {now} is set; it was {before}", undo=undo)
 
 
 def _tag_editor(

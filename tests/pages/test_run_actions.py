@@ -145,6 +145,19 @@ def test_tags_are_added_replaced_and_removed_in_place(ana_client: Client) -> Non
     assert not Tag.objects.filter(run=run).exists()
 
 
+def test_a_tag_that_replaces_another_says_so_and_can_be_undone(ana_client: Client) -> None:
+    run = make_run(tags={"owner": "ana"})
+    url = url_of(run, "run-tags")
+    part = ana_client.post(url, {"add": "owner=ben"}, headers=HTMX)
+    [toast] = json.loads(part["HX-Trigger"])["toast"]["toasts"]
+    assert toast["text"] == "Tag owner=ben is set; it was owner=ana"
+    assert ana_client.post(toast["undo"])["Location"] == url_of(run)
+    assert list(run.tags.values_list("key", "value")) == [("owner", "ana")]
+    ana_client.get("/tokens/")  # shows what the undo has said
+    for typed in ("owner=ana", "new=1"):
+        assert "HX-Trigger" not in ana_client.post(url, {"add": typed}, headers=HTMX)
+
+
 def test_a_refused_tag_keeps_what_was_typed_and_says_why(ana_client: Client) -> None:
     run = make_run()
     for headers in (HTMX, {}):
