@@ -28,6 +28,7 @@ CHECKS: dict[str, list[str]] = {
     "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
 }
 PARALLEL = ["-n", "2"]
+WAITING = ["-n", "3"]  # for tests that mostly wait for real processes
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,16 @@ def run_all_tests() -> list[Result]:
     results = [
         run_tests("unit", ["tests/unit", *PARALLEL]),
         run_tests("domain, pages and API, SQLite", [*shared, *PARALLEL]),
-        run_tests("faults, SQLite, files as broker", ["tests/faults"]),
+        run_tests("faults, SQLite, files as broker", ["tests/faults", *WAITING]),
         run_tests("SDK", ["tests/sdk", *PARALLEL]),
     ]
     with private_postgresql() as database, private_redis() as broker:
         both = {"STUDIO_DATABASE_URL": database, "STUDIO_BROKER_URL": broker}
         results += [
             run_tests("domain, pages and API, PostgreSQL", [*shared, *PARALLEL], **both),
-            run_tests("faults, PostgreSQL, Redis as broker", ["tests/faults"], **both),
+            run_tests("faults, PostgreSQL, Redis as broker", ["tests/faults", *WAITING], **both),
         ]
-    return [*results, run_tests("browser, SQLite", ["tests/browser"])]
+    return [*results, run_tests("browser, SQLite", ["tests/browser", *PARALLEL])]
 
 
 def main() -> int:
