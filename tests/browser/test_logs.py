@@ -235,3 +235,11 @@ def test_it_is_accessible(
     expect(page.locator("mark.is-current")).to_have_count(1)
     assert axe(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_printed_log_flows_over_the_pages(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
+    page = open_page(path_of(run), user=ana)
+    expect(lines_of(page)).to_have_count(1000)
+    page.emulate_media(media="print")
+    expect(page.locator(".side, .top, .log-bar").filter(visible=True)).to_have_count(0)
+    assert page.locator("body").evaluate("body => body.scrollHeight") > 1000 * 20
