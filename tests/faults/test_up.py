@@ -160,7 +160,7 @@ def test_a_node_does_not_outlive_a_studio_that_was_killed(studio: StudioProcess)
     os.kill(studio.pid, signal.SIGKILL)
     assert studio.process is not None
     studio.process.wait(10)
-    node.wait(15)
+    node.wait(30)
     assert statuses(studio) == ["Running"]
     studio.start()
     assert statuses(studio) == ["Running"]

@@ -117,5 +117,5 @@ def test_what_attaching_writes_is_what_submitting_reads(studio: Shell, train: Pa
 def test_attaching_to_what_is_not_there_writes_nothing(studio: Shell, project: Path, line: str) -> None:
     message = studio(line).refused()
     assert "'nowhere'" in message
-    assert "Yours: default." in message
+    assert "Yours: default" in message
     assert list(project.iterdir()) == []
