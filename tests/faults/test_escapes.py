@@ -125,8 +125,9 @@ def test_what_a_handler_of_sigterm_starts_is_gone(
 ) -> None:
     done = canceled(FORKS_IN_HANDLER, *arguments)
     assert done.status == Status.CANCELED
-    assert log_of(done) == "ready\nforked\n"
-    assert len(pids_in(note)) == 10
+    # A process that was forked may get the signal as well, before it becomes another program.
+    assert set(log_of(done).splitlines()) == {"ready", "forked"}
+    assert len(pids_in(note)) >= 10
     assert all(is_gone(pid) for pid in pids_in(note))
 
 
