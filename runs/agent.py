@@ -79,7 +79,7 @@ class Agent:
         self._states: dict[int, State] = {}
         self._watching_since = self._beat_at = now_with_sleep()
         self._ready = threading.Event()
-        self._claims_no_more = threading.Event()
+        self._claims_no_more = False  # no Event: a signal handler sets it, and must not need a lock
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -88,7 +88,7 @@ class Agent:
 
     def claim_no_more(self) -> None:
         """Leave what waits to others or to a later start, and go on with what is here."""
-        self._claims_no_more.set()
+        self._claims_no_more = True
 
     def stop(self) -> None:
         """Let go of everything within two seconds; the runs go on by themselves."""
@@ -102,7 +102,7 @@ class Agent:
 
     def claim(self) -> None:
         """Claim what waits, while there are free slots, and launch each in a thread of its own."""
-        if self._stopping.is_set() or self._claims_no_more.is_set() or not self._ready.is_set():
+        if self._stopping.is_set() or self._claims_no_more or not self._ready.is_set():
             return
         with self._claiming:
             claimed = nodes.claim(self.nodes, self.slots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import socket
 import subprocess
@@ -53,8 +54,8 @@ class Studio:
 
     def __init__(self, host: str, port: int, say: Callable[[str], Any]) -> None:
         self.host, self.port, self.say = host, port, say
-        self._signals: list[int] = []
-        self._signalled = threading.Event()
+        # Its `put` is made for signal handlers; an Event's `set` waits for ever if it interrupts itself.
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._node: subprocess.Popen[bytes] | None = None
         self._stopping = False
 
@@ -76,8 +77,7 @@ class Studio:
             self._start_node()
             threading.Thread(target=server.run, name="web", daemon=True).start()
             self._greet(link)
-            self._look_after_node()
-            self._stop(server)
+            self._stop(server, self._look_after_node())
 
     def _check_targets(self) -> None:
         try:
@@ -169,22 +169,28 @@ class Studio:
         # A session of its own: a Ctrl-C in the terminal is for this process, which stops the node in order.
         self._node = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
 
-    def _look_after_node(self) -> None:
-        """Until a signal comes, start the node again whenever it has ended; its runs survive that."""
+    def _look_after_node(self) -> int:
+        """The signal that came. Until then a node that has ended is started again; its runs survive that."""
         pause = 0.5
-        while not self._signalled.wait(pause):
+        while (number := self._next_signal(pause)) is None:
             if self._node is not None and self._node.poll() is None:
                 pause = 0.5
                 continue
             self.say("The node ended unexpectedly; starting it again.")
             self._start_node()
             pause = min(pause * 2, 10.0)
+        return number
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals.append(number)
-        self._signalled.set()
+        self._signals.put(number)
 
-    def _stop(self, server: Any) -> None:
+    def _next_signal(self, within_s: float) -> int | None:
+        try:
+            return self._signals.get(timeout=within_s)
+        except queue.Empty:
+            return None
+
+    def _stop(self, server: Any, number: int) -> None:
         active = list(self._active().select_related("experiment"))
         if active:
             names = ", ".join(f"{run.experiment.name} #{run.number}" for run in active[:10])
@@ -192,7 +198,7 @@ class Studio:
             self.say(
                 f"\n{len(active)} active: {names}{more}. They go on, and are taken up at the next start."
             )
-        if active and self._signals == [signal.SIGINT] and self._ctrl_c_again():
+        if active and number == signal.SIGINT and self._ctrl_c_again():
             self._cancel()
         self._stop_node()
         server.close()
@@ -200,8 +206,7 @@ class Studio:
 
     def _ctrl_c_again(self) -> bool:
         self.say(f"Press Ctrl-C again within {SECOND_CTRL_C_S:.0f} s to cancel them first.")
-        self._signalled.clear()
-        return self._signalled.wait(SECOND_CTRL_C_S) and self._signals[-1] == signal.SIGINT
+        return self._next_signal(SECOND_CTRL_C_S) == signal.SIGINT
 
     def _active(self) -> RunQuerySet:
         """The runs of this machine."""

@@ -28,6 +28,7 @@ from kombu.utils.json import dumps, loads
 
 logger = logging.getLogger("studio.broker")
 
+TURN_S = 0.25
 Bindings = list[exchange_queue_t]
 
 
@@ -131,6 +132,12 @@ class Transport(filesystem.Transport):
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
         self.state = virtual.BrokerState()
+
+    def drain_events(  # type: ignore[override]
+        self, connection: Any, timeout: float | None = None
+    ) -> None:
+        """As kombu's, in shorter turns: a worker looks between them whether it is to stop."""
+        super().drain_events(connection, timeout=TURN_S if timeout is None else min(timeout, TURN_S))
 
 
 def install() -> None:

@@ -29,6 +29,8 @@ CHECKS: dict[str, list[str]] = {
 }
 PARALLEL = ["-n", "2"]
 WAITING = ["-n", "3"]  # for tests that mostly wait for real processes
+#: A step that takes longer has failed, and the next one begins; the longest takes five minutes.
+MOST_S = 1_500
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,21 @@ class Result:
         return f"{self.name:<42} {self.passed:>5} passed  {self.failed:>3} failed  {self.seconds:>6.1f} s"
 
 
+def _call(command: list[str], **env: str) -> int:
+    """The exit code of a command; 124, as of `timeout`, for one that had to be ended."""
+    try:
+        return subprocess.call(command, cwd=REPOSITORY, env={**os.environ, **env}, timeout=MOST_S)
+    except subprocess.TimeoutExpired:
+        print(f"not done within {MOST_S} s", flush=True)
+        return 124
+
+
 def run_check(name: str, words: list[str]) -> Result:
     """One check of the code, counted as one test."""
     print(f"\n== {name}", flush=True)
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="studio-check-") as data:
-        code = subprocess.call([PYTHON, *words], cwd=REPOSITORY, env={**os.environ, "STUDIO_DATA": data})
+        code = _call([PYTHON, *words], STUDIO_DATA=data)
     return Result(name, int(code == 0), int(code != 0), time.monotonic() - begin)
 
 
@@ -60,7 +71,7 @@ def run_tests(name: str, words: list[str], **env: str) -> Result:
     with tempfile.TemporaryDirectory(prefix="studio-report-") as folder:
         report = Path(folder) / "report.xml"
         command = [PYTHON, "-m", "pytest", "-q", "--durations=5", f"--junitxml={report}", *words]
-        code = subprocess.call(command, cwd=REPOSITORY, env={**os.environ, **env})
+        code = _call(command, **env)
         passed, failed = _count(report)
     return Result(name, passed, failed or int(code != 0), time.monotonic() - begin)
 

@@ -166,6 +166,19 @@ def test_a_node_does_not_outlive_a_studio_that_was_killed(studio: StudioProcess)
     assert statuses(studio) == ["Running"]
 
 
+def test_a_burst_of_signals_stops_it_as_one_does(studio: StudioProcess) -> None:
+    """One handler then interrupts another, which may not wait for what the other one holds."""
+    submit_one(studio)
+    node = node_of(studio)
+    for _ in range(40):
+        os.kill(studio.pid, signal.SIGTERM)
+        node.terminate()
+    assert studio.process is not None
+    assert studio.process.wait(30) == 0
+    assert not node.is_running()
+    assert statuses(studio) == ["Running"]
+
+
 def command(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     """A command of manage.py with nothing of Studio in its environment but this."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("STUDIO_", "DJANGO_"))}

@@ -15,7 +15,7 @@ from celery import bootsteps
 from celery.apps.worker import Worker
 from celery.beat import EmbeddedService
 from celery.platforms import SecurityWarning
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_ready
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
@@ -47,6 +47,24 @@ class BeatStep(bootsteps.StartStopStep):
     def stop(self, worker: Any) -> None:
         """End with the worker; its own stop would sleep until the next tick is due."""
         self.service.service.stop(wait=False)
+
+    terminate = stop
+
+
+class AgentStep(bootsteps.StartStopStep):
+    """Lets go of the runs when the worker stops, and not in its signal handler.
+
+    A handler that takes a lock may wait for ever: a parent that is killed sends several signals at once, and
+    one handler then interrupts another that holds it.
+    """
+
+    requires = {"celery.worker.components:Pool"}
+
+    def stop(self, worker: Any) -> None:
+        """The runs go on by themselves."""
+        node = agent.current()
+        if node is not None:
+            node.stop()
 
     terminate = stop
 
@@ -95,13 +113,12 @@ def _lock_work_folder() -> IO[str]:
 
 def _serve(node: agent.Agent) -> None:
     worker_ready.connect(lambda **_: node.start(), weak=False)
-    worker_shutting_down.connect(lambda **_: node.stop(), weak=False)
     mine = node_queue(node.name)
     app.conf.beat_schedule = {
         "claim": {"task": "runs.wake", "schedule": CLAIM_EVERY_S, "options": {"queue": mine, "expires": 10}},
         "sweep": {"task": "runs.sweep", "schedule": SWEEP_EVERY_S, "options": {"queue": mine, "expires": 10}},
     }
-    app.steps["worker"].add(BeatStep)
+    app.steps["worker"].update({AgentStep, BeatStep})
     # As root, scripts run as root too: docs/operations.md says so, and Celery need not at every start.
     warnings.simplefilter("ignore", SecurityWarning)
     queues = [mine, *(target_queue(served.target_id) for served in node.nodes)]
