@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -62,9 +63,12 @@ class Studio:
     def run(self) -> None:
         """Blocks. Raises CannotStart before anything is changed."""
         self._check_targets()
-        lock = self._lock_data_folder()
-        with lock:
-            listener = self._listen()
+        with self._lock_data_folder():
+            try:
+                listener = self._listen()
+            except CannotStart:
+                self._leave_nothing()
+                raise
             self._migrate()
             try:
                 link = self._first_start()
@@ -99,6 +103,11 @@ class Studio:
             raise CannotStart(
                 f"The data folder {settings.DATA_DIR} cannot be used: {error.strerror}."
             ) from None
+
+    def _leave_nothing(self) -> None:
+        """Undo what a first start that is refused has made: the folder, with the key and the lock in it."""
+        if not settings.HAD_DATA:
+            shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+#: The brokers that requirements.txt or docs/operations.md bring a driver for.
+BROKERS = ("filesystem", "redis", "rediss", "sentinel", "amqp", "amqps", "pyamqp")
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -39,9 +41,13 @@ def env_int(name: str, default: int, *, least: int = 0, most: int | None = None)
     return value
 
 
-def env_list(name: str, default: str = "") -> list[str]:
-    """Comma-separated words, without blanks."""
-    return [word.strip() for word in env_str(name, default).split(",") if word.strip()]
+def env_list(name: str, default: str = "", *, least: int = 0) -> list[str]:
+    """Comma-separated words, without blanks. Raises ImproperlyConfigured for fewer than `least`."""
+    raw = env_str(name, default)
+    words = [word.strip() for word in raw.split(",") if word.strip()]
+    if len(words) < least:
+        raise ImproperlyConfigured(f"{name}={raw!r} names nothing. Name at least {least}, such as {default}.")
+    return words
 
 
 def env_path(name: str, default: str | Path) -> Path:
@@ -56,3 +62,15 @@ def env_address(name: str) -> str:
         return str(ip_address(raw)) if raw else ""
     except ValueError:
         raise ImproperlyConfigured(f"{name}={raw!r} is not an IP address, such as 127.0.0.1.") from None
+
+
+def env_broker(name: str) -> str:
+    """A Celery broker's address; files, when unset. Raises ImproperlyConfigured for an unknown kind."""
+    url = env_str(name, "filesystem://")
+    scheme, found, _ = url.partition("://")
+    if not found or scheme not in BROKERS:
+        raise ImproperlyConfigured(
+            f"{name} names an unknown kind of broker. Use redis://host:port/0, amqp://user:password@host, or "
+            "leave it out for files in the data folder."
+        )
+    return url

@@ -14,7 +14,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from studio.database import parse_database_url
-from studio.env import env_address, env_bool, env_int, env_list, env_path, env_str
+from studio.env import env_address, env_bool, env_broker, env_int, env_list, env_path, env_str
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -33,7 +33,7 @@ WEB_THREADS = env_int("STUDIO_WEB_THREADS", 24, least=3, most=512)
 # What this machine offers ---------------------------------------------------------------------------
 NODE_NAME = env_str("STUDIO_NODE", socket.gethostname())
 NODE_SLOTS = env_int("STUDIO_SLOTS", max(2, os.cpu_count() or 2), least=1, most=1024)
-NODE_TARGETS = env_list("STUDIO_TARGETS", "local")
+NODE_TARGETS = env_list("STUDIO_TARGETS", "local", least=1)
 
 # Limits ---------------------------------------------------------------------------------------------
 SNAPSHOT_MAX_BYTES = env_int("STUDIO_SNAPSHOT_MAX_BYTES", 300 * 2**20, least=1)
@@ -72,6 +72,7 @@ def _secret_key() -> str:
         ) from None
 
 
+HAD_DATA = DATA_DIR.exists()  # before the key was made: a first start that is refused takes it away again
 SECRET_KEY = _secret_key()
 DEBUG = env_bool("STUDIO_DEBUG", False)
 ALLOWED_HOSTS = env_list("STUDIO_ALLOWED_HOSTS", f"127.0.0.1,localhost,[::1],{STUDIO_HOST},{NODE_NAME}")
@@ -187,7 +188,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 
 # Celery: wake-up calls only. Threads pool, early acknowledgement, no result backend, JSON only. --------
 BROKER_DIR = DATA_DIR / "broker"
-CELERY_BROKER_URL = env_str("STUDIO_BROKER_URL", "filesystem://")
+CELERY_BROKER_URL = env_broker("STUDIO_BROKER_URL")
 if CELERY_BROKER_URL.startswith("filesystem:"):
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(BROKER_DIR / "messages"),

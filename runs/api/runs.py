@@ -144,12 +144,14 @@ def run_edit(request: ApiRequest, run_id: str, body: RunChanges) -> dict[str, An
     run, by = request.run, request.auth.user
     if body.archived and not run.is_terminal:
         raise Conflict(f"{run.name} has not ended, so it cannot be archived.", field="archived")
+    if body.archived is False:
+        archive_runs(Run.objects.filter(pk=run.pk), by=by, archived=False)
     if body.display_name is not None or body.description is not None:
         edit_run(run, by=by, display_name=body.display_name, description=body.description)
     if body.snapshot is not None:
         freeze_source(run, find_snapshot(request.workspace, body.snapshot, by=by))
-    if body.archived is not None:
-        archive_runs(Run.objects.filter(pk=run.pk), by=by, archived=body.archived)
+    if body.archived:
+        archive_runs(Run.objects.filter(pk=run.pk), by=by)
     return run_out(find_run(run_id))
 
 

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from runs.errors import Conflict, InvalidInput
+from runs.errors import Conflict, InvalidInput, RunFinished
 from runs.folding import clean
 from runs.models import Run, Snapshot
 from runs.search.text import build_search_text
@@ -34,19 +34,35 @@ def check_display_name(name: str) -> str:
 
 
 def edit_run(run: Run, *, by: User, display_name: str | None = None, description: str | None = None) -> None:
-    """Change what is given. Raises InvalidInput."""
+    """Change what is given. Raises InvalidInput, RunFinished if the run is archived."""
     changes: dict[str, Any] = {}
     if display_name is not None:
         changes["display_name"] = check_display_name(display_name)
     if description is not None:
         changes["description"] = check_description(description)
     with transaction.atomic():
+        hold_unarchived([run], "name and description")
         Run.objects.filter(pk=run.pk).update(**changes)
         refresh_search_text(run)
         if "display_name" in changes and changes["display_name"] != run.display_name:
             record_changes([run], f"named it “{changes['display_name']}”", by=by)
         if "description" in changes and changes["description"] != run.description:
             record_changes([run], "changed the description", by=by)
+
+
+def hold_unarchived(runs: Iterable[Run], what: str, *, field: str = "") -> None:
+    """Keep others from changing these runs until the transaction ends, always in the same order.
+
+    Raises RunFinished for one that is archived, naming what stays as it is.
+    """
+    rows = Run.objects.filter(pk__in=[run.pk for run in runs]).order_by("pk").select_for_update()
+    for run in rows.only("display_name", "step_name", "number", "archived_at"):
+        if run.archived_at is not None:
+            raise RunFinished(
+                f"{run.name} is archived, so its {what} stay as they are.",
+                field=field,
+                hint="Unarchive it first.",
+            )
 
 
 def record_changes(runs: Iterable[Run], text: str, *, by: User | None) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from runs.errors import InvalidTag, PropertyIsSet, RunFinished
+from runs.errors import InvalidTag, PropertyIsSet
 from runs.folding import clean
 from runs.models import Property, Run, Tag
 from runs.models.label import KEY_LENGTH, VALUE_LENGTH
-from runs.services.runs import record_changes, refresh_search_text
+from runs.services.runs import hold_unarchived, record_changes, refresh_search_text
 from studio.accounts.models import User
 
 Labels = Mapping[str, str | None]
@@ -66,7 +66,7 @@ def add_tags(runs: Iterable[Run], labels: Labels, *, by: User | None) -> int:
     checked = check_labels(labels)
     chosen = list(runs)
     with transaction.atomic():
-        _hold(chosen)
+        hold_unarchived(chosen, "tags", field="tag")
         for run in chosen:
             for key, value in checked.items():
                 Tag.objects.update_or_create(run=run, key=key, defaults={"value": value})
@@ -84,24 +84,12 @@ def remove_tag(run: Run, key: str, *, by: User | None) -> bool:
 def remove_tags(run: Run, keys: Collection[str], *, by: User | None) -> int:
     """Take these tags away; how many there were. Raises RunFinished if the run is archived."""
     with transaction.atomic():
-        _hold([run])
+        hold_unarchived([run], "tags", field="tag")
         removed, _ = Tag.objects.filter(run=run, key__in=keys).delete()
         if removed:
             refresh_search_text(run)
             record_changes([run], f"took the tag {', '.join(keys)} away", by=by)
     return removed
-
-
-def _hold(runs: list[Run]) -> None:
-    """Keep others from changing these runs until the transaction ends, always in the same order."""
-    rows = Run.objects.filter(pk__in=[run.pk for run in runs]).order_by("pk").select_for_update()
-    for run in rows.only("display_name", "step_name", "number", "archived_at"):
-        if run.archived_at is not None:
-            raise RunFinished(
-                f"{run.name} is archived, so its tags stay as they are.",
-                field="tag",
-                hint="Unarchive it first.",
-            )
 
 
 def add_properties(run: Run, properties: Mapping[str, str], *, by: User | None) -> None:

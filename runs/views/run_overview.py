@@ -98,7 +98,7 @@ def overview(run: Run, *, may_contribute: bool) -> dict[str, Any]:
         "overview_url": run_url(run, "run-overview"),
         "attempts": run.max_retries + 1,
         "run_tags": list(run.tags.all()),
-        "may_edit_tags": may_contribute and run.archived_at is None,
+        "may_edit": may_contribute and run.archived_at is None,
         "run_properties": list(run.properties.all()),
         "changes": list(changes_of(run.workspace_id, about_run(run.run_id))[:CHANGES_SHOWN]),
     }

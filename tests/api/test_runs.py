@@ -174,6 +174,14 @@ class TestDetail:
         run = make_run(status=Status.RUNNING)
         assert api.patch(f"/runs/{run.run_id}", {"archived": True}).status_code == 409
 
+    def test_what_is_archived_is_renamed_only_with_being_brought_back(self, api: Api) -> None:
+        run = make_run()
+        address = f"/runs/{run.run_id}"
+        assert api.patch(address, {"archived": True, "display_name": "last"}).json()["display_name"] == "last"
+        assert api.patch(address, {"display_name": "new"}).status_code == 409
+        back = api.patch(address, {"archived": False, "display_name": "new"}).json()
+        assert (back["display_name"], back["archived_at"]) == ("new", None)
+
 
 class TestList:
     def found(self, api: Api, **query: Any) -> list[str]:

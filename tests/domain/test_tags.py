@@ -62,13 +62,20 @@ class TestOnePerson:
         assert not Tag.objects.exists()
         assert add_tags(runs[:1], {"a": "1", "b": None}, by=ana) == 1
 
-    def test_an_archived_run_keeps_its_tags_even_if_the_page_is_old(self, ana):
-        run = make_run(tags={"a": "1"})
+    def test_an_archived_run_keeps_its_tags_and_name_even_if_the_page_is_old(self, ana):
+        run = make_run(tags={"a": "1"}, display_name="baseline")
         archive_runs(Run.objects.filter(pk=run.pk), by=ana)
-        for change in (lambda: set_tag(run, "a", "2", by=ana), lambda: remove_tag(run, "a", by=ana)):
+        for change in (
+            lambda: set_tag(run, "a", "2", by=ana),
+            lambda: remove_tag(run, "a", by=ana),
+            lambda: edit_run(run, by=ana, display_name="other"),
+            lambda: edit_run(run, by=ana, description="other"),
+        ):
             with pytest.raises(RunFinished, match="archived"):
                 change()
         assert tags_of(run) == {"a": "1"}
+        run.refresh_from_db()
+        assert (run.display_name, run.description) == ("baseline", "")
 
     def test_the_page_of_the_run_has_a_new_version(self, ana):
         run = make_run()

@@ -81,14 +81,14 @@ def test_a_second_start_on_the_same_folder_is_refused(studio: StudioProcess) -> 
     assert sorted(studio.data.rglob("*.sqlite3")) == before
 
 
-def test_a_taken_port_is_refused_and_no_database_is_made(make_studio: Callable[..., StudioProcess]) -> None:
+def test_a_taken_port_is_refused_and_nothing_is_made(make_studio: Callable[..., StudioProcess]) -> None:
     studio = make_studio()
     studio.folder.mkdir(parents=True)
     with socket.socket() as other:
         other.bind(("127.0.0.1", studio.port))
         other.listen()
         assert f"127.0.0.1:{studio.port} cannot be listened on" in refusal(studio)
-    assert not (studio.data / "db.sqlite3").exists()
+    assert not studio.data.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(

@@ -176,6 +176,16 @@ def test_tags_of_an_archived_run_stay_and_the_answer_says_why(ana_client: Client
     assert run.tags.count() == 1
 
 
+def test_an_archived_run_cannot_be_renamed_and_its_page_offers_it_no_more(ana_client: Client) -> None:
+    run = make_run(display_name="baseline")
+    ana_client.post(url_of(run, "run-archive"))
+    answer = ana_client.post(url_of(run, "run-edit"), {"display_name": "other"}, headers=HTMX)
+    assert "Unarchive it first." in answer.content.decode()
+    assert url_of(run, "run-edit") not in ana_client.get(url_of(run, "run-detail")).content.decode()
+    run.refresh_from_db()
+    assert run.display_name == "baseline"
+
+
 def test_the_editor_offers_tags_that_exist_here(ana_client: Client, dan: User) -> None:
     run = make_run(tags={"quality": "fantastic run", "seed": "7"})
     make_run(tags={"quality": "good", "Quiet": None})

@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from studio.database import parse_database_url
-from studio.env import env_address, env_bool, env_int, env_list, env_path, env_str
+from studio.env import env_address, env_bool, env_broker, env_int, env_list, env_path, env_str
 
 NAME = "STUDIO_UNDER_TEST"
 
@@ -101,3 +101,25 @@ def test_what_is_no_single_address_is_refused(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv(NAME, text)
     with pytest.raises(ImproperlyConfigured, match="is not an IP address"):
         env_address(NAME)
+
+
+def test_a_list_that_has_to_name_something_is_refused_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(NAME, ", ,")
+    assert env_list(NAME, "local") == []
+    with pytest.raises(ImproperlyConfigured, match=f"{NAME}=', ,' names nothing"):
+        env_list(NAME, "local", least=1)
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:6379/0", "amqp://a:b@host//", "filesystem://"])
+def test_brokers_of_known_kinds(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv(NAME, url)
+    assert env_broker(NAME) == url
+
+
+@pytest.mark.parametrize("url", ["foo", "redis", "http://127.0.0.1", "rediss:/host"])
+def test_a_broker_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv(NAME, url)
+    with pytest.raises(ImproperlyConfigured, match=f"{NAME} names an unknown kind of broker"):
+        env_broker(NAME)

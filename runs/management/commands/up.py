@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from runs.embedded import CannotStart, Studio
 from studio.options import OPTIONS
@@ -28,4 +29,4 @@ class Command(BaseCommand):
         try:
             Studio(settings.STUDIO_HOST, settings.STUDIO_PORT, self.stdout.write).run()
         except CannotStart as error:
-            raise CommandError(str(error)) from None
+            sys.exit(f"studio: {error}")
