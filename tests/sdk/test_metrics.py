@@ -172,6 +172,7 @@ def in_process(server: Signed, code: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         cwd=os.getcwd(),
+        timeout=120,
     )
 
 
@@ -207,6 +208,32 @@ def test_a_fork_writes_under_a_name_of_its_own(run: Run, signed_in: Signed) -> N
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert run.get_metrics() == {"parent": [1, 3], "child": 2}
+
+
+def test_a_fork_in_a_block_leaves_the_run_and_the_locks_to_its_parent(
+    attached: Path, signed_in: Signed
+) -> None:
+    done = in_process(
+        signed_in,
+        "import threading\n"
+        "run = Experiment(Workspace.from_config(), 'metrics').start_logging(snapshot_directory=None)\n"
+        "held, go = threading.Event(), threading.Event()\n"
+        "def hold():\n    with run._capture._lock:\n        held.set()\n        go.wait()\n"
+        "with run:\n"
+        "    threading.Thread(target=hold).start()\n    held.wait()\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n        print('child')\n        run.log('child', 1)\n        sys.exit(0)\n"
+        "    os.waitpid(pid, 0)\n    go.set()\n"
+        "    print(run.get_status())\n    run.log('parent', 2)\n"
+        "print(run.id)\n",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    *printed, run_id = done.stdout.split()
+    assert printed == ["child", "Running"]
+    run = Workspace.from_config().get_run(run_id)
+    assert run.get_status() == "Completed"
+    assert run.get_metrics() == {"child": 1, "parent": 2}
+    assert run.get_details_with_logs()["logFiles"]["user_logs/std_log.txt"] == "Running\n"
 
 
 def test_a_server_that_is_away_stops_nobody(run: Run, signed_in: Signed) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -78,14 +80,16 @@ def start(signed_in: Signed, run_id: str) -> Iterator[Callable[..., subprocess.P
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                start_new_session=True,
             )
         )
         return started[-1]
 
     yield begin
     for process in started:
-        process.kill()
-        process.communicate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # forks too, which have the pipes open
+        process.communicate(timeout=20)
 
 
 def values(api: Api, run_id: str) -> dict[str, Any]:
@@ -371,6 +375,16 @@ def test_children_write_on_their_own(
     assert process.returncode == 0, said
     assert values(api, run_id) == expected
     assert spools(home) == []
+
+
+def test_nothing_is_imported_while_metrics_are_sent(start: Callable[..., Any]) -> None:
+    """A fork in the midst of another thread's import waits for ever for that module."""
+    process = start(
+        "before = set(sys.modules)\nsender.add('m', 1)\nsender.log('t', 'table', {'a': [1, 2]})\n"
+        "assert sender.flush(60)\nprint(sorted(set(sys.modules) - before))\n"
+    )
+    out, said = process.communicate(timeout=60)
+    assert (process.returncode, out.strip()) == (0, "[]"), said
 
 
 def test_threads_keep_their_order(sender: MetricSender, api: Api, run_id: str) -> None:

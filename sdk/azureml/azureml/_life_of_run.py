@@ -24,6 +24,7 @@ def enter(run: Run) -> None:
 
     In a submitted script the node sees to that.
     """
+    run._entered_in = os.getpid()
     if run._is_context:
         return
     if run._record["status"] == "NotStarted":
@@ -39,8 +40,12 @@ def leave(run: Run, error: BaseException | None) -> None:
     """A `with` block ends: Completed, or Failed by an exception, or Canceled by Ctrl-C; ended by hand it
     stays so.
 
-    What is raised in the block is never hidden by trouble with the server.
+    What is raised in the block is never hidden by trouble with the server. In a fork that comes out of the
+    block nothing ends: the run is its parent's.
     """
+    if run._entered_in not in (None, os.getpid()):
+        run.flush()
+        return
     if run._capture is not None:
         run._capture.stop()
         run._capture = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from typing import Any, TextIO
@@ -19,7 +20,7 @@ logger = logging.getLogger("studio_client.capture")
 class OutputCapture:
     """Copies stdout and stderr of this process to a log of a run, from `start` to `stop`.
 
-    They can be nested.
+    They can be nested. What a fork prints goes where it would go anyway, and not into the log.
     """
 
     def __init__(self, api: Api, run_id: str, name: str) -> None:
@@ -27,7 +28,8 @@ class OutputCapture:
         self._waiting = bytearray()
         self._dropped = 0
         self._offset = 0
-        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._lock = threading.RLock()  # a signal handler may print while something is printed
         self._sending = threading.Lock()
         self._stopped = threading.Event()
         self._streams: list[tuple[str, Any, Any]] = []
@@ -52,6 +54,8 @@ class OutputCapture:
         self._send(patience_s=timeout_s)
 
     def _take(self, text: str) -> None:
+        if os.getpid() != self._pid:  # the lock may be held by a thread that a fork does not have
+            return
         data = text.encode("utf-8", "replace")
         with self._lock:
             if len(self._waiting) + len(data) > KEPT_BYTES:

@@ -7,6 +7,8 @@ else only if no connection could be made. The token goes into one header and now
 
 from __future__ import annotations
 
+import base64
+import encodings.idna  # noqa: F401  (sockets import it at the first connection; a fork in that moment hangs)
 import http.client
 import json
 import logging
@@ -392,7 +394,5 @@ def _tls() -> ssl.SSLContext:
 def _proxy_headers(proxy: urllib.parse.SplitResult) -> dict[str, str]:
     if not proxy.username:
         return {}
-    import base64
-
     who = f"{urllib.parse.unquote(proxy.username)}:{urllib.parse.unquote(proxy.password or '')}"
     return {"Proxy-Authorization": "Basic " + base64.b64encode(who.encode()).decode()}

@@ -54,6 +54,7 @@ class Run(LoggingRun, KeepingRun, TreeRun):
         self._is_context = bool(kwargs.get("_is_context"))
         self._owned = False
         self._capture: Any = None
+        self._entered_in: int | None = None
         self._fetched: RunRecord | None = kwargs.get("_record")
         self.input_datasets: dict[str, Any] = {}
         self.output_datasets: dict[str, Any] = {}
