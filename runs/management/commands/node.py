@@ -16,6 +16,7 @@ from celery.apps.worker import Worker
 from celery.beat import EmbeddedService
 from celery.platforms import SecurityWarning
 from celery.signals import worker_ready
+from celery.worker import state
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
@@ -112,6 +113,7 @@ def _lock_work_folder() -> IO[str]:
 
 
 def _serve(node: agent.Agent) -> None:
+    worker_ready.connect(lambda **_: _listen_for_the_end(), weak=False)
     worker_ready.connect(lambda **_: node.start(), weak=False)
     mine = node_queue(node.name)
     app.conf.beat_schedule = {
@@ -137,6 +139,12 @@ def _serve(node: agent.Agent) -> None:
     )
     worker.start()
     sys.exit(worker.exitcode or 0)
+
+
+def _listen_for_the_end() -> None:
+    """As Celery's handlers for a warm shutdown, without what those print."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: setattr(state, "should_stop", os.EX_OK))
 
 
 def _die_with(parent: int) -> None:
