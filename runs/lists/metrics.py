@@ -191,7 +191,7 @@ def point_page(metric: Metric, start: int) -> PointPage:
     for at, part in iter_points(metric, start, start + ROWS, heads):
         rows += rows_of(part, heads, at)
     return PointPage(
-        heads=[head or "value" for head in heads],
+        heads=[head or "Value" for head in heads],
         rows=rows,
         has_steps=any(row.step is not None for row in rows),
         start=start,

@@ -105,7 +105,6 @@ export class Plot {
     return this.lines.flatMap((line, i) => {
       const ink = colour(this.box, `--series-${(i % HUES) + 1}`);
       const look = { stroke: ink, width: 1.6, points: { show: false }, spanGaps: this.lines.length > 1 };
-      if (line.x.length === 1) look.points = { show: true, size: 5, fill: ink };
       if (!this.looks.smooth) return [look];
       return [{ ...look, stroke: faded(ink, 0.22), width: 1 }, look];
     });
@@ -130,17 +129,23 @@ export class Plot {
     };
   }
 
-  // NaN and infinities stand at their place: at the foot, NaN and -Infinity; at the top, Infinity.
+  // NaN and infinities stand at their place: at the foot, NaN and -Infinity; at the top, Infinity. A value between
+  // two of them is a dot, because no line leads to it.
   mark() {
     const { ctx, bbox, scales } = this.chart;
     const size = 3.5 * devicePixelRatio;
     ctx.save();
     this.lines.forEach(({ x, y }, i) => {
-      ctx.strokeStyle = ctx.fillStyle = this.lines.length > 1 ? colour(this.box, `--series-${(i % HUES) + 1}`) : colour(this.box, "--red");
+      const odd = this.lines.length > 1 ? colour(this.box, `--series-${(i % HUES) + 1}`) : colour(this.box, "--red");
       ctx.lineWidth = 1.5 * devicePixelRatio;
       y.forEach((value, place) => {
         const at = x[place];
-        if (Number.isFinite(value) || at < scales.x.min || at > scales.x.max) return;
+        if (at < scales.x.min || at > scales.x.max) return;
+        if (Number.isFinite(value)) {
+          if (!Number.isFinite(y[place - 1]) && !Number.isFinite(y[place + 1])) this.dot(ctx, at, value, i);
+          return;
+        }
+        ctx.strokeStyle = ctx.fillStyle = odd;
         const left = this.chart.valToPos(at, "x", true);
         const top = value === Infinity ? bbox.top + 2 * size : bbox.top + bbox.height - 2 * size;
         ctx.beginPath();
@@ -160,7 +165,7 @@ export class Plot {
   }
 
   dot(ctx, x, y, i) {
-    if (!Number.isFinite(y) || x > this.chart.scales.x.max) return;
+    if (!Number.isFinite(y) || x > this.chart.scales.x.max || (this.looks.byLog && y <= 0)) return;
     ctx.fillStyle = colour(this.box, `--series-${(i % HUES) + 1}`);
     ctx.beginPath();
     ctx.arc(this.chart.valToPos(x, "x", true), this.chart.valToPos(y, "y", true), 3 * devicePixelRatio, 0, 2 * Math.PI);

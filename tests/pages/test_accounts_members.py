@@ -149,6 +149,7 @@ class TestTokens:
         known = check_token(text[1])
         assert known
         assert known[0] == ben
+        assert f"studio login --url http://testserver --token {text[1]}<" in page
         assert text[1] not in client.get("/tokens/").content.decode()
 
     def test_works_until_the_end_of_its_last_day(self, client_of: ClientOf, ben: User) -> None:
