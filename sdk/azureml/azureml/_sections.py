@@ -78,6 +78,34 @@ class Section:
                 object.__setattr__(self, name, content[key])
 
 
+class SectionWithVariables(Section):
+    """A section that also holds variables for the script's process, under `environmentVariables`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._environment_variables: dict[str, str] = {}
+
+    @property
+    def environment_variables(self) -> dict[str, str]:
+        """Variables for the script's process; those of a run configuration win over its environment's."""
+        return self._environment_variables
+
+    @environment_variables.setter
+    def environment_variables(self, value: dict[str, str]) -> None:
+        self._environment_variables = dict(value or {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The section under camelCase keys, made of plain values."""
+        variables = {str(name): str(value) for name, value in self._environment_variables.items()}
+        return {**super().to_dict(), "environmentVariables": variables}
+
+    def fill(self, content: Any) -> None:
+        """Take over what a mapping says."""
+        super().fill(content)
+        if isinstance(content, dict) and isinstance(content.get("environmentVariables"), dict):
+            self._environment_variables = {k: str(v) for k, v in content["environmentVariables"].items()}
+
+
 def plain(value: Any) -> Any:
     """A value of dictionaries, lists, texts, numbers and None."""
     if hasattr(value, "to_dict"):

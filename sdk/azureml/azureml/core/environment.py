@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from azureml import _yaml
-from azureml._sections import Section, section
+from azureml._sections import Section, SectionWithVariables, section
 from azureml._unsupported import unsupported
 from azureml.core.conda_dependencies import CondaDependencies
 from azureml.core.container_registry import ContainerRegistry
@@ -96,7 +96,7 @@ class PythonSection(Section):
             self.conda_dependencies = CondaDependencies(_underlying_structure=inside)
 
 
-class Environment(Section):
+class Environment(SectionWithVariables):
     """What a script wants around it: Python packages, a container image, variables."""
 
     _defaults = {
@@ -117,26 +117,7 @@ class Environment(Section):
             raise TypeError(f"The name of an environment is text, not {type(name).__name__}.")
         super().__init__()
         self.name = name
-        self._environment_variables: dict[str, str] = dict(kwargs.get("environment_variables") or {})
-
-    @property
-    def environment_variables(self) -> dict[str, str]:
-        """Variables for the script's process; those of the run configuration win."""
-        return self._environment_variables
-
-    @environment_variables.setter
-    def environment_variables(self, value: dict[str, str]) -> None:
-        self._environment_variables = dict(value or {})
-
-    def to_dict(self) -> dict[str, Any]:
-        """The environment under camelCase keys."""
-        return {**super().to_dict(), "environmentVariables": dict(self._environment_variables)}
-
-    def fill(self, content: Any) -> None:
-        """Take over what a mapping says."""
-        super().fill(content)
-        if isinstance(content, dict) and isinstance(content.get("environmentVariables"), dict):
-            self._environment_variables = {k: str(v) for k, v in content["environmentVariables"].items()}
+        self.environment_variables = kwargs.get("environment_variables") or {}
 
     def validate(self) -> None:
         """Raises UserErrorException for an image described in several ways at once."""

@@ -9,7 +9,7 @@ from studio_client import run_configs
 from studio_client.errors import ConfigError
 
 from azureml import _yaml
-from azureml._sections import Section, plain, section
+from azureml._sections import Section, SectionWithVariables, plain, section
 from azureml.core.conda_dependencies import CondaDependencies
 from azureml.core.container_registry import ContainerRegistry
 from azureml.core.environment import (
@@ -94,7 +94,7 @@ def _given(kind: type[Section], **values: Any) -> Section:
     return made
 
 
-class RunConfiguration(Section):
+class RunConfiguration(SectionWithVariables):
     """Where and how a script is to run. Attributes that do not exist cannot be set."""
 
     _defaults = {
@@ -141,7 +141,6 @@ class RunConfiguration(Section):
     ) -> None:
         super().__init__()
         self._target = LOCAL
-        self._environment_variables: dict[str, str] = {}
         self._name, self._path = _name, _path
         self.script = script
         self.arguments = [str(argument) for argument in arguments or []]
@@ -170,15 +169,6 @@ class RunConfiguration(Section):
         self._target = name
 
     @property
-    def environment_variables(self) -> dict[str, str]:
-        """Variables for the script's process; they win over those of the environment."""
-        return self._environment_variables
-
-    @environment_variables.setter
-    def environment_variables(self, value: dict[str, str]) -> None:
-        self._environment_variables = dict(value or {})
-
-    @property
     def auto_prepare_environment(self) -> bool:
         """Whether the environment is made by the service. Kept for scripts that set it; nothing is made."""
         return True
@@ -191,8 +181,7 @@ class RunConfiguration(Section):
         """The whole configuration under camelCase keys."""
         body = super().to_dict()
         head = {key: body.pop(key) for key in ("script", "command", "arguments")}
-        variables = {str(name): str(value) for name, value in self._environment_variables.items()}
-        return {**head, "target": self.target, **body, "environmentVariables": variables}
+        return {**head, "target": self.target, **body}
 
     def fill(self, content: Any) -> None:
         """Take over what a mapping says; a configuration without an environment has the default one."""
@@ -201,8 +190,6 @@ class RunConfiguration(Section):
         super().fill(content)
         if content.get("target"):
             self.target = content["target"]
-        if isinstance(content.get("environmentVariables"), dict):
-            self.environment_variables = {k: str(v) for k, v in content["environmentVariables"].items()}
         self.arguments = [str(argument) for argument in self.arguments or []]
 
     def all_environment_variables(self) -> dict[str, str]:
