@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from azureml import _run_list
+from azureml._page_owner import PageOwner
 from azureml._translate import translated
 from azureml._unsupported import unsupported
 from azureml.core.script_run_config import ScriptRunConfig
@@ -37,17 +38,13 @@ class ViewType:
 _VIEWS = {"activeonly": "active", "all": "all", "archivedonly": "archived"}
 
 
-class Experiment:
+class Experiment(PageOwner):
     """An experiment of a workspace, made by its first use.
 
     Raises UserErrorException for a name that breaks the rule, TypeError for one that is no text.
     """
 
-    DELIM = ","
-    EXPERIMENT_ID_PATH = "{}/experiments/id/{}"
-    EXPERIMENT_NAME_PATH = "{}/experiments/{}"
-    TID_FMT = "tid={}"
-    WORKSPACE_FMT = "wsid={}"
+    _shown_as, _page_title = "Experiment", "Report Page"
 
     def __init__(
         self,
@@ -85,17 +82,8 @@ class Experiment:
     def __deepcopy__(self, memo: Any) -> Experiment:
         return self
 
-    def __repr__(self) -> str:
-        return f"Experiment(Name: {self.name},\nWorkspace: {self._workspace.name})"
-
-    def _repr_html_(self) -> str:
-        from studio_client.reprs import DOCS_PAGE, html_table
-
-        links = {
-            "Report Page": (self.get_portal_url(), "Link to Studio"),
-            "Docs Page": (self._api.url + DOCS_PAGE, "Link to Documentation"),
-        }
-        return html_table({"Name": self.name, "Workspace": self._workspace.name}, links)
+    def _fields(self) -> dict[str, Any]:
+        return {"Name": self.name, "Workspace": self._workspace.name}
 
     @property
     def name(self) -> str:
@@ -131,24 +119,6 @@ class Experiment:
     def archived_time(self) -> str | None:
         """When it was archived; None if it is not."""
         return self._record["archived_at"]
-
-    @property
-    def portal_url(self) -> str:
-        """The address of the server."""
-        return self._api.url
-
-    def get_portal_url(self) -> str:
-        """The address of its page."""
-        return self._record["url"]
-
-    @classmethod
-    def get_docs_url(cls) -> str:
-        """Where the API of the server is described."""
-        from studio_client.reprs import DOCS_PAGE
-
-        from azureml._connection import connect
-
-        return connect().url + DOCS_PAGE
 
     def refresh(self) -> None:
         """Fetch tags and all the rest again."""

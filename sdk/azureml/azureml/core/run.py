@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from azureml import _life_of_run, _run_files, _run_list
+from azureml._page_owner import PageOwner
 from azureml._run_details import details_of
 from azureml._run_keeping import KeepingRun
 from azureml._run_list import SUBMITTED, TYPES
@@ -31,19 +32,15 @@ if TYPE_CHECKING:
 TERMINAL = frozenset({"Completed", "Failed", "Canceled"})
 
 
-class Run(LoggingRun, KeepingRun, TreeRun):
+class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
     """A run of an experiment. `Run(experiment, run_id)` opens one that is there; ServiceException (404) if
     not.
 
     Used in a `with` block, an interactive run is Completed at its normal end, and Failed by an exception.
     """
 
-    DELIM = ","
-    EXPERIMENT_ID_PATH = "{}/experiments/id/{}"
-    EXPERIMENT_NAME_PATH = "{}/experiments/{}"
     RUN_PATH = "{}/runs/{}"
-    TID_FMT = "tid={}"
-    WORKSPACE_FMT = "wsid={}"
+    _shown_as, _page_title = "Run", "Details Page"
 
     def __init__(
         self, experiment: Experiment, run_id: str, outputs: str | None = None, **kwargs: Any
@@ -105,31 +102,17 @@ class Run(LoggingRun, KeepingRun, TreeRun):
     def __hash__(self) -> int:
         return hash(self._run_id)
 
-    def __repr__(self) -> str:
-        fields = {
+    def _fields(self) -> dict[str, Any]:
+        return {
             "Experiment": self._experiment.name,
             "Id": self.id,
             "Type": self.type,
             "Status": self.status,
         }
-        from studio_client.reprs import text_table
-
-        return text_table("Run", fields)
 
     def _repr_html_(self) -> str:
-        from studio_client.reprs import DOCS_PAGE, html_table
-
-        links = {
-            "Details Page": (self.get_portal_url(), "Link to Studio"),
-            "Docs Page": (self._api.url + DOCS_PAGE, "Link to Documentation"),
-        }
-        fields = {
-            "Experiment": self._experiment.name,
-            "Id": self.id,
-            "Type": self.type,
-            "Status": self.get_status(),
-        }
-        return html_table(fields, links)
+        self.get_status()
+        return super()._repr_html_()
 
     # Identity and reading
 
@@ -207,20 +190,6 @@ class Run(LoggingRun, KeepingRun, TreeRun):
     def properties(self) -> dict[str, str]:
         """Its properties when it was fetched last."""
         return dict(self._record["properties"])
-
-    @property
-    def portal_url(self) -> str:
-        """The address of the server."""
-        return self._api.url
-
-    def get_portal_url(self) -> str:
-        """The address of its page."""
-        return self._record["url"]
-
-    @classmethod
-    def get_docs_url(cls) -> str:
-        """Where the API of the server is described."""
-        return experiments.Experiment.get_docs_url()
 
     def get_status(self) -> str:
         """Its status now."""
