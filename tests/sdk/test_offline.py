@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from azureml import _context_run
 from azureml.core import Run, RunConfiguration, ScriptRunConfig
-from azureml.exceptions import RunEnvironmentException, UserErrorException
+from azureml.exceptions import RunEnvironmentException, UnsupportedException, UserErrorException
 
 from tests.sdk.conftest import SDK
 
@@ -109,6 +109,47 @@ def test_files_are_remembered_where_they_are(run: Run, project: Path) -> None:
     assert (project / "deep" / "copy.txt").read_text() == "m"
     with pytest.raises(FileNotFoundError):
         run.upload_file("x", "missing.txt")
+
+
+def test_files_come_back_to_where_a_server_would_put_them(run: Run, project: Path) -> None:
+    for name in ("a.txt", "deep/b.txt"):
+        path = project / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    assert run.upload_folder("kept", "folder") == ["kept/a.txt", "kept/deep/b.txt"]
+    run.download_file("kept/a.txt", "into/")
+    run.download_files("kept", "short", append_prefix=False)
+    run.download_files("kept", "named", output_paths=["one", "two"])
+    assert (project / "into" / "a.txt").read_text() == "a.txt"
+    assert (project / "short" / "deep" / "b.txt").read_text() == "deep/b.txt"
+    assert (project / "named" / "two").read_text() == "deep/b.txt"
+    run.download_file("kept/a.txt", "folder/a.txt")  # onto itself
+    assert (project / "folder" / "a.txt").read_text() == "a.txt"
+
+
+def test_what_a_server_would_refuse_is_refused(
+    run: Run, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "a.txt").touch()
+    with pytest.raises(UnsupportedException):
+        run.upload_file("a", "a.txt", datastore_name="store")
+    with pytest.raises(UserErrorException, match="not as int"):
+        run.upload_file("a", 3)
+    with pytest.raises(UserErrorException, match="no name"):
+        run.upload_file("../a", "a.txt")
+    with pytest.raises(UserErrorException, match="has a name"):
+        run.log("", 1)
+    assert (run.get_file_names(), run.get_metrics(), capsys.readouterr().out) == ([], {}, "")
+
+
+def test_names_and_types_are_those_of_an_interactive_run(run: Run) -> None:
+    run.log("loss", 1)
+    child = run.child_run("named")
+    child.log("loss", 2)
+    assert child.name == f"run_{run.id}>named"
+    assert run.get_metrics(recursive=True) == {run.id: {"loss": 1}, child.id: {"loss": 2}}
+    assert run.get_metrics(recursive=True, run_type="azureml.scriptrun") == {}
+    assert list(run.get_children(type="azureml.scriptrun")) == []
 
 
 def test_without_leave_to_be_offline_it_is_an_error(run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from azureml import _run_files
@@ -95,7 +96,8 @@ def keep_what_is_left(run: Run) -> None:
     """Metrics that wait, and the outputs of a run that this process made."""
     run.flush()
     if run._owned and run._outputs and os.path.isdir(run._outputs):
-        _run_files.upload_folder(run._api, run.id, "outputs", run._outputs, overwrite=True)
+        keep = partial(_run_files.upload, run._api, run.id, overwrite=True)
+        _run_files.upload_all(_run_files.files_below("outputs", run._outputs), keep)
 
 
 def _tell(run: Run, act: str, content: dict[str, Any]) -> None:

@@ -8,28 +8,29 @@ from __future__ import annotations
 import builtins
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from azureml import _life_of_run, _metric_shapes, _run_files, _run_list, _values
+from studio_client.records import TERMINAL, RunRecord
+
+from azureml import _run_files, _run_list, _values
 from azureml._life_of_run import say
-from azureml._run_list import RunList
-from azureml._run_tree import children_labels
-from azureml.core.experiment import Experiment, texts
-from azureml.core.run import TERMINAL, Run
-from azureml.core.script_run_config import ScriptRunConfig
-from azureml.exceptions import AzureMLException, SnapshotException, UserErrorException
+from azureml.core.experiment import Experiment, new_uuid
+from azureml.core.run import Run
+from azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:
-    from azureml.core.environment import Environment
     from azureml.core.workspace import Workspace
+
+_ENDED = {"complete": "Completed", "fail": "Failed", "cancel": "Canceled"}
 
 
 class OfflineExperiment(Experiment):
     """The experiment of offline runs: it has a name, and no server."""
+
+    _repr_html_ = None  # type: ignore[assignment]
 
     def __init__(self) -> None:
         super().__init__(None, "offline", _create_in_cloud=False)  # type: ignore[arg-type]
@@ -41,40 +42,42 @@ class OfflineExperiment(Experiment):
 
         return Workspace.from_config()
 
-    def __repr__(self) -> str:
-        return "Experiment(Name: offline,\nWorkspace: none)"
-
-    _repr_html_ = None  # type: ignore[assignment]
+    def _fields(self) -> dict[str, Any]:
+        return {"Name": self.name, "Workspace": "none"}
 
 
 class OfflineRun(Run):
-    """All that a run can be asked, answered from memory."""
+    """All that a run can be asked, answered from memory.
 
-    def __init__(
-        self, run_id: str | None = None, parent: OfflineRun | None = None, status: str = "Running"
-    ) -> None:
-        self._parent_run = parent
-        self._children_runs: list[OfflineRun] = []
-        self._series: list[dict[str, Any]] = []
-        self._files: dict[str, str] = {}
-        self._status = status
-        self._error: dict[str, Any] | None = None
-        self._tags: dict[str, str | None] = {}
-        self._properties: dict[str, str] = {}
-        self._display_name: str | None = None
-        self._description: str | None = None
-        self._started = _now()
-        self._ended: str | None = None
-        if parent is not None:
-            parent._children_runs.append(self)
-        super().__init__(OfflineExperiment(), run_id or f"OfflineRun_{uuid.uuid4()}", _offline=True)
-
-    def __repr__(self) -> str:
-        return f"Run(Experiment: offline,\nId: {self.id},\nType: {self.type},\nStatus: {self.status})"
+    What there is to know of it stands in `_record`, as if a server had sent it. Most methods that scripts
+    call are those of `Run`; here is what they stand on, and those that print what they are told.
+    """
 
     _repr_html_ = None  # type: ignore[assignment]
 
-    # Identity and reading
+    def __init__(
+        self,
+        run_id: str | None = None,
+        parent: OfflineRun | None = None,
+        status: str = "Running",
+        name: str | None = None,
+    ) -> None:
+        self._parent_run = parent
+        self._children_runs: list[OfflineRun] = []
+        self._entries: list[dict[str, Any]] = []
+        self._files: dict[str, str] = {}
+        number = 1
+        if parent is not None:
+            parent._children_runs.append(self)
+            number = len(parent._children_runs)
+        record = _record_of(run_id or f"OfflineRun_{new_uuid()}", number, status, name)
+        super().__init__(OfflineExperiment(), record["run_id"], _record=record)
+
+    def _fetch(self) -> RunRecord:
+        return self._record
+
+    def _change(self, **changes: Any) -> None:
+        self._record.update(changes)  # type: ignore[typeddict-item]
 
     @property
     def identity(self) -> str:
@@ -82,99 +85,14 @@ class OfflineRun(Run):
         return self.id
 
     @property
-    def number(self) -> int:
-        """Always 1, or the place among its siblings."""
-        return self._parent_run._children_runs.index(self) + 1 if self._parent_run else 1
-
-    @property
     def parent(self) -> Run | None:
         """The run that it is a child of; None without one."""
         return self._parent_run
 
     @property
-    def type(self) -> str | None:
-        """Always None."""
-        return None
-
-    @property
-    def status(self) -> str:
-        """Its status."""
-        return self._status
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return f"run_{self.id}"
-
-    @property
-    def display_name(self) -> str | None:
-        """The name that was given to it."""
-        return self._display_name
-
-    @display_name.setter
-    def display_name(self, value: str) -> None:
-        self._display_name = value
-
-    @property
-    def description(self) -> str | None:
-        """What it is for."""
-        return self._description
-
-    @description.setter
-    def description(self, value: str) -> None:
-        self._description = value
-
-    @property
-    def tags(self) -> dict[str, str | None]:
-        """Its tags."""
-        return dict(self._tags)
-
-    @property
-    def properties(self) -> dict[str, str]:
-        """Its properties."""
-        return dict(self._properties)
-
-    @property
     def portal_url(self) -> str:
         """Empty: there is no server."""
         return ""
-
-    def get_portal_url(self) -> str:
-        """Empty: there is no page."""
-        return ""
-
-    def get_status(self) -> str:
-        """Its status."""
-        return self._status
-
-    def get_detailed_status(self) -> dict[str, Any]:
-        """Its status."""
-        return {"status": self._status, "details": None}
-
-    def get_details(self) -> dict[str, Any]:
-        """All that is known of it."""
-        details: dict[str, Any] = {
-            "runId": self.id,
-            "target": "local",
-            "status": self._status,
-            "startTimeUtc": self._started,
-            "endTimeUtc": self._ended,
-            "services": {},
-            "error": self._error,
-            "properties": self.properties,
-            "inputDatasets": [],
-            "outputDatasets": [],
-            "logFiles": {},
-        }
-        return {key: value for key, value in details.items() if value is not None}
-
-    def get_details_with_logs(self) -> dict[str, Any]:
-        """All that is known of it; there are no logs."""
-        return self.get_details()
-
-    def get_environment(self) -> Environment:
-        """Raises UserErrorException: it was not submitted."""
-        raise UserErrorException("An offline run has no run definition, and so no environment.")
 
     # Life
 
@@ -189,43 +107,34 @@ class OfflineRun(Run):
         traceback: TracebackType | None,
     ) -> None:
         ended_well = value is None or (isinstance(value, SystemExit) and value.code in (None, 0))
-        if self._status not in TERMINAL:
-            self._end("Completed" if ended_well else "Failed")
+        if self.status not in TERMINAL:
+            self._become("Completed" if ended_well else "Failed")
         say(f"[STOP] Run {self.id} context")
 
-    def _end(self, status: str) -> None:
-        if self._status not in TERMINAL:
-            self._status, self._ended = status, _now()
-        elif self._status != status:
-            raise UserErrorException(f"Run {self.id} has ended {self._status}; it cannot become {status}.")
+    def _own(self, outputs: Any) -> None:
+        """Nobody waits for signs of life, and outputs stay where they are."""
 
     def start(self) -> None:
         """Have a run that is NotStarted run."""
-        if self._status == "NotStarted":
-            self._status = "Running"
+        if self.status == "NotStarted":
+            self._change(status="Running")
 
-    def complete(self, _set_status: bool = True) -> None:
-        """End it Completed."""
-        self._end("Completed")
+    def _end(self, act: str, content: dict[str, Any], set_status: bool) -> None:
+        if act == "fail":
+            error = {"message": "", "traceback": "", **content}
+            say(f"Run failed with error code {error['code']}:\n{error['message']}")
+            self._change(error=error)
+        self._become(_ENDED[act])
 
-    def fail(
-        self, error_details: Any = None, error_code: str | None = None, _set_status: bool = True
-    ) -> None:
-        """End it Failed, and print why."""
-        content = _life_of_run.error_content(error_details, error_code)
-        say(f"Run failed with error code {content['code']}:\n{content.get('message', '')}")
-        self._error = {
-            "error": {"code": content["code"], "message": content.get("message", ""), "details": []}
-        }
-        self._end("Failed")
+    def _become(self, status: str) -> None:
+        if self.status not in TERMINAL:
+            self._change(status=status, ended_at=_now())
+        elif self.status != status:
+            raise UserErrorException(f"Run {self.id} has ended {self.status}; it cannot become {status}.")
 
     def cancel(self) -> None:
         """End it Canceled."""
-        self._end("Canceled")
-
-    def flush(self, timeout_seconds: float = 300) -> None:
-        """Nothing waits."""
-        say("Attempted to flush metrics")
+        self._end("cancel", {}, True)
 
     def wait_for_completion(
         self, show_output: bool = False, wait_post_processing: bool = False, raise_on_error: bool = True
@@ -235,36 +144,40 @@ class OfflineRun(Run):
 
     # Tags and properties
 
-    def set_tags(self, tags: dict[str, Any]) -> None:
-        """Set or replace tags."""
-        say(f"Attempted to set tags:\n{tags}")
-        self._tags.update(texts(tags))
-
     def tag(self, key: str, value: Any = None) -> None:
-        """Set or replace a tag."""
+        """Print a tag and set it."""
         say(f"Attempted to tag {key}:\n{value}")
-        self._tags.update(texts({key: value}))
+        super().set_tags({key: value})
+
+    def set_tags(self, tags: dict[str, Any]) -> None:
+        """Print tags and set them."""
+        say(f"Attempted to set tags:\n{tags}")
+        super().set_tags(tags)
+
+    def _put_tags(self, tags: dict[str, str | None]) -> None:
+        self._record["tags"].update(tags)
 
     def get_tags(self) -> dict[str, str | None]:
         """Its tags."""
         return self.tags
 
-    def remove_tags(self, tags: builtins.list[str]) -> None:
-        """Take tags away."""
-        for key in [tags] if isinstance(tags, str) else tags:
-            self._tags.pop(key, None)
+    def _drop_tags(self, keys: builtins.list[str]) -> None:
+        for key in keys:
+            self._record["tags"].pop(key, None)
 
     def add_properties(self, properties: dict[str, Any]) -> None:
-        """Add properties, which never change."""
+        """Print properties and add them."""
         say(f"Attempted to add properties:\n{properties}")
-        wanted = {key: str(value) for key, value in texts(properties).items()}
-        for key, value in wanted.items():
-            if self._properties.get(key, value) != value:
+        super().add_properties(properties)
+
+    def _put_properties(self, properties: dict[str, str]) -> None:
+        own = self._record["properties"]
+        for key, value in properties.items():
+            if own.get(key, value) != value:
                 raise UserErrorException(
-                    f"The property {key!r} has the value {self._properties[key]!r} and cannot become "
-                    f"{value!r}."
+                    f"The property {key!r} has the value {own[key]!r} and cannot become {value!r}."
                 )
-        self._properties.update(wanted)
+        own.update(properties)
 
     def get_properties(self) -> dict[str, str]:
         """Its properties."""
@@ -272,66 +185,36 @@ class OfflineRun(Run):
 
     # Children
 
-    def child_run(
-        self, name: str | None = None, run_id: str | None = None, outputs: str | None = None
-    ) -> Run:
-        """A new offline child."""
-        return OfflineRun(run_id or f"{self.id}.{name or uuid.uuid4()}", self)
+    def _make_child(self, name: str | None, run_id: str | None) -> OfflineRun:
+        return OfflineRun(run_id or f"{self.id}.{name or new_uuid()}", self, name=name)
 
-    def create_children(
-        self,
-        count: int | None = None,
-        tag_key: str | None = None,
-        tag_values: builtins.list[Any] | None = None,
-    ) -> builtins.list[Run]:
-        """Offline children."""
-        children = []
-        for labels in children_labels(count, tag_key, tag_values):
-            child = OfflineRun(f"{self.id}.{uuid.uuid4()}", self, "NotStarted")
-            child._tags.update(labels)
+    def _make_children(self, labels: builtins.list[dict[str, str | None]]) -> builtins.list[Run]:
+        children: builtins.list[Run] = []
+        for tags in labels:
+            child = OfflineRun(f"{self.id}.{new_uuid()}", self, "NotStarted")
+            child._put_tags(tags)
             children.append(child)
-        return children  # type: ignore[return-value]
+        return children
 
-    def submit_child(self, config: Any, tags: dict[str, Any] | None = None, **kwargs: Any) -> Run:
-        """Say what would be submitted; an offline child that is Completed."""
-        if not isinstance(config, ScriptRunConfig):
-            raise AzureMLException(
-                f"A {type(config).__name__} cannot be submitted; submit a ScriptRunConfig."
-            )
-        folder, content = config.to_submit()
+    def _hand_in(self, folder: str, content: dict[str, Any]) -> Run:
         words = [str(content.get("script") or ""), *content.get("arguments", content.get("command", []))]
-        say(
-            f"Attempted to submit child run on target {content['target']}:\n{' '.join(words).strip()} (in "
-            f"{folder})"
-        )
-        child = OfflineRun(f"{self.id}.{uuid.uuid4()}", self)
-        child._tags.update(texts(tags or {}))
-        child._end("Completed")
+        said = f"Attempted to submit child run on target {content['target']}:\n{' '.join(words).strip()}"
+        say(f"{said} (in {folder})")
+        child = self._make_child(None, None)
+        child._put_tags(content["tags"] or {})
+        child._become("Completed")
         return child
 
-    def get_children(
-        self,
-        recursive: bool = False,
-        tags: Any = None,
-        properties: Any = None,
-        type: str | None = None,
-        status: str | None = None,
-        _rehydrate_runs: bool = True,
-    ) -> RunList:
-        """Its children, the newest first; recursive: all that descend from it."""
-        _run_list.filters(tags, properties, type, status)
-
-        def fitting() -> Iterator[Run]:
-            for child in self._descendants() if recursive else reversed(self._children_runs):
-                record: Any = {"tags": child._tags, "properties": child._properties}
-                if (
-                    type is None
-                    and status in (None, child._status)
-                    and _run_list.passes(record, tags, properties)
-                ):
-                    yield child
-
-        return RunList(fitting)
+    def _children(
+        self, recursive: bool, asked: builtins.list[tuple[str, Any]], tags: Any, properties: Any
+    ) -> Iterator[Run]:
+        exact = {key: value for key, value in asked if key in ("kind", "status")}
+        for child in self._descendants() if recursive else reversed(self._children_runs):
+            record: Any = child._record
+            if all(record[key] == value for key, value in exact.items()) and _run_list.passes(
+                record, tags, properties
+            ):
+                yield child
 
     def _descendants(self) -> Iterator[OfflineRun]:
         for child in reversed(self._children_runs):
@@ -340,134 +223,68 @@ class OfflineRun(Run):
 
     # Metrics
 
-    def _told(self, name: str, kind: str, shown: Any, columns: Any) -> None:
-        say(f"Attempted to log {kind} metric {name}:\n{shown}")
-        parts = [{"name": column, "type": "json", "data": values} for column, values in columns.items()]
-        self._series.append({"name": _values.name_of(name), "kind": kind, "columns": parts})
-
     def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
         """Print a value and remember it."""
+        # That of Run shares nothing with the other kinds: it is called in loops, and takes the shortest way.
         _values.step_of(step)
-        self._told(name, "scalar", value, {"": [_values.scalar(value, name)]})
+        self._log(name, "scalar", {"": [_values.scalar(value, name)]}, description, value)
 
-    def log_list(self, name: str, value: Any, description: str = "") -> None:
-        """Print a list and remember it."""
-        columns = _values.list_column(name, value)
-        self._told(name, "list", columns[""], columns)
+    def _log(self, name: str, kind: str, columns: Any, description: Any, given: Any) -> None:
+        name = _values.name_of(name)
+        say(f"Attempted to log {kind} metric {name}:\n{given}")
+        parts = [{"name": column, "type": "json", "data": values} for column, values in columns.items()]
+        self._entries.append({"name": name, "kind": kind, "columns": parts})
 
-    def log_row(self, name: str, description: str | None = None, **kwargs: Any) -> None:
-        """Print a row and remember it."""
-        self._told(name, "row", kwargs, _values.row_columns(name, kwargs))
+    def _keep_image(self, name: str, path: str | None, plot: Any) -> str:
+        return os.path.basename(path) if path is not None else f"{name}.png"
 
-    def log_table(self, name: str, value: dict[str, Any], description: str = "") -> None:
-        """Print a table and remember it."""
-        self._told(name, "table", value, _values.table_columns(name, value))
+    def _series(self, name: str | None, recursive: bool) -> dict[str, builtins.list[dict[str, Any]]]:
+        return {
+            run.id: [entry for entry in run._entries if name is None or entry["name"] == name]
+            for run in (self, *(self._descendants() if recursive else ()))
+        }
 
-    def log_image(self, name: str, path: str | None = None, plot: Any = None, description: str = "") -> None:
-        """Print which image, and remember that there was one."""
-        if (path is None) == (plot is None):
-            raise AzureMLException(f"log_image takes a path or a plot for {name!r}, exactly one of them.")
-        if path is not None:
-            _run_files.check_image(path)
-        stored = os.path.basename(path) if path is not None else f"{name}.png"
-        self._told(name, "image", path or plot, {"": [{"path": stored}]})
-
-    def _log_document(self, kind: str, name: str, value: Any, description: str) -> None:
-        self._told(name, kind, value, {"": [_values.document(name, value, kind)]})
-
-    def get_metrics(
-        self,
-        name: str | None = None,
-        recursive: bool = False,
-        run_type: str | None = None,
-        populate: bool = False,
-    ) -> dict[str, Any]:
-        """What was logged, in the shapes that the server would give."""
-        series = [part for part in self._series if name is None or part["name"] == name]
-        own = _metric_shapes.metrics_of(self.id, series)
-        if not recursive:
-            return own
-        of_all = {self.id: own, **{run.id: run.get_metrics(name) for run in self._descendants()}}
-        return {run_id: metrics for run_id, metrics in of_all.items() if metrics}
+    def flush(self, timeout_seconds: float = 300) -> None:
+        """Nothing waits."""
+        say("Attempted to flush metrics")
 
     # Files
 
-    def upload_file(self, name: str, path_or_stream: Any, datastore_name: str | None = None) -> Any:
-        """Say what would be uploaded."""
-        if isinstance(path_or_stream, (str, os.PathLike)) and not os.path.isfile(path_or_stream):
-            raise FileNotFoundError(f"There is no file {os.fspath(path_or_stream)}.")
-        say(f"Attempted to upload file {name}:\n{path_or_stream}")
-        self._files[_run_files.clean_name(name)] = str(path_or_stream)
-
-    def upload_files(
-        self,
-        names: Any,
-        paths: Any,
-        return_artifacts: bool = False,
-        timeout_seconds: float | None = None,
-        datastore_name: str | None = None,
-    ) -> Any:
-        """Say what would be uploaded."""
-        if len(names) != len(paths):
-            raise TypeError(f"There are {len(names)} names and {len(paths)} paths; each file needs both.")
-        for name, path in zip(names, paths):
-            self.upload_file(name, path)
-
-    def upload_folder(self, name: str, path: str, datastore_name: str | None = None) -> Any:
-        """Say what would be uploaded."""
-        if not os.path.isdir(path):
-            raise UserErrorException(f"There is no folder {path}.")
-        for below, place in _run_files.files_below(name, path):
-            self.upload_file(below, place)
+    def _keep_file(self, name: str, source: Any) -> str:
+        kept = _run_files.clean_name(name)
+        _run_files.check_source(source)
+        say(f"Attempted to upload file {name}:\n{source}")
+        self._files[kept] = str(source)
+        return kept
 
     def get_file_names(self) -> builtins.list[str]:
         """The names of what would have been uploaded."""
         return sorted(self._files)
 
-    def download_file(
-        self, name: str, output_file_path: str | None = None, _validate_checksum: bool = False
-    ) -> None:
-        """Copy a file that would have been uploaded, from where it is."""
-        if not os.path.isfile(self._files.get(name, "")):
-            raise UserErrorException(
-                f"File with path {name} was not found, available files include: "
-                f"{', '.join(self._files) or 'none'}."
-            )
-        target = output_file_path or os.path.basename(name)
-        if os.path.abspath(target) != os.path.abspath(self._files[name]):
-            os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
-            shutil.copyfile(self._files[name], target)
+    def _write_file(self, name: str, place: str) -> None:
+        """Copy what would have been uploaded, from where it is."""
+        source = self._files.get(name, "")
+        if not os.path.isfile(source):
+            raise _run_files.not_found(name, self.get_file_names())
+        if os.path.abspath(place) != os.path.abspath(source):
+            os.makedirs(os.path.dirname(os.path.abspath(place)), exist_ok=True)
+            shutil.copyfile(source, place)
 
-    def download_files(
-        self,
-        prefix: str | None = None,
-        output_directory: str | None = None,
-        output_paths: Any = None,
-        batch_size: int = 100,
-        append_prefix: bool = True,
-        timeout_seconds: float | None = None,
-    ) -> None:
-        """Copy files that would have been uploaded, from where they are."""
-        for name in self.get_file_names():
-            if name.startswith(prefix or ""):
-                self.download_file(name, os.path.join(output_directory or ".", name))
-
-    def get_all_logs(self, destination: str | None = None) -> builtins.list[str]:
-        """None: what it prints is on the screen."""
+    def _log_names(self) -> builtins.list[str]:
         return []
-
-    def restore_snapshot(self, snapshot_id: str | None = None, path: str | None = None) -> str:
-        """Raises SnapshotException: it has none."""
-        raise SnapshotException("An offline run has no snapshot.")
-
-    def get_snapshot_id(self) -> str | None:
-        """None: it has none."""
-        return None
 
     def take_snapshot(self, file_or_folder_path: str) -> str:
         """Say what would be frozen."""
         say(f"Attempted to take a snapshot:\n{file_or_folder_path}")
         return ""
+
+
+def _record_of(run_id: str, number: int, status: str, name: str | None) -> RunRecord:
+    """What a server would say of a new run; what only a server knows is None."""
+    record: Any = dict.fromkeys(RunRecord.__annotations__)
+    record.update(run_id=run_id, number=number, kind="interactive", status=status, display_name=name)
+    record.update(workspace="", experiment="offline", started_at=_now(), tags={}, properties={}, url="")
+    return record
 
 
 def _now() -> str:

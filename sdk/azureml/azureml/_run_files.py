@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Callable
 
 from studio_client.downloads import log_bytes, written_whole
 
@@ -41,24 +41,30 @@ def clean_name(name: str) -> str:
 def upload(api: Api, run_id: str, name: str, source: Any, *, overwrite: bool = False) -> str:
     """Keep a file, by its path or from a binary stream, with a run; the name that it has there."""
     name = clean_name(name)
+    check_source(source)
     with _readable(source) as file, translated:
         api.put_artifact(run_id, name, file, overwrite=overwrite)
     return name
+
+
+def check_source(source: Any) -> None:
+    """Raises FileNotFoundError for a path without a file, UserErrorException for what is no stream either."""
+    if isinstance(source, (str, os.PathLike)):
+        if not os.path.isfile(source):
+            raise FileNotFoundError(f"There is no file {os.fspath(source)}.")
+    elif not hasattr(source, "read"):
+        raise UserErrorException(
+            f"A file is given by its path or as a binary stream, not as {type(source).__name__}."
+        )
 
 
 @contextmanager
 def _readable(source: Any) -> Iterator[IO[bytes]]:
     """The source as a binary file that can be read twice."""
     if isinstance(source, (str, os.PathLike)):
-        if not os.path.isfile(source):
-            raise FileNotFoundError(f"There is no file {os.fspath(source)}.")
         with open(source, "rb") as file:
             yield file
         return
-    if not hasattr(source, "read"):
-        raise UserErrorException(
-            f"A file is given by its path or as a binary stream, not as {type(source).__name__}."
-        )
     first = source.read(1 << 20)
     if not isinstance(first, bytes):
         raise UserErrorException("A stream has to be binary: open the file with mode 'rb'.")
@@ -70,18 +76,8 @@ def _readable(source: Any) -> Iterator[IO[bytes]]:
         yield copy
 
 
-def upload_folder(api: Api, run_id: str, prefix: str, folder: str, *, overwrite: bool = False) -> list[str]:
-    """Keep every file below a folder as `<prefix>/<path in it>`; the names.
-
-    Raises AzureMLAggregatedException.
-    """
-    return upload_all(api, run_id, files_below(prefix, folder), overwrite=overwrite)
-
-
-def upload_all(
-    api: Api, run_id: str, files: Iterable[tuple[str, str]], *, overwrite: bool = False
-) -> list[str]:
-    """Keep files, given as (name, path); their names.
+def upload_all(files: Iterable[tuple[str, str]], keep: Callable[[str, str], str]) -> list[str]:
+    """Keep files, given as (name, path), each by `keep`; their names.
 
     Tries all, and raises AzureMLAggregatedException for several.
     """
@@ -89,7 +85,7 @@ def upload_all(
     problems: list[BaseException] = []
     for name, place in files:
         try:
-            names.append(upload(api, run_id, name, place, overwrite=overwrite))
+            names.append(keep(name, place))
         except (AzureMLException, OSError) as error:
             problems.append(error)
     _raise_all(problems)
@@ -114,17 +110,19 @@ def file_names(api: Api, run_id: str) -> list[str]:
     return sorted({*kept, *logs})
 
 
-def download(api: Api, run_id: str, name: str, output_file_path: str | None) -> str:
-    """Write a file of a run; where it is. Parent folders are made;
-    nothing half is ever seen under its name.
-    """
+def place_for(name: str, output_file_path: str | None) -> str:
+    """Where a file of a run goes: here, to this path or into this folder."""
     base = os.path.basename(name.rstrip("/"))
     place = os.fspath(output_file_path) if output_file_path else base
     if os.path.isdir(place) or place.endswith(("/", os.sep)):
         place = os.path.join(place, base)
+    return place
+
+
+def download(api: Api, run_id: str, name: str, place: str) -> None:
+    """Write a file of a run. Parent folders are made; nothing half is ever seen under its name."""
     with written_whole(place) as target:
         _fetch(api, run_id, name, target)
-    return os.path.abspath(place)
 
 
 def download_log(api: Api, run_id: str, name: str, place: str) -> str:
@@ -154,12 +152,17 @@ def _fetch(api: Api, run_id: str, name: str, target: IO[bytes]) -> None:
                 raise
         names = file_names(api, run_id)
         if name not in names:
-            listed = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
-            raise UserErrorException(
-                f"File with path {name} was not found, available files include: {listed or 'none'}."
-            )
+            raise not_found(name, names)
         for data in log_bytes(api, run_id, name):
             target.write(data)
+
+
+def not_found(name: str, names: list[str]) -> UserErrorException:
+    """The error for a file that a run does not have; it names those there are."""
+    listed = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+    return UserErrorException(
+        f"File with path {name} was not found, available files include: {listed or 'none'}."
+    )
 
 
 def log_text(api: Api, run_id: str, name: str) -> str:
@@ -172,30 +175,31 @@ def log_text(api: Api, run_id: str, name: str) -> str:
 
 
 def download_all(
-    api: Api, run_id: str, prefix: str | None, folder: str, paths: list[str] | None, append_prefix: bool
-) -> list[str]:
-    """Write all files of a run whose names begin so.
+    kept: list[str],
+    write: Callable[[str, str], None],
+    prefix: str | None,
+    folder: str,
+    paths: list[str] | None,
+    append_prefix: bool,
+) -> None:
+    """Write those of the files kept with a run whose names begin so, each by `write`.
 
     Raises UserErrorException for names that leave the folder.
     """
     start = (prefix or "").strip("/")
-    names = [
-        name for name in file_names(api, run_id) if not start or name == start or name.startswith(f"{start}/")
-    ]
+    names = [name for name in kept if not start or name == start or name.startswith(f"{start}/")]
     if prefix and not names:
-        names = [name for name in file_names(api, run_id) if name.startswith(prefix)]
+        names = [name for name in kept if name.startswith(prefix)]
     if paths is not None and len(paths) != len(names):
         raise UserErrorException(f"There are {len(names)} files and {len(paths)} output paths.")
     problems: list[BaseException] = []
-    written: list[str] = []
     for number, name in enumerate(names):
         short = name if append_prefix or name == start else name[len(start) :].lstrip("/")
         try:
-            written.append(download(api, run_id, name, _inside(folder, paths[number] if paths else short)))
+            write(name, place_for(name, _inside(folder, paths[number] if paths else short)))
         except (AzureMLException, OSError) as error:
             problems.append(error)
     _raise_all(problems)
-    return written
 
 
 def _inside(folder: str, path: str) -> str:
@@ -213,14 +217,8 @@ def _raise_all(problems: list[BaseException]) -> None:
 
 
 def keep_image(api: Api, run_id: str, name: str, path: str | None, plot: Any) -> str:
-    """Keep an image file, or a figure as PNG, with a run; its name there.
-
-    Raises AzureMLException unless one is given.
-    """
-    if (path is None) == (plot is None):
-        raise AzureMLException(f"log_image takes a path or a plot for {name!r}, exactly one of them.")
+    """Keep an image file, or a figure as PNG, with a run; its name there."""
     if path is not None:
-        check_image(path)
         return upload(api, run_id, os.path.basename(path), path)
     with _spooled() as file, translated:
         plot.savefig(file, format="png")
@@ -243,8 +241,14 @@ def _keep_plot(api: Api, run_id: str, name: str, file: Any) -> str:
     raise AzureMLException(f"There are too many images named {stem}.")
 
 
-def check_image(path: str) -> None:
-    """Raises FileNotFoundError, or UserErrorException for a file that is no image."""
+def check_image(name: str, path: str | None, plot: Any) -> None:
+    """Raises AzureMLException unless one is given, FileNotFoundError, and UserErrorException for a file
+    that is no image.
+    """
+    if (path is None) == (plot is None):
+        raise AzureMLException(f"log_image takes a path or a plot for {name!r}, exactly one of them.")
+    if path is None:
+        return
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no file {path}.")
     import mimetypes

@@ -36,7 +36,10 @@ class KeepingRun:
     def upload_file(self, name: str, path_or_stream: Any, datastore_name: str | None = None) -> Any:
         """Keep a file with the run, from its path or a binary stream; the name that it has there."""
         _refuse_datastore(datastore_name)
-        return _run_files.upload(self._api, self.id, name, path_or_stream)
+        return self._keep_file(name, path_or_stream)
+
+    def _keep_file(self, name: str, source: Any) -> str:
+        return _run_files.upload(self._api, self.id, name, source)
 
     def upload_files(
         self,
@@ -53,14 +56,14 @@ class KeepingRun:
         _refuse_datastore(datastore_name)
         if len(names) != len(paths):
             raise TypeError(f"There are {len(names)} names and {len(paths)} paths; each file needs both.")
-        return _run_files.upload_all(self._api, self.id, zip(names, paths))
+        return _run_files.upload_all(zip(names, paths), self._keep_file)
 
     def upload_folder(self, name: str, path: str, datastore_name: str | None = None) -> Any:
         """Keep all files of a folder, below this name. Raises UserErrorException for what is no folder."""
         _refuse_datastore(datastore_name)
         if not os.path.isdir(path):
             raise UserErrorException(f"There is no folder {os.fspath(path)}.")
-        return _run_files.upload_folder(self._api, self.id, name, path)
+        return _run_files.upload_all(_run_files.files_below(name, path), self._keep_file)
 
     def get_file_names(self) -> builtins.list[str]:
         """The names of all files kept with it, logs too."""
@@ -70,7 +73,10 @@ class KeepingRun:
         self, name: str, output_file_path: str | None = None, _validate_checksum: bool = False
     ) -> None:
         """Write one of its files here, or to this path or into this folder."""
-        _run_files.download(self._api, self.id, name, output_file_path)
+        self._write_file(name, _run_files.place_for(name, output_file_path))
+
+    def _write_file(self, name: str, place: str) -> None:
+        _run_files.download(self._api, self.id, name, place)
 
     def download_files(
         self,
@@ -82,19 +88,22 @@ class KeepingRun:
         timeout_seconds: float | None = None,
     ) -> None:
         """Write all of its files whose names begin so; append_prefix=False leaves that beginning out."""
-        folder = output_directory or "."
-        _run_files.download_all(self._api, self.id, prefix, folder, output_paths, append_prefix)
+        kept, folder = self.get_file_names(), output_directory or "."
+        _run_files.download_all(kept, self._write_file, prefix, folder, output_paths, append_prefix)
 
     def get_all_logs(self, destination: str | None = None) -> builtins.list[str]:
         """Write all of its logs below a folder, `./assets/<run id>` unless said; their paths."""
         folder = destination or os.path.join("assets", self.id)
         if os.path.isfile(folder):
             raise UserErrorException(f"{folder} is a file; logs go into a folder.")
-        with translated:
-            names = [log["name"] for log in self._api.logs(self.id)]
         return [
-            _run_files.download_log(self._api, self.id, name, os.path.join(folder, name)) for name in names
+            _run_files.download_log(self._api, self.id, name, os.path.join(folder, name))
+            for name in self._log_names()
         ]
+
+    def _log_names(self) -> builtins.list[str]:
+        with translated:
+            return [log["name"] for log in self._api.logs(self.id)]
 
     def restore_snapshot(self, snapshot_id: str | None = None, path: str | None = None) -> str:
         """Write its snapshot as a zip into a folder, a temporary one unless said; the path of the zip."""

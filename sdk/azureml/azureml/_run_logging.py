@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from azureml import _metric_shapes, _values
-from azureml._run_files import keep_image
+from azureml import _metric_shapes, _run_files, _values
 from azureml._translate import translated
 
 if TYPE_CHECKING:
@@ -35,8 +34,18 @@ class LoggingRun:
             sender = self.__dict__["_metric_sender"] = sender_for(self._api, self.id)
         return sender
 
-    def _log(self, name: str, kind: str, columns: Any, description: Any = "", step: Any = None) -> None:
-        self._sender.log(_values.name_of(name), kind, columns, _values.step_of(step), description or "")
+    def _log(self, name: str, kind: str, columns: Any, description: Any, given: Any) -> None:
+        """Keep one entry of a metric. An offline run prints what was given, as it was given."""
+        self._sender.log(_values.name_of(name), kind, columns, None, description or "")
+
+    def _keep_image(self, name: str, path: str | None, plot: Any) -> str:
+        return _run_files.keep_image(self._api, self.id, name, path, plot)
+
+    def _series(self, name: str | None, recursive: bool) -> dict[str, list[dict[str, Any]]]:
+        """What was logged, by run id."""
+        self._sender.flush()
+        with translated:
+            return self._api.metric_values(self.id, name=name, recursive=recursive)
 
     def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
         """Log a value; the same name again makes a series. Returns at once."""
@@ -48,23 +57,25 @@ class LoggingRun:
 
     def log_list(self, name: str, value: Any, description: str = "") -> None:
         """Log several values at once, from a list or anything that can be gone through."""
-        self._log(name, "list", _values.list_column(name, value), description)
+        columns = _values.list_column(name, value)
+        self._log(name, "list", columns, description, columns[""])
 
     def log_row(self, name: str, description: str | None = None, **kwargs: Any) -> None:
         """Log a row, a keyword for each column; the same name again adds a row."""
-        self._log(name, "row", _values.row_columns(name, kwargs), description)
+        self._log(name, "row", _values.row_columns(name, kwargs), description, kwargs)
 
     def log_table(self, name: str, value: dict[str, Any], description: str = "") -> None:
         """Log a table: a dict of columns, which are equally long lists."""
-        self._log(name, "table", _values.table_columns(name, value), description)
+        self._log(name, "table", _values.table_columns(name, value), description, value)
 
     def log_image(self, name: str, path: str | None = None, plot: Any = None, description: str = "") -> None:
         """Log an image, from a file or from matplotlib; exactly one of them."""
-        stored = keep_image(self._api, self.id, name, path, plot)
-        self._log(name, "image", {"": [{"path": stored}]}, description)
+        _run_files.check_image(name, path, plot)
+        stored = self._keep_image(name, path, plot)
+        self._log(name, "image", {"": [{"path": stored}]}, description, path or plot)
 
     def _log_document(self, kind: str, name: str, value: Any, description: str) -> None:
-        self._log(name, kind, {"": [_values.document(name, value, kind)]}, description)
+        self._log(name, kind, {"": [_values.document(name, value, kind)]}, description, value)
 
     def log_confusion_matrix(self, name: str, value: Any, description: str = "") -> None:
         """Log a confusion matrix, as the documented dict or its JSON text."""
@@ -92,9 +103,7 @@ class LoggingRun:
         """Name to value: a scalar, a list, or a dict of columns. Recursive:
         by run id, for all below it, too.
         """
-        self._sender.flush()
-        with translated:
-            found = self._api.metric_values(self.id, name=name, recursive=recursive)
+        found = self._series(name, recursive)
         shaped = {run_id: _metric_shapes.metrics_of(run_id, series) for run_id, series in found.items()}
         if not recursive:
             return shaped.get(self.id, {})

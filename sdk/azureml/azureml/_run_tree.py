@@ -38,6 +38,11 @@ class TreeRun:
         self, name: str | None = None, run_id: str | None = None, outputs: str | None = None
     ) -> Run:
         """A new child, Running from now on."""
+        child = self._make_child(name, run_id)
+        child._own(outputs)
+        return child
+
+    def _make_child(self, name: str | None, run_id: str | None) -> Run:
         with translated:
             record = self._api.start_run(
                 self._experiment.workspace.name,
@@ -46,9 +51,7 @@ class TreeRun:
                 display_name=name,
                 parent=self.id,
             )
-        child = _run_of(self._experiment, record)
-        child._own(outputs)
-        return child
+        return _run_of(self._experiment, record)
 
     def create_children(
         self,
@@ -58,8 +61,9 @@ class TreeRun:
     ) -> builtins.list[Run]:
         """Children in one call: so many, each with its number as a tag, or one for each value of a tag."""
         labels = children_labels(count, tag_key, tag_values)
-        if not labels:
-            return []
+        return self._make_children(labels) if labels else []
+
+    def _make_children(self, labels: list[dict[str, str | None]]) -> list[Run]:
         wanted = [{"run_id": experiments.new_uuid(), "tags": tags} for tags in labels]
         with translated:
             records = self._api.make_children(self.id, wanted)
@@ -70,7 +74,11 @@ class TreeRun:
 
     def submit_child(self, config: Any, tags: dict[str, Any] | None = None, **kwargs: Any) -> Run:
         """Hand in a script as a child of this run; returns at once. Otherwise as Experiment.submit."""
-        return experiments._submit(self._experiment, config, tags, parent=self.id)
+        folder, content = experiments.prepared(config, tags)
+        return self._hand_in(folder, content)
+
+    def _hand_in(self, folder: str, content: dict[str, Any]) -> Run:
+        return experiments.hand_in(self._experiment, folder, content, parent=self.id)
 
     def get_children(
         self,
@@ -85,14 +93,16 @@ class TreeRun:
 
         Fetched as they are looked at.
         """
-        wanted = [("recursive", recursive), *_run_list.filters(tags, properties, type, status)]
+        asked = _run_list.filters(tags, properties, type, status)
         if _run_list.is_unknown(type):
             return RunList(lambda: iter(()))
-        return RunList(lambda: self._children(wanted, tags, properties))
+        return RunList(lambda: self._children(recursive, asked, tags, properties))
 
-    def _children(self, wanted: Any, tags: Any, properties: Any) -> Iterator[Run]:
+    def _children(
+        self, recursive: bool, asked: list[tuple[str, Any]], tags: Any, properties: Any
+    ) -> Iterator[Run]:
         with translated:
-            for record in self._api.children(self.id, wanted):
+            for record in self._api.children(self.id, [("recursive", recursive), *asked]):
                 if _run_list.passes(record, tags, properties):
                     yield _run_of(self._experiment, record)
 

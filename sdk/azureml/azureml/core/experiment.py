@@ -132,7 +132,8 @@ class Experiment(PageOwner):
         is too big, ComputeTargetException for an unknown target, AzureMLException for what cannot be
         submitted at all.
         """
-        return _submit(self, config, tags, parent=None)
+        folder, content = prepared(config, tags)
+        return hand_in(self, folder, content, parent=None)
 
     def start_logging(self, *args: Any, **kwargs: Any) -> Run:
         """An interactive run, Running from now on; end it with complete(), fail() or cancel(), or use `with`.
@@ -291,20 +292,24 @@ def runs_of(
                 yield run_from_record(experiment, record)
 
 
-def _submit(experiment: Experiment, config: Any, tags: Any, parent: str | None) -> Run:
-    """Hand a script in, as the child of a run if one is given."""
-    from studio_client import snapshots
-    from studio_client.git import git_properties
-
-    from azureml.core.run import run_from_record
-
+def prepared(config: Any, tags: Any) -> tuple[str, dict[str, Any]]:
+    """The folder of a submission, and what is said of it. Raises what `Experiment.submit` says."""
     if not isinstance(config, ScriptRunConfig):
         raise AzureMLException(
             f"A {type(config).__name__} cannot be submitted; Studio runs scripts: submit a ScriptRunConfig."
         )
     folder, content = copy.deepcopy(config).to_submit()
+    return folder, {**content, "tags": texts(tags or {}) or None}
+
+
+def hand_in(experiment: Experiment, folder: str, content: dict[str, Any], parent: str | None) -> Run:
+    """Hand a script in, as `prepared` gives it, as the child of a run if one is given."""
+    from studio_client import snapshots
+    from studio_client.git import git_properties
+
+    from azureml.core.run import run_from_record
+
     api, workspace = experiment._api, experiment.workspace.name
-    labels = texts(tags or {})
     with translated:
         digest = snapshots.take(api, workspace, folder)
         record: RunRecord = api.submit(
@@ -314,7 +319,6 @@ def _submit(experiment: Experiment, config: Any, tags: Any, parent: str | None) 
                 "experiment": experiment.name,
                 "run_id": new_run_id(experiment.name),
                 "snapshot": digest,
-                "tags": labels or None,
                 "properties": git_properties(folder) or None,
                 "parent": parent,
             },

@@ -55,7 +55,7 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
         self._fetched: RunRecord | None = kwargs.get("_record")
         self.input_datasets: dict[str, Any] = {}
         self.output_datasets: dict[str, Any] = {}
-        if self._fetched is None and not self._is_context and not kwargs.get("_offline"):
+        if self._fetched is None and not self._is_context:
             self._record = self._fetch()
             if self._record["experiment"] != experiment.name:
                 raise ServiceException(
@@ -205,11 +205,8 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
     def get_details(self) -> dict[str, Any]:
         """All that is known of it, as a plain dict."""
         self._record = self._fetch()
-        with translated:
-            names = [log["name"] for log in self._api.logs(self._run_id)]
-        return details_of(
-            self._record, {name: self._api.address_of_log(self._run_id, name) for name in names}
-        )
+        addresses = {name: self._api.address_of_log(self.id, name) for name in self._log_names()}
+        return details_of(self._record, addresses)
 
     def get_details_with_logs(self) -> dict[str, Any]:
         """As get_details, with the text of each log in place of its address."""
@@ -294,7 +291,7 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
 
     def complete(self, _set_status: bool = True) -> None:
         """End it Completed, once its metrics and outputs are kept. In a submitted script its exit decides."""
-        _life_of_run.end(self, "complete", {}, set_status=_set_status)
+        self._end("complete", {}, _set_status)
 
     def fail(
         self, error_details: Any = None, error_code: str | None = None, _set_status: bool = True
@@ -303,9 +300,10 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
 
         In a submitted script this records the error.
         """
-        _life_of_run.end(
-            self, "fail", _life_of_run.error_content(error_details, error_code), set_status=_set_status
-        )
+        self._end("fail", _life_of_run.error_content(error_details, error_code), _set_status)
+
+    def _end(self, act: str, content: dict[str, Any], set_status: bool) -> None:
+        _life_of_run.end(self, act, content, set_status=set_status)
 
     def cancel(self) -> None:
         """Stop it; returns once it is Canceled, or after a bounded time.
@@ -347,8 +345,11 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
 
     def set_tags(self, tags: dict[str, Any]) -> None:
         """Set or replace tags."""
+        self._put_tags(experiments.texts(tags))
+
+    def _put_tags(self, tags: dict[str, str | None]) -> None:
         with translated:
-            self._remember(tags=self._api.set_tags(self.id, experiments.texts(tags)))
+            self._remember(tags=self._api.set_tags(self.id, tags))
 
     def get_tags(self) -> dict[str, str | None]:
         """Its tags now."""
@@ -357,7 +358,9 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
 
     def remove_tags(self, tags: builtins.list[str]) -> None:
         """Take tags away."""
-        keys = [tags] if isinstance(tags, str) else [str(key) for key in tags]
+        self._drop_tags([tags] if isinstance(tags, str) else [str(key) for key in tags])
+
+    def _drop_tags(self, keys: builtins.list[str]) -> None:
         with translated:
             self._remember(tags=self._api.remove_tags(self.id, keys))
 
@@ -365,11 +368,13 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
         """Add properties, which never change: UserErrorException, and nothing added, if one has another
         value.
         """
-        wanted = experiments.texts(properties)
+        wanted = {key: str(value) for key, value in experiments.texts(properties).items()}
         if wanted:
-            with translated:
-                values = {key: str(value) for key, value in wanted.items()}
-                self._remember(properties=self._api.add_properties(self.id, values))
+            self._put_properties(wanted)
+
+    def _put_properties(self, properties: dict[str, str]) -> None:
+        with translated:
+            self._remember(properties=self._api.add_properties(self.id, properties))
 
     def get_properties(self) -> dict[str, str]:
         """Its properties now."""
