@@ -170,6 +170,8 @@ class Studio:
         self.say(f"Studio is at  {address}/")
         self.say(f"Sign in with  {address}{link}")
         self.say("              (works once, for a day; another: python manage.py link --user admin)")
+        if active := self._names_of_active():
+            self.say(f"Taken up again: {active}.")
         self.say("Ctrl-C stops it; runs go on and are taken up at the next start.")
         sys.stdout.flush()
 
@@ -200,13 +202,8 @@ class Studio:
             return None
 
     def _stop(self, server: Any, number: int) -> None:
-        active = list(self._active().select_related("experiment"))
-        if active:
-            names = ", ".join(f"{run.experiment.name} #{run.number}" for run in active[:10])
-            more = f" and {len(active) - 10} more" if len(active) > 10 else ""
-            self.say(
-                f"\n{len(active)} active: {names}{more}. They go on, and are taken up at the next start."
-            )
+        if active := self._names_of_active():
+            self.say(f"\nActive: {active}. They go on, and are taken up at the next start.")
         if active and number == signal.SIGINT and self._ctrl_c_again():
             self._cancel()
         self._stop_node()
@@ -220,6 +217,12 @@ class Studio:
     def _active(self) -> RunQuerySet:
         """The runs of this machine."""
         return Run.objects.on_node().filter(node__name=settings.NODE_NAME)
+
+    def _names_of_active(self) -> str:
+        """Those runs in words, "" if there are none."""
+        active = list(self._active().select_related("experiment"))
+        names = ", ".join(f"{run.experiment.name} #{run.number}" for run in active[:10])
+        return f"{names} and {len(active) - 10} more" if len(active) > 10 else names
 
     def _cancel(self) -> None:
         self.say("Canceling …")

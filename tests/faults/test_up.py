@@ -107,9 +107,10 @@ def test_ctrl_c_leaves_runs_and_the_next_start_takes_them_up(studio: StudioProce
     os.kill(studio.pid, signal.SIGINT)
     assert studio.process is not None
     assert studio.process.wait(20) == 0
-    assert "1 active: up #1" in studio.text
+    assert "Active: up #1. They go on" in studio.text
     assert statuses(studio) == ["Running"]
     studio.start()
+    wait_until(lambda: "Taken up again: up #1." in studio.text)
     os.kill(studio.pid, signal.SIGINT)
     wait_until(lambda: studio.text.count("Press Ctrl-C again") == 2)
     os.kill(studio.pid, signal.SIGINT)
