@@ -18,9 +18,10 @@ from django.db.models.functions import RowNumber
 from django.http import QueryDict
 
 from runs.filters import RunFilter, split_query
+from runs.folding import fold
 from runs.lists.figures import CHIPS
 from runs.models import Experiment, Run
-from runs.search.nodes import And, Condition, Node, OneOf, Query
+from runs.search.nodes import And, Condition, Labelled, Node, OneOf, Query
 from runs.search.query import Page, Search
 from runs.status import Kind, Status
 from studio.accounts.models import User, Workspace
@@ -224,7 +225,18 @@ class RunList:
             "number", "display_name", "step_name", "experiment__name"
         )  # fmt: skip
         found = {parent.pk: parent for parent in parents}
+        self._put_first_what_was_asked_for(runs)
         return [Row(run, self.key(run), parent=found.get(run.parent_id or 0)) for run in runs]
+
+    def _put_first_what_was_asked_for(self, runs: list[Run]) -> None:
+        """Of a run's tags a row has room for one or two, and those of the search say why it is there."""
+        asked = {
+            fold(condition.key.pieces[0])
+            for condition in self.query.conditions()
+            if isinstance(condition, Labelled) and condition.what == "tag" and condition.key.is_exact
+        }
+        for run in runs if asked else []:
+            run.labels.sort(key=lambda tag: fold(tag.key) not in asked)
 
     def key(self, run: Run) -> str:
         """What `open` calls a run: its number where that is enough."""

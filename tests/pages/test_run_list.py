@@ -77,6 +77,19 @@ def test_the_panel_shows_what_the_bar_says(ana: User, client_of: ClientOf) -> No
     assert str(page.context["panel_rest"]) == "hers"
 
 
+def test_the_tags_of_the_search_come_first_in_a_row(ana: User, client_of: ClientOf) -> None:
+    make_run(tags={"stage": "draft", "width": "512", "Quality": "good"})
+    client = client_of(ana)
+
+    def keys(q: str) -> list[str]:
+        [row] = client.get("/runs/", {"q": q}).context["rows"]
+        return [tag.key for tag in row.run.labels]
+
+    assert keys("") == ["stage", "width", "Quality"]
+    assert keys("tag:quality=good") == ["Quality", "stage", "width"]
+    assert keys("tag:width -tag:x") == ["width", "stage", "Quality"]
+
+
 def test_a_change_of_the_panel_answers_with_the_part_and_its_address(ana: User, client_of: ClientOf) -> None:
     make_runs()
     response = client_of(ana).get("/runs/", {"q": "", "submitter": "eva", "tag": ""}, headers=HTMX)
