@@ -20,7 +20,7 @@ from django.http import QueryDict
 from runs.errors import StudioError
 from runs.models import ComputeTarget, Snapshot
 from runs.services.examples import list_examples
-from runs.services.submit import MOST_RETRIES
+from runs.services.submit import MOST_RETRIES, split_arguments
 from runs.services.tags import parse_tag
 
 SOURCES = [
@@ -166,6 +166,7 @@ class StepForm(PageForm):
     )
     script = _text("Script", most=1024, css="input mono", spellcheck="false")
     arguments = _text("Arguments", most=20_000, css="input mono", spellcheck="false")
+    command = _text("Command", most=20_000, css="input mono", spellcheck="false")
     target = forms.CharField(
         label="Compute target", required=False, widget=forms.Select(attrs={"class": "select"})
     )
@@ -203,7 +204,7 @@ class StepForm(PageForm):
     @property
     def title(self) -> str:
         """What the page calls the step."""
-        script = PurePosixPath(self.only_script or self.text("script")).stem
+        script = PurePosixPath(self.only_script or self.text("script")).stem or self.text("command")
         return self.text("name").strip() or script or f"step {self.index + 1}"
 
     @property
@@ -273,6 +274,12 @@ class StepForm(PageForm):
         script = self.cleaned_data["script"].strip()
         return self.only_script or str(script.removeprefix("./")) or likely_script(self.scripts)
 
+    def clean_command(self) -> list[str]:
+        try:
+            return split_arguments(self.cleaned_data["command"])
+        except StudioError as error:
+            raise ValidationError(str(error)) from None
+
     def clean_target(self) -> ComputeTarget | None:
         name = self.cleaned_data["target"]
         if name and name not in self.targets:
@@ -290,8 +297,11 @@ class StepForm(PageForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("command"):
+            cleaned |= {"script": "", "arguments": ""}
         if not cleaned.get("name") and "name" not in self.errors:
-            cleaned["name"] = PurePosixPath(cleaned.get("script", "")).stem
+            program = (cleaned.get("command") or [""])[0]
+            cleaned["name"] = PurePosixPath(cleaned.get("script") or program).stem
         return cleaned
 
 
@@ -361,6 +371,12 @@ class RunForm(PageForm):
         self.fields["experiment"].widget.choices = [(name, name) for name in offered]
         self.fields["display_name"].validators.append(no_controls)
 
+    def clean_command(self) -> list[str]:
+        try:
+            return split_arguments(self.cleaned_data["command"])
+        except StudioError as error:
+            raise ValidationError(str(error)) from None
+
     def clean_target(self) -> ComputeTarget | None:
         name = self.cleaned_data["target"]
         if name and name not in self.targets:
@@ -383,6 +399,8 @@ class RunForm(PageForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("command"):
+            cleaned |= {"script": "", "arguments": ""}
         existing, new = cleaned.get("experiment", ""), cleaned.get("new_experiment", "")
         chosen = existing if cleaned.get("experiment_kind") == "existing" else new or existing
         cleaned["experiment_name"] = chosen

@@ -138,7 +138,7 @@ def run_content(run: Run) -> QueryDict:
 
 def _steps_of(run: Run) -> list[Run]:
     if run.kind != Kind.PIPELINE:
-        return [run] if run.script else []
+        return [run] if run.script or run.command_words else []
     steps = run.children.filter(kind=Kind.STEP).select_related("target", "snapshot").order_by("number")
     return list(steps.prefetch_related("dependencies"))
 
@@ -157,6 +157,7 @@ def _step_again(index: int, step: Run, numbers: dict[int, int], default: Compute
         from_run=step.run_id,
         script=step.script,
         arguments=shlex.join(step.arguments),
+        command=shlex.join(step.command_words),
         target=own_target.name if own_target else "",
         env_name=list(step.environment_variables),
         env_value=list(step.environment_variables.values()),

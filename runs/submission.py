@@ -135,6 +135,7 @@ class Submission:
             script=cleaned["script"],
             snapshot=step.snapshot,
             arguments=cleaned["arguments"],
+            command=cleaned["command"],
             target=cleaned["target"],
             environment_variables=cleaned["env"],
             time_limit_s=cleaned["time_limit"],

@@ -20,10 +20,11 @@ let selected = null;
 
 // From fields to boxes ---------------------------------------------------------------------------------
 
+const command = (step) => field(step, "command")?.value.trim() ?? "";
 const stem = (path) => path.split("/").at(-1).replace(/\.[^.]+$/, "");
 
 function titleOf(step) {
-  return field(step, "name").value.trim() || stem(field(step, "script").value) || `step ${panels().indexOf(step) + 1}`;
+  return field(step, "name").value.trim() || stem(field(step, "script").value) || command(step) || `step ${panels().indexOf(step) + 1}`;
 }
 
 function shown(step) {
@@ -31,7 +32,7 @@ function shown(step) {
     index: step.dataset.step,
     title: titleOf(step),
     source: sourceWords(step),
-    script: field(step, "script").value,
+    script: command(step) || field(step, "script").value,
     arguments: field(step, "arguments").value,
     target: field(step, "target").value,
     after: ticked(step),

@@ -87,6 +87,33 @@ class TestResubmit:
         assert {tag.key: tag.value for tag in again.tags.all()} == {"quality": "good", "baseline": None}
         assert again.resubmitted_from == run
 
+    def test_a_command_comes_back_as_one(self, client: Client) -> None:
+        run = make_run(snapshot=make_snapshot(), command_words=["make", "train now", "LR=0.1"])
+        fields = fields_of(client.get("/submit/", {"from": run.run_id}))
+        assert fields["steps-0-command"] == ["make 'train now' LR=0.1"]
+        fields["steps-0-command"] = ["make 'train now' LR=0.2"]
+        assert client.post("/submit/", fields).status_code == 303
+        again = Run.objects.exclude(pk=run.pk).get()
+        assert (again.script, again.arguments) == ("", [])
+        assert again.command_words == ["make", "train now", "LR=0.2"]
+
+    def test_a_command_that_is_emptied_makes_room_for_a_script(self, client: Client) -> None:
+        run = make_run(snapshot=make_snapshot(), command_words=["make", "train"])
+        fields = fields_of(client.get("/submit/", {"from": run.run_id}))
+        fields["steps-0-command"] = [""]
+        fields["steps-0-script"] = ["train.py"]
+        assert client.post("/submit/", fields).status_code == 303
+        again = Run.objects.exclude(pk=run.pk).get()
+        assert (again.script, again.command_words) == ("train.py", [])
+
+    def test_a_command_with_an_open_quote_is_refused_at_its_field(self, client: Client) -> None:
+        run = make_run(snapshot=make_snapshot(), command_words=["make", "train"])
+        fields = fields_of(client.get("/submit/", {"from": run.run_id}))
+        fields["steps-0-command"] = ["make 'train"]
+        response = client.post("/submit/", fields)
+        assert response.status_code == 422
+        assert "Close the quotes" in text_of(response)
+
     def test_a_pipeline_comes_back_with_its_edges(self, client: Client) -> None:
         client.post("/start/")
         first = Run.objects.get(kind=Kind.PIPELINE)
