@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import shutil
@@ -46,6 +47,12 @@ MOST_CONNECTIONS = 800
 CLAIM_NO_MORE = signal.SIGUSR2
 
 
+def _leave_alone_what_stays() -> None:
+    """Spare the garbage collector what a start has loaded: a walk through it holds requests up for 0.1 s."""
+    gc.collect()
+    gc.freeze()
+
+
 class CannotStart(Exception):
     """Studio cannot start here; the message is one line for the person who tried."""
 
@@ -79,6 +86,7 @@ class Studio:
             signal.signal(CLAIM_NO_MORE, signal.SIG_IGN)  # inherited by the node until it has a handler
             server = self._server(listener)
             self._start_node()
+            _leave_alone_what_stays()
             threading.Thread(target=server.run, name="web", daemon=True).start()
             self._greet(link)
             self._stop(server, self._look_after_node())

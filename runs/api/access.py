@@ -20,9 +20,21 @@ from runs.services.run_tokens import check_run_token, newer_attempt
 from studio.accounts.models import Membership, Role, User, Workspace
 from studio.accounts.permissions import READING, REFUSED, has_role
 from studio.accounts.services import TOKEN_START, check_token
+from studio.prepared import Given, Prepared
 
 NO_RUN_TOKEN = "A run's own token cannot do this."  # noqa: S105 (says something of tokens, is none)
 NOT_YOUR_RUN = "A run's own token reaches this run, what descends from it, and nothing else."
+
+_membership = Prepared(
+    lambda: Membership.objects.select_related("workspace").filter(
+        user=Given("user"), workspace__name=Given("name")
+    )
+)
+_membership_of_key = Prepared(
+    lambda: Membership.objects.filter(user=Given("user"), workspace=Given("workspace"))
+)
+# Not every operation reads the run's labels.
+_run = Prepared(lambda: Run.objects.for_api().prefetch_related(None).filter(run_id=Given("run_id")))
 
 
 class Reach(Enum):
@@ -121,8 +133,7 @@ class Token(HttpBearer):
                 raise NotFound(f"There is no workspace {name}.", field="workspace")
             request.workspace = caller.run.workspace
             return
-        memberships = Membership.objects.filter(user=caller.user, workspace__name=name)
-        membership = memberships.select_related("workspace").first() if "\0" not in name else None
+        membership = _membership.first(user=caller.user.pk, name=name) if "\0" not in name else None
         if membership is None:
             raise NotFound(f"There is no workspace {name}.", field="workspace")
         request.membership, request.workspace = membership, membership.workspace
@@ -133,7 +144,7 @@ class Token(HttpBearer):
         if caller.run is not None:
             self._check_reach(caller, run)
         else:
-            membership = Membership.objects.filter(user=caller.user, workspace=run.workspace_id).first()
+            membership = _membership_of_key.first(user=caller.user.pk, workspace=run.workspace_id)
             if membership is None:
                 raise no_such_run(run_id)
             request.membership = membership
@@ -152,8 +163,7 @@ class Token(HttpBearer):
 
 def find_run(run_id: str) -> Run:
     """The run with all that an answer shows of it but tags and properties. One query. Raises NotFound."""
-    runs = Run.objects.for_api().prefetch_related(None)  # not every operation reads its labels
-    run = runs.filter(run_id=run_id).first() if "\0" not in run_id else None
+    run = _run.first(run_id=run_id) if "\0" not in run_id else None
     if run is None:
         raise no_such_run(run_id)
     return run

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import BigIntegerField, F
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, InvalidName
@@ -18,6 +18,17 @@ from runs.services.descriptions import check_description
 from runs.services.tags import check_labels
 from studio.accounts.changes import record
 from studio.accounts.models import User, Workspace
+from studio.prepared import Given, Prepared, PreparedUpdate
+
+_experiment = Prepared(lambda: Experiment.objects.filter(workspace=Given("workspace"), name=Given("name")))
+
+_by_key = Experiment.objects.filter(pk=Given("experiment"))
+_count_up = PreparedUpdate(
+    lambda: _by_key,
+    last_number=F("last_number") + Given("count", BigIntegerField()),
+    updated_at=Now(),
+)
+_counted: Prepared[Any] = Prepared(lambda: _by_key.only("last_number").annotate(now=Now()))
 
 
 def check_experiment_name(name: str) -> str:
@@ -38,7 +49,7 @@ def check_experiment_name(name: str) -> str:
 def find_or_create_experiment(workspace: Workspace, name: str, *, by: User | None) -> tuple[Experiment, bool]:
     """The experiment of this name, archived or not, and whether it was made just now. Raises InvalidName."""
     name = check_experiment_name(name)
-    known = Experiment.objects.filter(workspace=workspace, name=name).first()
+    known = _experiment.first(workspace=workspace.pk, name=name)
     if known is None:
         try:
             with transaction.atomic():
@@ -66,10 +77,9 @@ def reserve_numbers(experiment: Experiment, count: int) -> tuple[int, datetime]:
 
     Needs a transaction, and holds the experiment's row until it ends: numbers have no gap and no repeat.
     """
-    rows = Experiment.objects.filter(pk=experiment.pk)
-    rows.update(last_number=F("last_number") + count, updated_at=Now())
-    last, now = rows.values_list("last_number", Now()).get()
-    return last - count + 1, now
+    _count_up.run(experiment=experiment.pk, count=count)
+    (counted,) = _counted.all(experiment=experiment.pk)
+    return counted.last_number - count + 1, counted.now
 
 
 def edit_experiment(

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -18,6 +17,7 @@ from django.utils.crypto import constant_time_compare
 from studio.accounts.changes import record
 from studio.accounts.errors import AlreadyMember, ElsewhereToo, LastOwner
 from studio.accounts.models import ApiToken, Membership, Role, SignInLink, User, Workspace
+from studio.prepared import Given, Prepared
 
 FIRST_OWNER, FIRST_WORKSPACE = "admin", "default"
 LINK_VALID = timedelta(days=1)
@@ -162,20 +162,23 @@ def make_token(user: User, name: str, expires_at: datetime | None = None) -> tup
     return token, text
 
 
+_token_row = Prepared(
+    lambda: ApiToken.objects.select_related("user").filter(
+        prefix=Given("prefix"), revoked_at=None, user__is_active=True
+    )
+)
+
+
 def check_token(text: str) -> tuple[User, ApiToken] | None:
     """The person and the token that this text stands for, or None. One query, and a write once a minute."""
     if not TOKEN.match(text):
         return None
-    token = (
-        ApiToken.objects.select_related("user")
-        .filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()), user__is_active=True)
-        .filter(prefix=text[:PREFIX_LENGTH], revoked_at=None)
-        .first()
-    )
+    token, now = _token_row.first(prefix=text[:PREFIX_LENGTH]), timezone.now()
     if token is None or not constant_time_compare(token.digest, digest_of(text)):
         return None
-    stale = timezone.now() - USED_AT_MOST_EVERY
-    if token.last_used_at is None or token.last_used_at < stale:
+    if token.expires_at is not None and token.expires_at <= now:
+        return None
+    if token.last_used_at is None or token.last_used_at < now - USED_AT_MOST_EVERY:
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=Now())
     return token.user, token
 

@@ -1,0 +1,149 @@
+"""Queries whose SQL is put together once.
+
+For one row by its key Django takes five times longer to put the SQL together than the database to answer, so
+what every request asks is kept as SQL and given its values. Only SQL is kept: every call asks the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any, Generic, TypeVar, cast
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import Expression, Field, Model, QuerySet
+from django.db.models.query import ModelIterable
+from django.db.models.sql import UpdateQuery
+
+M = TypeVar("M", bound=Model)
+
+
+class Given(Expression):
+    """Stands in a prepared query for a value that is given with every call.
+
+    The value goes to the database as it is: text or a number.
+    """
+
+    def __init__(self, name: str, output_field: Field[Any, Any] | None = None) -> None:
+        super().__init__(output_field=output_field)
+        self.name = name
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        """A place for the value."""
+        return "%s", [self]
+
+
+class Prepared(Generic[M]):
+    """A query for rows of one model, with what `select_related`, `only` and `annotate` ask for.
+
+    `build` makes it, with `Given` for what differs from call to call; it is called when the first query is
+    asked. It may not prefetch, and its order is that of the database unless it says otherwise.
+    """
+
+    def __init__(self, build: Callable[[], QuerySet[M]]) -> None:
+        self._build = build
+        self._compiled: tuple[Any, str, Sequence[Any]] | None = None
+
+    def all(self, **given: Any) -> list[M]:
+        """The rows. One query."""
+        connection = connections[DEFAULT_DB_ALIAS]
+        compiler, sql, params = self._compiled or self._compile(connection)
+        values = _filled(params, given)
+        asked = copy(compiler)
+        asked.connection = connection
+        asked.as_sql = lambda: (sql, values)
+        return list(cast("ModelIterable[M]", ModelIterable(cast("QuerySet[M]", _Asked(asked)))))
+
+    def first(self, **given: Any) -> M | None:
+        """The first row, None if there is none. One query."""
+        return next(iter(self.all(**given)), None)
+
+    def _compile(self, connection: Any) -> tuple[Any, str, Sequence[Any]]:
+        compiler = self._build().query.get_compiler(connection=connection)
+        sql, params = compiler.as_sql()
+        converters = compiler.get_converters([column for column, *_ in compiler.select])
+        compiler.get_converters = lambda columns: converters
+        self._compiled = compiler, sql, params
+        return self._compiled
+
+
+def _filled(params: Sequence[Any], given: dict[str, Any]) -> list[Any]:
+    return [given[param.name] if isinstance(param, Given) else param for param in params]
+
+
+class _Asked:
+    """What `ModelIterable` needs of a queryset and of its query."""
+
+    db = DEFAULT_DB_ALIAS
+    _known_related_objects: dict[Any, Any] = {}
+
+    def __init__(self, compiler: Any) -> None:
+        self.query, self._compiler = self, compiler
+
+    def get_compiler(self, using: str) -> Any:
+        """The compiler that has put its SQL together."""
+        return self._compiler
+
+
+class PreparedUpdate:
+    """An UPDATE of the rows that `build` finds, with `Given` in what it filters by and in the new values."""
+
+    def __init__(self, build: Callable[[], QuerySet[Any]], **changes: Any) -> None:
+        self._build, self._changes = build, changes
+        self._compiled: tuple[str, Sequence[Any]] | None = None
+
+    def run(self, **given: Any) -> int:
+        """How many rows were changed. One query."""
+        connection = connections[DEFAULT_DB_ALIAS]
+        sql, params = self._compiled or self._compile(connection)
+        with connection.cursor() as cursor:
+            cursor.execute(sql, _filled(params, given))
+            return cursor.rowcount
+
+    def _compile(self, connection: Any) -> tuple[str, Sequence[Any]]:
+        query: Any = self._build().query.chain(UpdateQuery)
+        query.add_update_values(self._changes)
+        self._compiled = compiled = query.get_compiler(connection=connection).as_sql()
+        return cast("tuple[str, Sequence[Any]]", compiled)
+
+
+class PreparedInsert(Generic[M]):
+    """Inserts rows of one model, all of whose columns have plain values."""
+
+    def __init__(self, model: type[M]) -> None:
+        self._model = model
+        self._fields = [field for field in model._meta.local_concrete_fields if not field.primary_key]
+
+    def insert(self, rows: Sequence[M]) -> None:
+        """Like `bulk_create`, so nothing of `save` is called; the rows get their keys. One query for some
+        hundreds of values.
+        """
+        connection = connections[DEFAULT_DB_ALIAS]
+        if not connection.features.can_return_rows_from_bulk_insert:
+            for row in rows:
+                row.save(force_insert=True)
+            return
+        most = connection.ops.bulk_batch_size(self._fields, rows)
+        for start in range(0, len(rows), most):
+            self._insert(connection, rows[start : start + most])
+
+    def _insert(self, connection: Any, rows: Sequence[M]) -> None:
+        values = [
+            field.get_db_prep_save(field.pre_save(row, True), connection)
+            for row in rows
+            for field in self._fields
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql(connection, len(rows)), values)
+            keys = cursor.fetchall()
+        for row, (key,) in zip(rows, keys, strict=True):
+            row.pk = key
+            row._state.adding, row._state.db = False, connection.alias
+
+    def _sql(self, connection: Any, rows: int) -> str:
+        quoted = connection.ops.quote_name
+        meta = self._model._meta
+        names = ", ".join(quoted(field.column) for field in self._fields)
+        places = ", ".join(["(" + ", ".join(["%s"] * len(self._fields)) + ")"] * rows)
+        table, key = quoted(meta.db_table), quoted(meta.pk.column)
+        return f"INSERT INTO {table} ({names}) VALUES {places} RETURNING {key}"  # noqa: S608 (names of ours)

@@ -1,0 +1,145 @@
+"""Queries whose SQL is put together once answer as Django's own do, every time and in every thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection
+from django.db.models import BigIntegerField, F
+from django.forms.models import model_to_dict
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from runs.models import Experiment, Run, Tag
+from studio.accounts.models import Membership, Role, User
+from studio.prepared import Given, Prepared, PreparedInsert, PreparedUpdate
+from tests.factories import make_experiment, make_run, make_user
+
+
+@pytest.fixture
+def people(db: None) -> list[User]:
+    return [make_user("ana"), make_user("ben", Role.OWNER)]
+
+
+def by_person() -> Any:
+    return Membership.objects.select_related("workspace", "user").filter(user__username=Given("name"))
+
+
+class TestRows:
+    def test_each_call_asks_the_database_for_what_it_was_given(self, people: list[User]) -> None:
+        query = Prepared(by_person)
+        assert [query.first(name=person.username) for person in people] == [
+            person.memberships.get() for person in people
+        ]
+        assert query.first(name="nobody") is None
+        Membership.objects.filter(user=people[0]).delete()
+        assert query.first(name="ana") is None
+
+    def test_related_rows_come_with_it(self, people: list[User]) -> None:
+        query = Prepared(by_person)
+        query.first(name="ana")
+        with CaptureQueriesContext(connection) as asked:
+            found = query.first(name="ben")
+            assert found is not None
+            assert (found.user, found.workspace.name, found.role) == (people[1], "default", Role.OWNER)
+        assert len(asked) == 1
+
+    def test_values_are_those_that_django_reads(self, db: None) -> None:
+        run = make_run(tags={"a": "b"})
+        query = Prepared(lambda: Run.objects.for_api().prefetch_related(None).filter(run_id=Given("run_id")))
+        plain: Any = Run.objects.for_api().get(pk=run.pk)
+        for _ in range(2):
+            found: Any = query.first(run_id=run.run_id)
+            assert model_to_dict(found) == model_to_dict(plain)
+            assert (found.created_at, found.root_run_id, found.has_children) == (
+                plain.created_at,
+                run.run_id,
+                False,
+            )
+            assert found.get_deferred_fields() == plain.get_deferred_fields()
+
+    def test_what_was_given_is_a_value_and_never_sql(self, people: list[User]) -> None:
+        query = Prepared(by_person)
+        for name in ("' OR 1=1 --", "%s", "ana%", '"'):
+            assert query.first(name=name) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_threads_share_one_query() -> None:
+    names = [f"person{number}" for number in range(8)]
+    for name in names:
+        make_user(name)
+    query, seen = Prepared(by_person), {}
+
+    def ask(name: str) -> None:
+        try:
+            seen[name] = {found.user.username for _ in range(50) for found in query.all(name=name)}
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=ask, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {name: {name} for name in names}
+
+
+def test_an_update_changes_what_it_finds_and_says_how_many(db: None) -> None:
+    one, other = make_experiment("one"), make_experiment("other")
+    update = PreparedUpdate(
+        lambda: Experiment.objects.filter(name=Given("name")),
+        last_number=F("last_number") + Given("count", BigIntegerField()),
+    )
+    assert [update.run(name="one", count=count) for count in (1, 4)] == [1, 1]
+    assert update.run(name="nobody's", count=1) == 0
+    one.refresh_from_db()
+    other.refresh_from_db()
+    assert (one.last_number, other.last_number) == (5, 0)
+
+
+class TestInsert:
+    def test_rows_are_as_save_makes_them_and_get_their_keys(self, db: None) -> None:
+        run = make_run()
+        columns = {"kind": "interactive", "arguments": ["a", 'b"'], "run_configuration": {"x": None}}
+        now = timezone.now()
+        made = Run(
+            run_id="made",
+            number=run.number + 1,
+            workspace=run.workspace,
+            experiment=run.experiment,
+            created_at=now,
+            updated_at=now,
+            **columns,
+        )
+        PreparedInsert(Run).insert([made])
+        saved = Run.objects.create(
+            run_id="saved",
+            number=run.number + 2,
+            workspace=run.workspace,
+            experiment=run.experiment,
+            **columns,
+        )
+        kept = model_to_dict(Run.objects.get(pk=made.pk))
+        plain = model_to_dict(Run.objects.get(pk=saved.pk))
+        differ = {name for name in plain if plain[name] != kept[name]}
+        assert differ == {"id", "run_id", "number"}
+        made.description = "changed"
+        made.save()
+        assert Run.objects.get(run_id="made").description == "changed"
+
+    def test_many_rows_keep_their_order(self, db: None) -> None:
+        run = make_run()
+        tags = [Tag(run=run, key=f"key {number}", value="Ü") for number in range(1_000)]
+        PreparedInsert(Tag).insert(tags)
+        assert list(run.tags.values_list("pk", "key", "folded")) == [
+            (tag.pk, tag.key, f"{tag.key}\x1fü") for tag in tags
+        ]
+        PreparedInsert(Tag).insert([])
+
+    def test_what_the_database_refuses_is_raised(self, db: None) -> None:
+        run = make_run(tags={"a": "b"})
+        with pytest.raises(IntegrityError):
+            PreparedInsert(Tag).insert([Tag(run=run, key="a", value="c")])
