@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from tests.servers import free_port
 
 REPOSITORY = Path(__file__).parents[1]
+SDK = ":".join(str(REPOSITORY / "sdk" / part) for part in ("client", "azureml"))
+#: A script that leaves the moment of its last line.
+LAST_LINE = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(repr(time.time()))"
 _OURS = "STUDIO_"
 
 
@@ -70,6 +76,39 @@ def module(env: dict[str, str], name: str, *words: str) -> list[str]:
     command = [sys.executable, "-m", name, *words]
     done = subprocess.run(command, cwd=REPOSITORY, env=env, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.splitlines()
+
+
+@contextmanager
+def client_environment(env: dict[str, str], url: str) -> Iterator[tuple[dict[str, str], Path]]:
+    """The variables of clients of the SDK, and a folder that is theirs."""
+    token = manage(env, "token", "--user", "admin").strip().splitlines()[-1]
+    with tempfile.TemporaryDirectory(prefix="studio-bench-") as folder:
+        told = {"STUDIO_URL": url, "STUDIO_TOKEN": token, "STUDIO_CONFIG_DIR": folder}
+        yield {**env, "PYTHONPATH": SDK, **told}, Path(folder)
+
+
+def run_clients(env: dict[str, str], count: int, *words: object) -> list[dict[str, Any]]:
+    """What clients (`bench.sdk_client`) print that begin together, when all of them are ready."""
+    command = [sys.executable, "-m", "bench.sdk_client", *map(str, words)]
+    clients = [
+        subprocess.Popen(
+            command, cwd=REPOSITORY, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(count)
+    ]
+    for client in clients:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "ready\n"
+    results = []
+    for client in clients:
+        assert client.stdin is not None
+        client.stdin.write("go\n")
+        client.stdin.flush()
+    for client in clients:
+        out, _ = client.communicate(timeout=600)
+        assert client.returncode == 0
+        results.append(json.loads(out))
+    return results
 
 
 def process_floor_ms(rounds: int = 20) -> float:

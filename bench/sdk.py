@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import sqlite3
 import statistics
@@ -15,33 +14,39 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.processes import REPOSITORY, manage
+from bench.processes import SDK, client_environment, run_clients
 from bench.table import Figure
 
 POINTS, ROWS, COLUMNS, CALLS, CLIENTS = 100_000, 3_000, 15, 3_000, 8
 GOAL_MS = POINTS / 150_000 * 1000
 ROUNDS = 5
-_SDK = ":".join(str(REPOSITORY / "sdk" / part) for part in ("client", "azureml"))
+IMPORTS = 15
+
+
+def import_time() -> Figure:
+    """What `import azureml.core` adds to the start of a Python, the shortest of several of each."""
+    bare, whole = (min(_start_ms(code) for _ in range(IMPORTS)) for code in ("pass", "import azureml.core"))
+    return Figure(
+        "The SDK", "import azureml.core", whole - bare, "ms", 150, bare, "the start of a bare Python"
+    )
+
+
+def _start_ms(code: str) -> float:
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": SDK})
+    return (time.perf_counter() - begin) * 1000
 
 
 def measure(section: str, env: dict[str, str], url: str, database: str = "") -> Iterator[Figure]:
     """Figures of one engine, whose Studio answers at `url`; `database` is the address of a PostgreSQL."""
-    token = manage(env, "token", "--user", "admin").strip().splitlines()[-1]
-    with tempfile.TemporaryDirectory(prefix="studio-bench-") as folder:
-        mine = {
-            **env,
-            "PYTHONPATH": _SDK,
-            "STUDIO_URL": url,
-            "STUDIO_TOKEN": token,
-            "STUDIO_CONFIG_DIR": folder,
-        }
+    with client_environment(env, url) as (mine, folder):
         points = [seconds for _ in range(ROUNDS) for seconds in _clients(mine, 1, "scalars", POINTS)]
         rows = [seconds for _ in range(ROUNDS) for seconds in _clients(mine, 1, "rows", ROWS, COLUMNS)]
         many = max(_clients(mine, CLIENTS, "scalars", POINTS // 2)) / (CLIENTS / 2)
-        (calls,) = _run(mine, 1, "latency", CALLS)
+        (calls,) = run_clients(mine, 1, "latency", CALLS)
     one = statistics.median(points) * 1000
     plain = "the same bytes in one row"
-    floors = [_stored_ms(bytes(16) * count, Path(folder), database) for count in (POINTS, ROWS * COLUMNS)]
+    floors = [_stored_ms(bytes(16) * count, folder, database) for count in (POINTS, ROWS * COLUMNS)]
     yield Figure(section, f"{POINTS:,} × log until stored, median", one, "ms", GOAL_MS, floors[0], plain)
     name = f"the same from {CLIENTS} clients at once, for each {POINTS:,}"
     yield Figure(section, name, many * 1000, "ms", max(one, GOAL_MS), floors[0], plain)
@@ -60,38 +65,14 @@ def measure(section: str, env: dict[str, str], url: str, database: str = "") -> 
 
 
 def _clients(env: dict[str, str], count: int, *words: object) -> list[float]:
-    return [float(result["seconds"]) for result in _run(env, count, *words)]
-
-
-def _run(env: dict[str, str], count: int, *words: object) -> list[dict[str, Any]]:
-    """What clients print that begin together, when all of them are ready."""
-    command = [sys.executable, "-m", "bench.sdk_client", *map(str, words)]
-    clients = [
-        subprocess.Popen(
-            command, cwd=REPOSITORY, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(count)
-    ]
-    for client in clients:
-        assert client.stdout is not None
-        assert client.stdout.readline() == "ready\n"
-    results = []
-    for client in clients:
-        assert client.stdin is not None
-        client.stdin.write("go\n")
-        client.stdin.flush()
-    for client in clients:
-        out, _ = client.communicate(timeout=600)
-        assert client.returncode == 0
-        results.append(json.loads(out))
-    return results
+    return [float(result["seconds"]) for result in run_clients(env, count, *words)]
 
 
 def _stored_ms(data: bytes, folder: Path, database: str) -> float:
     """The median time of one committed insert of these bytes."""
     times = []
     with tempfile.TemporaryDirectory(prefix="studio-bench-") as place:
-        connection = _connect(Path(place), database)
+        connection = connect(Path(place), database)
         mark = "%s" if database else "?"
         connection.execute(f"CREATE TABLE bench_floor (data {'bytea' if database else 'blob'})")
         connection.commit()
@@ -106,13 +87,15 @@ def _stored_ms(data: bytes, folder: Path, database: str) -> float:
     return statistics.median(times)
 
 
-def _connect(folder: Path, database: str) -> Any:
+def connect(folder: Path, database: str) -> Any:
+    """That PostgreSQL, or a new SQLite in the folder, without Django."""
     if database:
         import psycopg
 
         return psycopg.connect(database)
     connection = sqlite3.connect(folder / "floor.sqlite3")
-    connection.execute("PRAGMA journal_mode=WAL")
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL"):  # as Studio has them
+        connection.execute(f"PRAGMA {pragma}")
     return connection
 
 

@@ -123,7 +123,7 @@ class PreparedInsert(Generic[M]):
             for row in rows:
                 row.save(force_insert=True)
             return
-        most = connection.ops.bulk_batch_size(self._fields, rows)
+        most = connection.ops.bulk_batch_size(self._fields, rows) or 1  # 0 for no rows
         for start in range(0, len(rows), most):
             self._insert(connection, rows[start : start + most])
 

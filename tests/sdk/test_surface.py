@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -131,19 +130,16 @@ def test_the_version_is_one_that_scripts_accept() -> None:
     assert tuple(map(int, azureml.core.VERSION.split("."))) >= (1, 0, 21)
 
 
-def _seconds(code: str) -> float:
-    """The shortest time that a Python needs for this, of several."""
-    command = [sys.executable, "-c", code]
-    took = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        subprocess.run(command, check=True, env={"PYTHONPATH": ":".join(SDK)})
-        took.append(time.perf_counter() - begin)
-    return min(took)
+#: Small modules of the standard library, which most programs have loaded anyway.
+SMALL = {
+    "array", "base64", "binascii", "collections", "contextlib", "copy", "copyreg", "enum", "functools",
+    "heapq", "itertools", "json", "keyword", "math", "operator", "re", "reprlib", "shlex", "sre_compile",
+    "sre_constants", "sre_parse", "struct", "types", "typing", "warnings", "weakref",
+}  # fmt: skip
 
 
 def test_importing_loads_no_network_and_little_else() -> None:
-    code = "import sys, azureml.core; print(*sys.modules)"
+    code = "import sys; had = {*sys.modules}; import azureml.core; print(*{*sys.modules} - had)"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": ":".join(SDK)},
@@ -151,9 +147,8 @@ def test_importing_loads_no_network_and_little_else() -> None:
         text=True,
         check=True,
     )
-    loaded = set(done.stdout.split())
-    assert not loaded & {"http.client", "ssl", "socket", "ruamel.yaml", "tempfile", "traceback", "subprocess"}
-    assert _seconds("import azureml.core") - _seconds("pass") < 0.15 * 3  # with room for a busy machine
+    loaded = {name.split(".")[0] for name in done.stdout.split() if not name.startswith("_")}
+    assert loaded <= SMALL | {"azureml", "studio_client"}
 
 
 def test_the_vendors_package_beside_ours_is_told(tmp_path: Path) -> None:
