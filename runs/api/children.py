@@ -11,7 +11,7 @@ from runs.api.access import ApiRequest, may_read_run, may_write_run
 from runs.api.errors import REFUSALS
 from runs.api.listing import LabelFilters, runs_out, with_labels
 from runs.api.paging import Asked, Page, page_by
-from runs.api.run_shape import RunOut
+from runs.api.run_shape import RunOut, new_run_out
 from runs.api.runs import NewRunIn
 from runs.api.schemas import In, Text
 from runs.errors import InvalidInput
@@ -72,5 +72,8 @@ def child_create(request: ApiRequest, run_id: str, body: ChildrenIn) -> Status[d
         raise InvalidInput("There are children and a count too.", field="count", hint="Give one of both.")
     news = [child.new_run() for child in body.children]
     news = news or [NewRun(tags={CHILD_NUMBER: str(at)}) for at in range(body.count or 0)]
-    made = create_children(request.run, news, by=request.auth.user, batch_id=body.batch_id)
-    return Status(201, {"items": runs_out([run.pk for run in made])})
+    runs, made = create_children(request.run, news, by=request.auth.user, batch_id=body.batch_id)
+    if not made:
+        return Status(201, {"items": runs_out([run.pk for run in runs])})
+    pairs = zip(runs, news, strict=True)
+    return Status(201, {"items": [new_run_out(run, new, request.run) for run, new in pairs]})

@@ -66,10 +66,13 @@ def create_interactive(
         return known, False
 
 
-def create_children(parent: Run, news: Sequence[NewRun], *, by: User, batch_id: str = "") -> list[Run]:
-    """Interactive child runs, NotStarted, in this order; the same batch again gives what it made before.
+def create_children(
+    parent: Run, news: Sequence[NewRun], *, by: User, batch_id: str = ""
+) -> tuple[list[Run], bool]:
+    """Interactive child runs, NotStarted, in this order, and whether they are new.
 
-    All or none. Raises like `create_interactive`. Eight queries, whatever their number.
+    The same batch again gives what it made before. All or none. Raises like `create_interactive`. Eight
+    queries, some more for hundreds.
     """
     if len(news) > MOST_CHILDREN:
         raise InvalidInput(
@@ -82,7 +85,7 @@ def create_children(parent: Run, news: Sequence[NewRun], *, by: User, batch_id: 
         for at, new in enumerate(news)
     ]
     if not named:
-        return []
+        return [], False
     try:
         with transaction.atomic():
             hold_parent(parent, parent.experiment)
@@ -97,9 +100,9 @@ def create_children(parent: Run, news: Sequence[NewRun], *, by: User, batch_id: 
             insert_run.insert(runs)
             insert_labels(list(zip(runs, named, strict=True)))
             Run.objects.filter(pk=parent.pk).update(updated_at=Now())
-        return runs
+        return runs, True
     except IntegrityError:
-        return _made_before(parent, named, by=by)
+        return _made_before(parent, named, by=by), False
 
 
 def _id(parent: Run, batch_id: str, at: int) -> str:
