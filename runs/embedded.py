@@ -126,9 +126,10 @@ class Studio:
             listener.listen(128)
         except OSError as error:
             listener.close()
+            variable = "STUDIO_HOST" if isinstance(error, socket.gaierror) else "STUDIO_PORT"
             raise CannotStart(
                 f"{self.host}:{self.port} cannot be listened on: {error.strerror}. "
-                "Choose another with STUDIO_PORT."
+                f"Choose another with {variable}."
             ) from None
         listener.setblocking(False)
         return listener
@@ -163,12 +164,14 @@ class Studio:
             raise CannotStart(f"The database cannot be used: {' '.join(str(error).split())}") from None
 
     def _first_start(self) -> str:
-        """Make what is missing; a path that signs the owner in, once, while nobody has a password."""
+        """Make what is missing; a path that signs the owner in, once, and "" for one who has a password."""
         owner = ensure_first_start()
         workspace = Workspace.objects.order_by("pk").first()
         if workspace is not None and not workspace.compute_targets.exists():
             create_target(workspace, settings.NODE_TARGETS[0].rpartition("/")[2], by=owner)
         SignInLink.objects.filter(user=owner, used_at=None).delete()
+        if owner.has_usable_password():
+            return ""
         return reverse("sign-in-link", args=[make_sign_in_link(owner, timedelta(hours=24))])
 
     def _greet(self, link: str) -> None:
@@ -176,8 +179,9 @@ class Studio:
         address = settings.PUBLIC_URL or f"http://{shown}:{self.port}"
         remember_address(address)
         self.say(f"Studio is at  {address}/")
-        self.say(f"Sign in with  {address}{link}")
-        self.say("              (works once, for a day; another: python manage.py link --user admin)")
+        if link:
+            self.say(f"Sign in with  {address}{link}")
+            self.say("              (works once, for a day; another: python manage.py link --user admin)")
         if active := self._names_of_active():
             self.say(f"Taken up again: {active}.")
         self.say("Ctrl-C stops it; runs go on and are taken up at the next start.")

@@ -94,7 +94,8 @@ class Token(HttpBearer):
     """A bearer token with which this operation may be called; a browser's session does for reading.
 
     `role` is the least role in the workspace. Run tokens are let in where the address names a run, and
-    elsewhere only with `run_token`; the operation then sees to it that they reach nothing but their own.
+    elsewhere only with `run_token`; the operation then sees to it that they reach nothing but their own. What
+    makes something new in a workspace needs that the run's submitter may still do so.
     """
 
     def __init__(
@@ -132,7 +133,8 @@ class Token(HttpBearer):
             if caller.run.workspace.name != name:
                 raise NotFound(f"There is no workspace {name}.", field="workspace")
             request.workspace = caller.run.workspace
-            return
+            if self.role == Role.READER:
+                return
         membership = _membership.first(user=caller.user.pk, name=name) if "\0" not in name else None
         if membership is None:
             raise NotFound(f"There is no workspace {name}.", field="workspace")
@@ -156,6 +158,8 @@ class Token(HttpBearer):
             raise PermissionDenied(REFUSED[self.role])
 
     def _check_reach(self, caller: Caller, run: Run) -> None:
+        if caller.run is not None and run.workspace_id != caller.run.workspace_id:
+            raise no_such_run(run.run_id)
         may: Callable[[Run], bool] = caller.may_read if self.role == Role.READER else caller.may_write
         if not may(run):
             raise PermissionDenied(NOT_YOUR_RUN)

@@ -57,6 +57,7 @@ def create_target(
     others = ComputeTarget.objects.filter(workspace=workspace)
     try:
         with transaction.atomic():
+            Workspace.objects.select_for_update().only("pk").get(pk=workspace.pk)  # two firsts, one default
             target = ComputeTarget.objects.create(
                 workspace=workspace,
                 name=name,

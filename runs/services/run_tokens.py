@@ -22,6 +22,8 @@ def run_token(run: Run) -> str:
 def check_run_token(text: str) -> Run | None:
     """The run whose token this is, with its submitter, workspace and experiment; None if it is not valid.
 
+    It is worth nothing once its submitter may not sign in any more.
+
     One query, and none for a text that Studio never signed.
     """
     signed = _signed(text)
@@ -29,7 +31,7 @@ def check_run_token(text: str) -> Run | None:
         return None
     runs = Run.objects.select_related("submitter", "workspace", "experiment")
     runs = runs.defer("search_text", "error_traceback", "experiment__description")
-    found = runs.filter(run_id=signed["run"], attempt=signed["attempt"])
+    found = runs.filter(run_id=signed["run"], attempt=signed["attempt"], submitter__is_active=True)
     return found.exclude(status__in=_WITHOUT_TOKEN).first()
 
 

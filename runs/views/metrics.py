@@ -19,6 +19,7 @@ from runs.models import Metric, Run
 from runs.services.metrics import drawn_columns, find_metric
 from runs.versions import version_word
 from runs.views.live import is_seen, part_url
+from runs.views.log_frame import number_in
 from runs.views.parts import wants_part
 from runs.views.run_frame import find_run, run_frame, run_url
 
@@ -59,12 +60,12 @@ def _version(run: Run) -> str:
 def _looks(request: HttpRequest, run: Run) -> dict[str, Any]:
     """How charts are drawn, as the address says."""
     asked = {key: request.GET.get(key, "") for key in _LOOKS}
-    smooth = asked["smooth"]
+    smooth = number_in(request, "smooth") or 0
     return {
         "by_time": asked["x"] == "time",
         "by_log": bool(asked["log"]),
         "by_logx": bool(asked["logx"]),
-        "smooth": int(smooth) if smooth.isascii() and smooth.isdecimal() and int(smooth) < 100 else 0,
+        "smooth": smooth if smooth < 100 else 0,
         "kept": [(key, value) for key, value in asked.items() if value],
         "charts_url": f"/api/v1/runs/{run.run_id}/metrics/charts",
     }
@@ -76,7 +77,6 @@ def run_metric(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """One metric, `?name=`: its chart, and its points as a table from entry `?from=` on."""
     run = find_run(request, name, number)
     metric = find_metric(run, request.GET.get("name", ""))
-    start = request.GET.get("from", "")
     column, x = drawn_columns(metric)
     context = {
         **run_frame(run, request, tab="metrics"),
@@ -86,7 +86,7 @@ def run_metric(request: HttpRequest, name: str, number: int) -> HttpResponse:
         "x_column": x,
         "is_drawn": metric.count > 1 and _is_numeric(metric),
         "csv_query": urlencode({"name": metric.name}),
-        "points": point_page(metric, int(start) if start.isascii() and start.isdecimal() else 0),
+        "points": point_page(metric, number_in(request, "from") or 0),
     }
     return render(request, "run/run_metric.html", context)
 

@@ -105,12 +105,12 @@ def overview(run: Run, *, may_contribute: bool) -> dict[str, Any]:
 
 
 def error_title(run: Run) -> str:
-    """The class of a run's error in words, with the exception's name if there was one; "" without one."""
+    """The class of a run's error in words, with the exception's name if it ended by that; "" without."""
     if not run.error_class:
         return ""
     title = ERROR_TITLES[ErrorClass(run.error_class)]
     exception = exception_line(run.error_traceback).partition(":")[0].rpartition(".")[2]
-    return f"{title}: {exception}" if exception else title
+    return f"{title}: {exception}" if exception and exception in run.error_message else title
 
 
 def error_text(run: Run) -> str:

@@ -116,7 +116,8 @@ def _posted(request: HttpRequest) -> HttpResponse:
     if action == "clear":
         return redirect(reverse("submit"))
     if action in ("add-step", "delete-step", "duplicate-step", "add-variable"):
-        return _rearranged(request, own, content, action, int(number) if number.isdecimal() else -1)
+        index = int(number) if number.isdecimal() and len(number) < 5 else -1
+        return _rearranged(request, own, content, action, index)
     submission = Submission(content, own, files=request.FILES, judge=True, steps_only=action != "run")
     if action == "save-draft":
         return _saved(request, submission)

@@ -39,8 +39,13 @@ class Address:
     def writes(self) -> bool:
         return self.method.upper() not in READING
 
+    @property
+    def is_of_a_run(self) -> bool:
+        return self.token is not None and self.token.reach is Reach.RUN
+
     def call(self, api: Api, things: dict[str, str]) -> Any:
-        answer = api.call(self.method, self.path.format(**things), {} if self.writes else None)
+        path = self.path.format(**things) + ("?timeout=0" if self.path.endswith("/wait") else "")
+        answer = api.call(self.method, path, {} if self.writes else None)
         if answer.streaming:
             assert b"".join(answer)
         return answer
@@ -199,6 +204,31 @@ class TestRunToken:
     ) -> None:
         answer = address.call(api_of(run), {**things, "workspace": "elsewhere"})
         assert answer.status_code == 404
+
+    @those(lambda one: one.token is not None and one.token.reach is Reach.RUN)
+    def test_does_not_learn_which_runs_others_have(
+        self, api_of: ApiOf, run: Run, things: dict[str, str], dan: User, address: Address
+    ) -> None:
+        theirs = make_run(workspace=dan.memberships.get().workspace, target=None, submitter=dan)
+        answers = [
+            address.call(api_of(run), {**things, "run_id": run_id}) for run_id in (theirs.run_id, "none")
+        ]
+        assert {(answer.status_code, refusal(answer)["code"]) for answer in answers} == {(404, "not_found")}
+
+    @those(lambda one: one.token is not None and one.token.run_token and one.writes and not one.is_of_a_run)
+    def test_makes_nothing_once_its_person_may_not(
+        self, api_of: ApiOf, run: Run, ana: User, things: dict[str, str], address: Address
+    ) -> None:
+        api = api_of(run)
+        ana.memberships.update(role=Role.READER)
+        assert address.call(api, things).status_code == 403
+        ana.memberships.all().delete()
+        assert address.call(api, things).status_code == 404
+
+    def test_is_over_with_its_person(self, api_of: ApiOf, run: Run, ana: User) -> None:
+        api = api_of(run)
+        User.objects.filter(pk=ana.pk).update(is_active=False)
+        assert api.get("/me").status_code == 401
 
     def test_is_over_with_its_attempt(self, api_of: ApiOf, run: Run) -> None:
         api = api_of(run)

@@ -53,6 +53,21 @@ def test_the_list_of_experiments_answers_whatever_is_asked(strict: Client, name:
     assert set(codes.values()) == {200}
 
 
+@pytest.mark.parametrize("value", ["9" * 5_000, "-1", "²", "%s"])
+def test_numbers_that_are_none_are_left_out(strict: Client, value: str) -> None:
+    run = make_run(metrics={"loss": 1.0})
+    here = f"/experiments/{run.experiment.name}/runs/{run.number}"
+    for address in (
+        f"{here}/metrics/?smooth={value}",
+        f"{here}/metrics/one/?name=loss&smooth={value}&from={value}",
+        f"{here}/logs/lines/?from={value}",
+        f"{here}/children/?open={value}",
+    ):
+        assert strict.get(address).status_code in (200, 404), address
+    for action in ("delete-step", "duplicate-step", "add-variable"):
+        assert strict.post("/submit/", {"action": f"{action}:{value}"}).status_code == 200
+
+
 @pytest.mark.parametrize("value", ["\udce9", "\0", 2**70, -(2**70), 1e400, []])
 @pytest.mark.parametrize("order", ["name", "-created", "duration"])
 def test_a_cursor_that_nobody_was_given_is_none(strict: Client, value: object, order: str) -> None:

@@ -59,13 +59,25 @@ def test_every_class_of_error_is_said_in_words(
 
 
 def test_the_error_card_has_exception_exit_code_and_traceback_escaped(page_of: Callable[[Run], str]) -> None:
-    run = make_run(status=Status.FAILED, error_traceback=TRACEBACK, exit_code=3, max_retries=2)
+    run = make_run(
+        status=Status.FAILED, error_traceback=TRACEBACK, error_message="FloatingPointError: loss is nan <b>",
+        exit_code=1, max_retries=2,
+    )  # fmt: skip
     page = page_of(run)
     assert "The script failed: FloatingPointError" in page
-    assert "exit code <b>3</b>" in page
+    assert "exit code <b>1</b>" in page
     assert "attempt <b>1 of 3</b>" in page
     assert '<span class="trace-error">FloatingPointError: loss is nan &lt;b&gt;</span>' in page
     assert url_of(run, "run-logs") in page
+
+
+def test_an_exception_that_was_caught_is_not_what_the_run_failed_of(page_of: Callable[[Run], str]) -> None:
+    message = "The script ended with exit code 3."
+    page = page_of(
+        make_run(status=Status.FAILED, error_traceback=TRACEBACK, error_message=message, exit_code=3)
+    )
+    assert "The script failed: FloatingPointError" not in page
+    assert message in page
 
 
 def test_a_failed_pipeline_names_the_steps_that_failed(page_of: Callable[[Run], str]) -> None:
