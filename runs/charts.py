@@ -28,9 +28,14 @@ STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 240, 300, 600, 900, 1800, 3600, 7200, 1
 class BarRun(Protocol):
     """What a bar shows of a run."""
 
-    number: int
-    name: str
-    status: str
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def status(self) -> str: ...
 
     @property
     def duration(self) -> timedelta | None: ...

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from runs.charts import BarRun
 from runs.models import Run
 from runs.status import Status
 
@@ -53,7 +54,7 @@ def newest_bars(experiment_pk: int, count: int) -> list[Bar]:
     return [Bar(*columns) for columns in reversed(runs.values_list(*BAR_COLUMNS)[:count])]
 
 
-def median_duration(bars: Iterable[Bar]) -> timedelta | None:
+def median_duration(bars: Iterable[BarRun]) -> timedelta | None:
     """The median duration of the Completed ones; None if there is none."""
     known = sorted(bar.duration for bar in bars if bar.status == Status.COMPLETED and bar.duration)
     if not known:

@@ -25,6 +25,11 @@ class Column:
         """Whether it shows a metric, which a person chooses for each experiment."""
         return self.key.startswith("metric:")
 
+    @property
+    def hidden(self) -> str:
+        """Those of its classes that take it away where there is no room for it."""
+        return " ".join(word for word in self.css.split() if word.startswith(("from", "beside")))
+
 
 _ALL = (
     Column("experiment", "Experiment", "w-172", "experiment", "cut from-1100"),

@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 from zlib import crc32
 
+from django.db.models import QuerySet
+
+from runs.charts import BarRun
 from runs.formats import number_text
-from runs.lists.bars import Bar
 from runs.lists.columns import Column
 from runs.lists.metrics import Shown, shown_last
 from runs.models import Experiment, Metric, MetricLedger, Run
@@ -54,29 +57,38 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class MetricCharts:
-    """The metric charts of an experiment: what can be chosen, what is chosen, and the runs that have it.
+class OverRuns:
+    """A metric by run number: the `names` that can be chosen, and the one that is drawn, `over`.
 
-    `over` is the metric that is drawn by run number instead of the durations, "" for none; `values` has its
-    `sum` for each of the bars that has it, by number.
+    "" stands for the durations. `values` has its `sum` for each of the runs that has it, by number.
     """
 
     names: list[str]
-    curve: str
-    curves: list[Curve]
     over: str
     sum: str
     values: dict[int, float]
-    sums: tuple[str, ...] = tuple(SUMS)
+    sums: ClassVar[tuple[str, ...]] = tuple(SUMS)
+
+
+@dataclass(frozen=True)
+class MetricCharts(OverRuns):
+    """The metric charts of an experiment: beside the one by run number, curves of the runs that have one."""
+
+    curve: str
+    curves: list[Curve]
 
 
 def metric_names(experiment: Experiment) -> list[str]:
-    """Metrics with numbers of the runs that wrote last, those that most of them have first. Two queries.
+    """Metrics with numbers of an experiment's runs that wrote last, as `names_of`. Two queries."""
+    return names_of(MetricLedger.objects.filter(experiment=experiment, run__archived_at=None))
+
+
+def names_of(ledgers: QuerySet[MetricLedger]) -> list[str]:
+    """Metrics with numbers of those that wrote last, those that most of them have first. Two queries.
 
     Runs with few names go first, and not too many names are looked at: one sweep over thousands of layers
     neither hides what all other runs log nor makes the page slow.
     """
-    ledgers = MetricLedger.objects.filter(experiment=experiment, run__archived_at=None)
     newest = list(ledgers.order_by("-written_at").values_list("names", "run_id")[:_RUNS])
     looked_at, left = [], _METRICS
     for names, run in sorted(newest):
@@ -102,12 +114,19 @@ class MetricColumns:
         return metric_names(self.experiment)
 
     @cached_property
-    def choices(self) -> list[Choice]:
-        """What the table shows; asks for the names while nothing was chosen."""
+    def chosen(self) -> list[Choice] | None:
+        """What the person chose, None for nothing yet; costs no query."""
         if self.kept is None:
-            return [Choice(name) for name in self.names[:_AT_FIRST]]
+            return None
         choices = [Choice(name, sum_) for sum_, _, name in (key.partition(":") for key in self.kept)]
         return [choice for choice in choices if choice.sum in SUMS][:MOST]
+
+    @cached_property
+    def choices(self) -> list[Choice]:
+        """What the table shows; asks for the names while nothing was chosen."""
+        if self.chosen is None:
+            return [Choice(name) for name in self.names[:_AT_FIRST]]
+        return self.chosen
 
     def version(self, written: str) -> str:
         """What of a list's version comes from metrics, last `written` then; costs no query."""
@@ -157,17 +176,25 @@ def _shown(metric: Metric, sum_: str) -> Shown:
 
 
 def metric_charts(
-    experiment: Experiment, names: list[str], bars: Sequence[Bar], *, curve: str, over: str, sum_: str
+    experiment: Experiment, names: list[str], bars: Sequence[BarRun], *, curve: str, over: str, sum_: str
 ) -> MetricCharts:
     """What the charts show; unknown names give the first one, and durations. Two queries at most."""
     curve = curve if curve in names else names[0] if names else ""
     rows = newest_with(experiment, curve, CURVES) if curve else []
-    sum_ = sum_ if sum_ in SUMS else "last"
+    curves = [Curve(m.run, shown_last(m), number_text(m.least), number_text(m.most)) for m in rows]
+    drawn = over_runs(experiment, names, bars, over=over, sum_=sum_)
+    return MetricCharts(names, drawn.over, drawn.sum, drawn.values, curve, curves)
+
+
+def over_runs(
+    experiment: Experiment, names: list[str], bars: Sequence[BarRun], *, over: str, sum_: str
+) -> OverRuns:
+    """A metric of these runs of an experiment; an unknown name gives durations. One query at most."""
+    over, sum_ = over if over in names else "", sum_ if sum_ in SUMS else "last"
     values: dict[int, float] = {}
-    if over in names:
+    if over:
         found = Metric.objects.filter(
             run__experiment=experiment, run__number__in=[bar.number for bar in bars], name=over
         ).values_list("run__number", SUMS[sum_])
         values = {number: value for number, value in found if value is not None}
-    curves = [Curve(m.run, shown_last(m), number_text(m.least), number_text(m.most)) for m in rows]
-    return MetricCharts(names, curve, curves, over if over in names else "", sum_, values)
+    return OverRuns(names, over, sum_, values)

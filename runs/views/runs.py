@@ -197,9 +197,7 @@ def _heads(runs: RunList, shown: list[columns.Column]) -> list[dict[str, Any]]:
                 "title": column.title,
                 "width": column.width,
                 "css": column.css,
-                "hidden": " ".join(
-                    word for word in column.css.split() if word.startswith(("from", "beside"))
-                ),
+                "hidden": column.hidden,
                 "sort": column.sort and (f"-{column.sort}" if falling else column.sort),
                 "direction": ("descending" if down else "ascending") if is_current else "",
             }
