@@ -5,6 +5,8 @@ import { durationText } from "./live.js";
 
 const HUES = 6;
 const all = new Set();
+// Steps and entries are counted, so their ticks stand at whole numbers, however few there are.
+const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 const grouping = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 
 // Numbers as number_text in runs/formats.py writes them.
@@ -34,7 +36,7 @@ export function lineOf(chart, looks) {
   const sorted = (part) => (order ? order.map((place) => part[place]) : Array.from(part));
   return {
     x: sorted(x), y: sorted(values), at: sorted(at), isWhole: chart.is_whole,
-    isTime: looks.byTime && !own, axis: own ? chart.x_column : looks.byTime ? "" : steps ? "step" : "entry",
+    isTime: looks.byTime && !own, isCounted: !looks.byTime && !own, axis: own ? chart.x_column : looks.byTime ? "" : steps ? "step" : "entry",
   };
 }
 
@@ -113,6 +115,7 @@ export class Plot {
   options(kept) {
     const { box, looks } = this;
     const isTime = this.lines[0]?.isTime;
+    const incrs = this.lines[0]?.isCounted ? WHOLE : undefined;
     const ink = colour(box, "--t3"), grid = { stroke: colour(box, "--grid"), width: 1 };
     const axis = { stroke: ink, grid, ticks: { show: false }, font: "11px system-ui, sans-serif" };
     const ticks = (u, values) => values.map((value) => (isTime ? (value === null ? "" : durationText(value)) : numberText(value)));
@@ -123,7 +126,7 @@ export class Plot {
         x: { time: false, distr: looks.byLogX ? 3 : 1, range: kept ? [kept.min, kept.max] : undefined },
         y: looks.byLog ? { distr: 3 } : { range: (u, min, max) => spread(min, max) },
       },
-      axes: [{ ...axis, values: ticks, size: 26, gap: 4, space: 64, grid: { show: false } }, { ...axis, values: ticks, size: 48, gap: 6, space: 34 }],
+      axes: [{ ...axis, values: ticks, size: 26, gap: 4, space: 64, grid: { show: false }, incrs }, { ...axis, values: ticks, size: 48, gap: 6, space: 34 }],
       series: [{}, ...this.series()],
       hooks: { draw: [() => this.mark()], setCursor: [() => this.point()], setSelect: [() => this.zoom()] },
     };

@@ -37,6 +37,15 @@ def url(run: Run) -> str:
     return f"/experiments/{run.experiment.name}/runs/{run.number}/metrics/"
 
 
+#: Keeps what is written on canvases, in order.
+WRITTEN = """
+  window.written = [];
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+    written.push(text);
+    return fillText.call(this, text, ...place);
+  };
+"""
 #: Of a chart's dots: how many are painted, and the sum of their colours.
 PAINTED = """(name) => {
   const canvas = document.querySelector(`:is([data-plot="${name}"], [data-curve="${name}"]) canvas`);
@@ -89,6 +98,16 @@ def test_what_is_logged_is_drawn_and_said_at_once(run: Run, ana: User, open_page
     drawn(page, "new one")
     wait_for_change(page, "loss", before)
     expect(page.locator(".metric-line")).to_have_count(5)
+
+
+def test_few_steps_are_counted_in_whole_numbers(ana: User, open_page: OpenPage) -> None:
+    run = make_run()
+    log_metrics(run, {"short": [100.0, 250.0, 400.0]})
+    page = open_page(url(run), user=ana)
+    page.add_init_script(WRITTEN)
+    page.reload()
+    drawn(page, "short")
+    assert [text for text in page.evaluate("written") if float(text) < 50] == ["0", "1", "2"]
 
 
 def test_charts_wait_until_somebody_looks(ana: User, open_page: OpenPage) -> None:
