@@ -52,7 +52,13 @@ class StatusCount:
 _FAMILY = Run.objects.filter(root=Coalesce(OuterRef("root"), OuterRef("pk"))).order_by("-updated_at")
 _OUTPUTS = Artifact.objects.filter(run=OuterRef("pk")).order_by().values("run").annotate(n=Count("pk"))
 _RUNS = Run.objects.annotate(family_updated_at=Subquery(_FAMILY.values("updated_at")[:1]))
-_VERSIONS: QuerySet[Any] = _RUNS.values_list("updated_at", "family_updated_at", "status")
+_LOGGED = {
+    "metric_count": Coalesce("metric_ledger__names", 0),
+    "image_count": Coalesce("metric_ledger__images", 0),
+}
+_VERSIONS: QuerySet[Any] = _RUNS.annotate(**_LOGGED).values_list(
+    "updated_at", "family_updated_at", "status", *_LOGGED
+)
 _WITH_HEAD = (
     _RUNS.select_related(
         "experiment", "submitter", "target", "node", "snapshot", "cancel_requested_by",
@@ -61,8 +67,8 @@ _WITH_HEAD = (
     .defer("search_text", "snapshot__files", "parent__search_text", "resubmitted_from__search_text")
     .annotate(
         output_count=Coalesce(Subquery(_OUTPUTS.values("n"), output_field=IntegerField()), Value(0)),
-        metric_count=Coalesce("metric_ledger__names", 0), image_count=Coalesce("metric_ledger__images", 0),
         metrics_written_at=F("metric_ledger__written_at"),
+        **_LOGGED,
     )
 )  # fmt: skip
 
@@ -101,14 +107,19 @@ def is_news(request: HttpRequest, name: str, number: int) -> bool:
     return row is None or version_text(*row) != request.GET.get("seen")
 
 
-def run_version(run: Run) -> str:
+def run_version(run: Any) -> str:
     """The version of a run that `find_run` gave."""
-    return version_text(run.updated_at, run.family_updated_at, run.status)  # type: ignore[attr-defined]
+    return version_text(run.updated_at, run.family_updated_at, run.status, run.metric_count, run.image_count)
 
 
-def version_text(updated_at: datetime, family_updated_at: datetime | None, status: str) -> str:
-    """When a run or its family last changed, as one word; of a queued run it also grows with time."""
-    text = version_word(updated_at, family_updated_at)
+def version_text(
+    updated_at: datetime, family_updated_at: datetime | None, status: str, metrics: int, images: int
+) -> str:
+    """When a run or its family last changed, and how many metrics and images it has, as one word.
+
+    Of a queued run it also grows with time. That metrics go on does not change it, only a new one does.
+    """
+    text = f"{version_word(updated_at, family_updated_at)}.{metrics}.{images}"
     return f"{text}-{int(time.time() / QUEUE_DRAWN_EVERY_S)}" if status == Status.QUEUED else text
 
 

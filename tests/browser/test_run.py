@@ -15,7 +15,7 @@ from runs.services.artifacts import keep_outputs
 from runs.services.logs import STD_LOG, append_log
 from runs.status import Status
 from studio.accounts.models import User
-from tests.factories import make_node, make_pipeline, make_run, make_snapshot
+from tests.factories import log_metrics, make_node, make_pipeline, make_run, make_snapshot
 from tests.fixtures.browser import LOOKS
 from tests.pages.test_run_frame import url_of
 
@@ -39,7 +39,7 @@ def failed(ana: User, tmp_path: Any) -> Run:
         tags={"width": "2048"},
         properties={"seed": "7"},
     )
-    make_run(parent=run, status=Status.FAILED)
+    make_run(parent=run, status=Status.FAILED, metrics={"loss": None, "acc": 0.5, "auc": 0.75})
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "a.csv").write_text("a,b\n1,2\n")
     keep_outputs(run, tmp_path)
@@ -88,6 +88,30 @@ def test_the_page_follows_the_run_and_keeps_what_is_typed(ana: User, open_page: 
     expect(page.locator(".prose em")).to_have_text("new")
     expect(page.get_by_label("Add a tag")).to_have_value("half typ")
     expect(page.get_by_label("Add a tag")).to_be_focused()
+
+
+def test_metrics_of_child_runs_follow_them_and_stay_chosen(ana: User, open_page: OpenPage) -> None:
+    top = make_run(status=Status.RUNNING)
+    child = make_run(parent=top, status=Status.RUNNING, metrics={"loss": 0.5, "acc": 0.25})
+    page = open_page(url_of(top, "run-children"), user=ana)
+    expect(page.get_by_role("group", name="loss by run number").locator("circle")).to_have_count(1)
+    page.get_by_role("button", name="loss").click()
+    page.get_by_role("link", name="acc").click()
+    dots = page.get_by_role("group", name="acc by run number").locator("circle")
+    expect(dots).to_have_count(1)
+    log_metrics(child, {"acc": [0.875]})
+    expect(page.locator(f"#run-{child.number} td", has_text="0.875")).to_be_visible(timeout=5_000)
+    log_metrics(make_run(parent=top, status=Status.RUNNING), {"acc": [0.75]})
+    expect(dots).to_have_count(2, timeout=5_000)
+
+
+def test_the_tab_of_metrics_counts_while_the_run_logs(ana: User, open_page: OpenPage) -> None:
+    run = make_run(status=Status.RUNNING)
+    page = open_page(url_of(run), user=ana)
+    tab = page.get_by_role("navigation", name="Run").get_by_role("link", name="Metrics")
+    expect(tab).to_have_text("Metrics")
+    log_metrics(run, {"loss": [0.5], "acc": [0.75]})
+    expect(tab).to_have_text("Metrics 2", timeout=5_000)
 
 
 def test_a_tag_is_added_and_removed_in_place(ana: User, open_page: OpenPage) -> None:

@@ -17,7 +17,7 @@ from runs.models import LogChunk, Run
 from runs.status import Status
 from runs.views.run_frame import QUEUE_DRAWN_EVERY_S, at_address
 from studio.accounts.models import User
-from tests.factories import make_pipeline, make_run
+from tests.factories import log_metrics, make_pipeline, make_run
 
 SignIn = Callable[[User], Client]
 
@@ -93,6 +93,20 @@ def test_a_poll_with_news_gives_the_head_and_wakes_the_tab(ana: User, client_of:
     assert answer.status_code == 200
     assert "renamed" in answer.content.decode()
     assert "run-changed" in answer["HX-Trigger"]
+
+
+def test_a_new_metric_is_news_and_more_of_a_known_one_is_none(ana: User, client_of: SignIn) -> None:
+    client = client_of(ana)
+    run = make_run(status=Status.RUNNING)
+    url = head_url_of(client, run)
+    log_metrics(run, {"loss": [1.0]})
+    tab = '>Metrics <span class="count">1</span></a>'
+    assert tab in client.get(url).content.decode()
+    url = head_url_of(client, run)
+    log_metrics(run, {"loss": [0.5]})
+    assert client.get(url).status_code == 204
+    log_metrics(run, {"pictures": [{"path": "images/a.png"}]}, kind="image")
+    assert '>Images <span class="count">1</span></a>' in client.get(url).content.decode()
 
 
 def test_news_of_a_grandchild_are_news(ana: User, client_of: SignIn) -> None:
