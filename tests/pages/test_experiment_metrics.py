@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from runs.models import Experiment, MetricLedger
 from runs.status import Status
 from studio.accounts.models import User
-from tests.factories import log_metrics, make_experiment, make_run, make_workspace
+from tests.factories import log_metrics, make_experiment, make_pipeline, make_run, make_workspace
 
 URL = "/experiments/mnist/"
 COLUMNS = "/columns/experiment/"
@@ -90,6 +90,16 @@ class TestColumns:
         client_of(ana).post(COLUMNS, {"experiment": name, "metric": ["loss"], "sum": ["last"]})
         ana.refresh_from_db()
         assert "metric_columns" not in ana.preferences
+
+    def test_steps_have_theirs_and_their_pipeline_none(self, ana: User, client_of: ClientOf) -> None:
+        pipeline = make_pipeline()
+        log_metrics(pipeline.children.get(step_name="train"), {"loss": [0.5]})
+        response = client_of(ana).get(URL, {"open": str(pipeline.number)})
+        assert [row.run.name for row in response.context["rows"]] == ["Run 1", "evaluate", "train", "prepare"]
+        assert cells(response) == [[""], [""], ["0.5"], [""]]
+        below = client_of(ana).get(f"{URL}runs/{pipeline.number}/children/").context["metrics"]
+        assert [column.title for column in below.columns] == ["loss"]
+        assert [shown["metric:last:loss"].text for shown in below.cells.values()] == ["0.5"]
 
     def test_a_run_with_thousands_of_names_hides_nothing(self, ana: User, client_of: ClientOf) -> None:
         for _ in range(2):
