@@ -105,6 +105,19 @@ def test_metrics_of_child_runs_follow_them_and_stay_chosen(ana: User, open_page:
     expect(dots).to_have_count(2, timeout=5_000)
 
 
+@pytest.mark.parametrize("width", [800, 1120, 1440])
+def test_a_row_for_more_takes_no_room_from_the_columns(ana: User, open_page: OpenPage, width: int) -> None:
+    run = top = make_run()
+    for _ in range(5):
+        run = make_run(parent=run, metrics={"loss": 0.5, "acc": 0.25, "auc": 0.125})
+    page = open_page(url_of(top, "run-children"), user=ana, width=width)
+    more = page.get_by_role("row", name="1 more below").bounding_box()
+    last = page.locator("#run-children tbody tr").nth(2).locator("td:visible").last.bounding_box()
+    assert more
+    assert last
+    assert more["x"] + more["width"] == pytest.approx(last["x"] + last["width"], abs=1)
+
+
 def test_the_tab_of_metrics_counts_while_the_run_logs(ana: User, open_page: OpenPage) -> None:
     run = make_run(status=Status.RUNNING)
     page = open_page(url_of(run), user=ana)
