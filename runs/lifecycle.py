@@ -15,11 +15,6 @@ from runs.models import Run, RunDependency, RunEvent
 from runs.status import FOLLOWS, ON_NODE, OPEN, TERMINAL, ErrorClass, Kind, Status
 from runs.wake import wake
 from studio.accounts.models import User
-from studio.prepared import PreparedInsert
-
-#: For new runs whose moments are all known.
-insert_run = PreparedInsert(Run)
-_insert_event = PreparedInsert(RunEvent)
 
 
 def move(
@@ -74,9 +69,9 @@ def begin(run: Run, *, to: Status, at: datetime, by: User | None, why: str) -> N
     Needs a transaction. `at` is that moment by the database's clock. Two queries.
     """
     run.status, run.started_at, run.heartbeat_at = to, at, at
-    insert_run.insert([run])
+    run.save(force_insert=True)
     event = RunEvent(run=run, seq=1, from_status=Status.NOT_STARTED, to_status=to, by=by, why=why, at=at)
-    _insert_event.insert([event])
+    event.save(force_insert=True)
 
 
 def _stamps(to: Status, ago: timedelta) -> dict[str, Any]:

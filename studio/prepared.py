@@ -2,6 +2,9 @@
 
 For one row by its key Django takes five times longer to put the SQL together than the database to answer, so
 what every request asks is kept as SQL and given its values. Only SQL is kept: every call asks the database.
+
+Django has no public way to do so. This stands on its SQL compilers, `ModelIterable` and `UpdateQuery` as they
+are in 5.2, which requirements.txt stays with; tests/domain/test_prepared.py compares the rows with Django's.
 """
 
 from __future__ import annotations
@@ -105,45 +108,3 @@ class PreparedUpdate:
         query.add_update_values(self._changes)
         self._compiled = compiled = query.get_compiler(connection=connection).as_sql()
         return cast("tuple[str, Sequence[Any]]", compiled)
-
-
-class PreparedInsert(Generic[M]):
-    """Inserts rows of one model, all of whose columns have plain values."""
-
-    def __init__(self, model: type[M]) -> None:
-        self._model = model
-        self._fields = [field for field in model._meta.local_concrete_fields if not field.primary_key]
-
-    def insert(self, rows: Sequence[M]) -> None:
-        """Like `bulk_create`, so nothing of `save` is called; the rows get their keys. One query for some
-        hundreds of values.
-        """
-        connection = connections[DEFAULT_DB_ALIAS]
-        if not connection.features.can_return_rows_from_bulk_insert:
-            for row in rows:
-                row.save(force_insert=True)
-            return
-        most = connection.ops.bulk_batch_size(self._fields, rows) or 1  # 0 for no rows
-        for start in range(0, len(rows), most):
-            self._insert(connection, rows[start : start + most])
-
-    def _insert(self, connection: Any, rows: Sequence[M]) -> None:
-        values = [
-            field.get_db_prep_save(field.pre_save(row, True), connection)
-            for row in rows
-            for field in self._fields
-        ]
-        with connection.cursor() as cursor:
-            cursor.execute(self._sql(connection, len(rows)), values)
-            keys = cursor.fetchall()
-        for row, (key,) in zip(rows, keys, strict=True):
-            row.pk = key
-            row._state.adding, row._state.db = False, connection.alias
-
-    def _sql(self, connection: Any, rows: int) -> str:
-        quoted = connection.ops.quote_name
-        meta = self._model._meta
-        names = ", ".join(quoted(field.column) for field in self._fields)
-        places = ", ".join(["(" + ", ".join(["%s"] * len(self._fields)) + ")"] * rows)
-        table, key = quoted(meta.db_table), quoted(meta.pk.column)
-        return f"INSERT INTO {table} ({names}) VALUES {places} RETURNING {key}"  # noqa: S608 (names of ours)

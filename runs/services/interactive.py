@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, InvalidInput, RunFinished
-from runs.lifecycle import begin, insert_run, move
+from runs.lifecycle import begin, move
 from runs.models import Experiment, Run, Snapshot
 from runs.services.experiments import reserve_numbers
 from runs.services.new_runs import (
@@ -56,7 +56,7 @@ def create_interactive(
             if start:
                 begin(run, to=Status.RUNNING, at=now, by=by, why=f"started by {by.shown_name}")
             else:
-                insert_run.insert([run])
+                run.save(force_insert=True)
             insert_labels([(run, new)])
         return run, True
     except IntegrityError:
@@ -97,7 +97,7 @@ def create_children(
             ]
             for run in runs:
                 run.created_at = run.updated_at = now
-            insert_run.insert(runs)
+            Run.objects.bulk_create(runs)
             insert_labels(list(zip(runs, named, strict=True)))
             Run.objects.filter(pk=parent.pk).update(updated_at=Now())
         return runs, True

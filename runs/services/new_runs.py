@@ -14,9 +14,6 @@ from runs.services.runs import check_display_name, search_text_of
 from runs.services.tags import Labels, check_labels
 from runs.status import Kind, Status
 from studio.accounts.models import User
-from studio.prepared import PreparedInsert
-
-_insert_tags = PreparedInsert(Tag)
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ def insert_labels(runs: Sequence[tuple[Run, NewRun]]) -> None:
         Property(run=run, key=key, value=value) for run, new in runs for key, value in new.properties.items()
     ]
     if tags:
-        _insert_tags.insert(tags)
+        Tag.objects.bulk_create(tags)
     if properties:
         Property.objects.bulk_create(properties)
 

@@ -6,15 +6,14 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, connection
+from django.db import connection
 from django.db.models import BigIntegerField, F
 from django.forms.models import model_to_dict
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 
-from runs.models import Experiment, Run, Tag
+from runs.models import Experiment, Run
 from studio.accounts.models import Membership, Role, User
-from studio.prepared import Given, Prepared, PreparedInsert, PreparedUpdate
+from studio.prepared import Given, Prepared, PreparedUpdate
 from tests.factories import make_experiment, make_run, make_user
 
 
@@ -98,48 +97,3 @@ def test_an_update_changes_what_it_finds_and_says_how_many(db: None) -> None:
     one.refresh_from_db()
     other.refresh_from_db()
     assert (one.last_number, other.last_number) == (5, 0)
-
-
-class TestInsert:
-    def test_rows_are_as_save_makes_them_and_get_their_keys(self, db: None) -> None:
-        run = make_run()
-        columns = {"kind": "interactive", "arguments": ["a", 'b"'], "run_configuration": {"x": None}}
-        now = timezone.now()
-        made = Run(
-            run_id="made",
-            number=run.number + 1,
-            workspace=run.workspace,
-            experiment=run.experiment,
-            created_at=now,
-            updated_at=now,
-            **columns,
-        )
-        PreparedInsert(Run).insert([made])
-        saved = Run.objects.create(
-            run_id="saved",
-            number=run.number + 2,
-            workspace=run.workspace,
-            experiment=run.experiment,
-            **columns,
-        )
-        kept = model_to_dict(Run.objects.get(pk=made.pk))
-        plain = model_to_dict(Run.objects.get(pk=saved.pk))
-        differ = {name for name in plain if plain[name] != kept[name]}
-        assert differ == {"id", "run_id", "number"}
-        made.description = "changed"
-        made.save()
-        assert Run.objects.get(run_id="made").description == "changed"
-
-    def test_many_rows_keep_their_order(self, db: None) -> None:
-        run = make_run()
-        tags = [Tag(run=run, key=f"key {number}", value="Ü") for number in range(1_000)]
-        PreparedInsert(Tag).insert(tags)
-        assert list(run.tags.values_list("pk", "key", "folded")) == [
-            (tag.pk, tag.key, f"{tag.key}\x1fü") for tag in tags
-        ]
-        PreparedInsert(Tag).insert([])
-
-    def test_what_the_database_refuses_is_raised(self, db: None) -> None:
-        run = make_run(tags={"a": "b"})
-        with pytest.raises(IntegrityError):
-            PreparedInsert(Tag).insert([Tag(run=run, key="a", value="c")])
