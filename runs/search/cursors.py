@@ -31,11 +31,6 @@ class Order:
     by: str
     descending: bool
 
-    @property
-    def is_by_age(self) -> bool:
-        """Whether it is the order of the primary key, which needs no sorting."""
-        return self.by == "created"
-
     def value(self, now: datetime) -> Expression | F:
         """What it sorts by. Never null: runs without it count as the smallest."""
         match self.by:

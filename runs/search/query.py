@@ -49,32 +49,6 @@ class Page:
     note: str = ""
 
 
-def run_page(
-    runs: QuerySet[Run],
-    query: Query,
-    *,
-    after: str | None = None,
-    size: int = 50,
-    order: str = "-created",
-    person: User | None = None,
-    archived: bool = False,
-) -> Page:
-    """One page of a search; see `Search`."""
-    return Search(runs, query, person=person, archived=archived).page(after=after, size=size, order=order)
-
-
-def count_upto(
-    runs: QuerySet[Run],
-    query: Query,
-    *,
-    limit: int = 10_000,
-    person: User | None = None,
-    archived: bool = False,
-) -> tuple[int, bool]:
-    """How many runs a search finds, and whether there may be more; see `Search`."""
-    return Search(runs, query, person=person, archived=archived).count(limit)
-
-
 @dataclass(frozen=True, slots=True)
 class _Found:
     """The (value, key) of each run of a page, in the direction of reading.

@@ -20,8 +20,6 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from runs.errors import Conflict, InvalidInput, InvalidName, NotFound, OffsetMismatch, StaleAttempt
-from runs.execution.tracebacks import TAIL_BYTES
-from runs.execution.tracebacks import last_traceback as traceback_in
 from runs.models import LogChunk, Run
 
 #: The log that the script's own output goes to.
@@ -117,12 +115,6 @@ def line_count(run: Run, attempt: int | None, name: str) -> int:
     return chunk.line + chunk.newlines + (read_log(run, name, end - 1, end, attempt) != b"\n")
 
 
-def log_files(run: Run, attempt: int | None = None) -> list[LogFile]:
-    """The logs of one attempt (of the current one if not said), by name. One query."""
-    wanted = run.attempt if attempt is None else attempt
-    return [file for file in log_files_of([run.pk])[run.pk] if file.attempt == wanted]
-
-
 def log_files_of(run_pks: Iterable[int]) -> dict[int, list[LogFile]]:
     """The logs of these runs, of every attempt, by attempt and name; [] for a run without. One query."""
     files: dict[int, list[LogFile]] = {pk: [] for pk in run_pks}
@@ -198,11 +190,6 @@ def offset_of_line(run: Run, name: str, number: int, attempt: int | None = None)
     for _ in range(missing):
         at = data.index(b"\n", at + 1)
     return chunk.offset + at + 1
-
-
-def last_traceback(run: Run, attempt: int | None = None) -> str:
-    """The last traceback that the script printed; "" for none."""
-    return traceback_in(tail(run, STD_LOG, TAIL_BYTES, attempt)[1])
 
 
 def roll_up(run: Run, attempt: int | None = None) -> None:

@@ -232,33 +232,25 @@ class TestReading:
         assert logs.tail(run, NAME, 100) == (0, b"")
         assert logs.line_at(run, NAME, 5) == 1
         assert logs.offset_of_line(run, NAME, 5) == 0
-        assert logs.log_files(run) == []
+        assert logs.log_files_of([run.pk]) == {run.pk: []}
 
     def test_the_tail(self, run: Run, text: bytes) -> None:
         assert logs.tail(run, NAME, 100) == (len(text) - 100, text[-100:])
 
     def test_files_with_size_and_lines(self, run: Run, text: bytes) -> None:
         append(run, b"a\nb", name="logs/loader.log")
-        files = logs.log_files(run)
+        files = logs.log_files_of([run.pk])[run.pk]
         assert [(file.name, file.size, file.lines) for file in files] == [
             ("logs/loader.log", 3, 1),
             (NAME, len(text), text.count(b"\n")),
         ]
         assert (files[0].folder, files[0].title) == ("logs", "loader.log")
-        assert logs.log_files(run, run.attempt + 1) == []
+        assert {file.attempt for file in files} == {run.attempt}
 
     def test_split_letters_come_together(self, run: Run) -> None:
         text = "Zürich 🚂 \U0001f468\u200d\U0001f469\u200d\U0001f467\n".encode()
         append(run, *[text[at : at + 1] for at in range(len(text))])
         assert whole(run) == text
-
-    def test_the_last_traceback(self, run: Run) -> None:
-        append(
-            run,
-            b"epoch 1\nTraceback (most recent call last):\n",
-            b'  File "train.py", line 3\nValueError: no\n',
-        )
-        assert logs.last_traceback(run).endswith("ValueError: no")
 
     def test_memory_does_not_grow_with_the_log(self, run: Run) -> None:
         size, portion = 50 * MEBIBYTE, line_of(4 * MEBIBYTE)

@@ -14,7 +14,7 @@ from runs.models import Run, Tag
 from runs.search.cursors import ORDERS
 from runs.search.nodes import Not, Query
 from runs.search.parser import parse
-from runs.search.query import Search, count_upto, run_page
+from runs.search.query import Search
 from runs.status import ErrorClass, Kind, Status
 from tests.domain.search_kit import NOW, World, make_world
 
@@ -274,11 +274,11 @@ def test_sorting_says_when_it_sorts_only_the_newest(world):
 
 def test_counts_stop_at_the_limit(world):
     scope = Run.objects.in_workspace(world.workspace)
-    assert count_upto(scope, parse("")) == (20, False)
-    assert count_upto(scope, parse(""), limit=20) == (20, False)
-    assert count_upto(scope, parse(""), limit=19) == (19, True)
-    assert count_upto(scope, parse("tag:quality"), limit=5) == (5, True)
-    assert count_upto(scope, parse(""), archived=True) == (25, False)
+    assert Search(scope, parse("")).count() == (20, False)
+    assert Search(scope, parse("")).count(20) == (20, False)
+    assert Search(scope, parse("")).count(19) == (19, True)
+    assert Search(scope, parse("tag:quality")).count(5) == (5, True)
+    assert Search(scope, parse(""), archived=True).count() == (25, False)
 
 
 @pytest.mark.parametrize(
@@ -316,16 +316,17 @@ def test_a_page_and_its_count_cost_a_fixed_number_of_queries(world, django_asser
             world.run(f"more {len(world.runs)}", tags={"quality": "good"})
 
 
-def test_run_page_gives_what_a_search_gives(world):
+def test_me_is_whoever_asks(world):
     scope = Run.objects.in_workspace(world.workspace)
-    page = run_page(scope, parse("submitter:@me"), person=world.person("ben"), size=2, order="created")
+    page = Search(scope, parse("submitter:@me"), person=world.person("ben")).page(size=2, order="created")
     assert [run.display_name for run in page.rows] == ["r01", "r05"]
 
 
 def test_a_scope_is_kept(world):
     digits = Run.objects.filter(experiment__name="digits")
-    assert {run.experiment.name for run in run_page(digits, parse("tag:quality=good")).rows} == {"digits"}
-    assert count_upto(digits, parse("tag:quality=good")) == (3, False)
+    search = Search(digits, parse("tag:quality=good"))
+    assert {run.experiment.name for run in search.page().rows} == {"digits"}
+    assert search.count() == (3, False)
 
 
 # What must hold for any search ----------------------------------------------------------------------------

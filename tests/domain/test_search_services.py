@@ -6,7 +6,7 @@ import pytest
 
 from runs.models import Run
 from runs.search.parser import parse
-from runs.search.query import Search, run_page
+from runs.search.query import Search
 from runs.services.runs import archive_runs, edit_run
 from runs.services.submit import StepSpec, submit
 from runs.services.tags import add_properties, remove_tag, set_tag
@@ -19,7 +19,7 @@ def found(text: str) -> list[str]:
     """Names of the runs that a search finds, by reading, which looks at the search text and the tags."""
     search = Search(Run.objects.all(), parse(text))
     assert search.count() == (len(search.page().rows), False)
-    return [run.name for run in run_page(Run.objects.all(), parse(text)).rows]
+    return [run.name for run in search.page().rows]
 
 
 def test_a_tag_is_found_as_soon_as_it_is_set_and_no_longer_than_it_is_there(ana):
