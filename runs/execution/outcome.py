@@ -24,7 +24,10 @@ NEVER_STARTED = "It was never started: Studio went away just before."
 
 @dataclass(frozen=True)
 class Outcome:
-    """The end of one attempt. `kind` is None for exit code 0 and for a run that was asked to stop."""
+    """The end of one attempt. `kind` is None for exit code 0 and for a run that was asked to stop.
+
+    `never_started` says that Studio went away before its shim wrote down a script's start.
+    """
 
     kind: ErrorClass | None
     canceled: bool
@@ -33,6 +36,7 @@ class Outcome:
     message: str
     traceback: str = ""
     killed: tuple[int, ...] = ()
+    never_started: bool = False
 
 
 class Wish(Enum):
@@ -79,11 +83,13 @@ def outcome_of(ended: Mapping[str, Any], *, stop_requested: bool, log_tail: byte
     return Outcome(kind, canceled, code, number, message[:MESSAGE_LETTERS], traceback, killed)
 
 
-def lost(message: str, *, stop_requested: bool, killed: tuple[int, ...] = ()) -> Outcome:
+def lost(
+    message: str, *, stop_requested: bool, killed: tuple[int, ...] = (), never_started: bool = False
+) -> Outcome:
     """The outcome of a run whose end nobody saw."""
-    if stop_requested:
-        return Outcome(None, True, None, None, f"Stopped on request. {message}", killed=killed)
-    return Outcome(ErrorClass.LOST, False, None, None, message, killed=killed)
+    kind = None if stop_requested else ErrorClass.LOST
+    said = f"Stopped on request. {message}" if stop_requested else message
+    return Outcome(kind, stop_requested, None, None, said, killed=killed, never_started=never_started)
 
 
 def _verdict(ended: Mapping[str, Any], traceback: str) -> tuple[ErrorClass | None, str]:

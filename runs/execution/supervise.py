@@ -187,14 +187,16 @@ class Supervision:
         state = self.folder.read_state()
         same_boot = state is None or state["boot_id"] == boot_id()
         killed = self._kill_rest() if same_boot else ()
+        never_started = False
         if not self.folder.path.exists():
             message = FOLDER_GONE
         elif not self._is_adoption or killed:
             message = WATCHER_KILLED
         else:
-            message = ENDED_WHILE_AWAY if state else NEVER_STARTED
+            never_started = state is None
+            message = NEVER_STARTED if never_started else ENDED_WHILE_AWAY
         self.folder.note(message)
-        return lost(message, stop_requested=stop_requested, killed=killed)
+        return lost(message, stop_requested=stop_requested, killed=killed, never_started=never_started)
 
     def _kill_shim(self) -> None:
         """For one that does not do its work, stopped by a signal for example; its run is then lost."""

@@ -349,6 +349,7 @@ def test_a_folder_that_was_never_started_is_told(place: Place, store: Store) -> 
     outcome = outcome_of(store)
     assert outcome.kind is ErrorClass.LOST
     assert "never started" in outcome.message
+    assert outcome.never_started
 
 
 def test_a_folder_that_is_gone_is_told(place: Place, store: Store, tmp_path: Path) -> None:
