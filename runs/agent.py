@@ -149,8 +149,9 @@ class Agent:
         folder.create()
         if run.snapshot is None:
             raise NotFound("The run has no snapshot.")
-        unpack(run.snapshot, folder.code)
-        place_inputs(run, folder.code)
+        is_unwanted = functools.partial(self._is_unwanted, run)
+        unpack(run.snapshot, folder.code, should_stop=is_unwanted)
+        place_inputs(run, folder.code, should_stop=is_unwanted)
         environment = launch.build_env(
             os.environ,
             run_env=run_environment(run, folder),
@@ -170,6 +171,13 @@ class Agent:
         else:  # canceled meanwhile: supervision finds the wish and an attempt that never started
             folder.request_stop()
             launch.start(folder, spec)
+
+    def _is_unwanted(self, run: Run) -> bool:
+        """Whether it was canceled or given up by the last look, after which this attempt never starts."""
+        state = self._states.get(run.pk)
+        if state is None or state.attempt < run.attempt:  # a look from before this attempt
+            return False
+        return state.attempt > run.attempt or state.status not in nodes.UNSTARTED
 
     def _take_up_all(self) -> None:
         """What this machine was doing when it was last seen, and folders that nobody looks after."""
@@ -324,8 +332,8 @@ class Agent:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _look(self) -> None:
-        """One query for the wishes of all runs that are supervised here."""
-        pks = {pk for pk, _ in list(self._supervised)}
+        """One query for the wishes of all runs that are prepared or supervised here."""
+        pks = {pk for pk, _ in self._in_hand()}
         if not pks:
             return
         rows = Run.objects.filter(pk__in=pks).values_list("pk", "status", "attempt")

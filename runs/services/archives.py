@@ -350,6 +350,16 @@ def limit_text(size: int) -> str:
     return bytes_text(size)
 
 
+def copy(source: IO[bytes], target: IO[bytes], should_stop: Callable[[], bool]) -> bool:
+    """Copy to the end; False if it was left off because `should_stop`, asked before each portion, said so."""
+    while not should_stop():
+        portion = source.read(CHUNK_BYTES)
+        if not portion:
+            return True
+        target.write(portion)
+    return False
+
+
 def _chunks(path: str, entry: Entry, size: int = CHUNK_BYTES) -> Generator[bytes, None, None]:
     try:
         with entry.open() as file:

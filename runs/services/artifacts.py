@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import os
-import shutil
 import stat
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -93,7 +92,8 @@ def keep_outputs(run: Run, folder: Path) -> Kept:
     Can be repeated, also after a crash in the middle: what is kept already is left alone, and a file that
     has changed replaces its older self. Links are not followed. Past the limits, for which what the run has
     already counts, files are left out in the order of their paths, and `notes` say so. A few queries for each
-    hundred files. Raises StaleAttempt, and OSError when the storage refuses a file; those before it are kept.
+    hundred files. Raises StaleAttempt, and whatever the storage raises that refuses a file; those before it
+    are kept.
     """
     known = {artifact.path: artifact for artifact in run.artifacts.all()}
     kept = Kept(len(known), sum(artifact.size_bytes for artifact in known.values()))
@@ -107,7 +107,7 @@ def keep_outputs(run: Run, folder: Path) -> Kept:
                 continue
             try:
                 new = _keep_file(run, path, file, size=size, old=old)
-            except OSError:
+            except Exception:
                 _write_rows(run, batch, replaced)
                 raise
         if new is not None:
@@ -274,11 +274,12 @@ def open_artifact(artifact: Artifact) -> IO[bytes]:
         raise NotFound(f"The file of {archives.shown(artifact.path)} is gone from storage.") from None
 
 
-def place_inputs(run: Run, folder: Path) -> int:
+def place_inputs(run: Run, folder: Path, *, should_stop: Callable[[], bool] = lambda: False) -> int:
     """Put what earlier steps kept under `outputs/` into `inputs/<step name>/` of the working folder.
 
     Every step that this one waits for counts, also through others. Copies, because the script may write to
     them. What the snapshot has at the same path is replaced. Returns the number of files; 2 queries.
+    Leaves off soon after `should_stop`, which is asked often, says so.
     """
     placed = 0
     artifacts = Artifact.objects.filter(run__in=_upstream(run), path__startswith="outputs/").select_related(
@@ -292,7 +293,8 @@ def place_inputs(run: Run, folder: Path) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         with open_artifact(artifact) as source, open(target, "xb") as copy:
-            shutil.copyfileobj(source, copy, _CHUNK_BYTES)
+            if not archives.copy(source, copy, should_stop):
+                break
         placed += 1
     return placed
 

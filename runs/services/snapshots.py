@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import io
 import os
-import shutil
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -236,11 +235,11 @@ def _tree_order(entry: TreeEntry) -> list[tuple[bool, str, str]]:
     return [(at == last and not entry.is_folder, part.casefold(), part) for at, part in enumerate(parts)]
 
 
-def unpack(snapshot: Snapshot, folder: Path) -> None:
+def unpack(snapshot: Snapshot, folder: Path, *, should_stop: Callable[[], bool] = lambda: False) -> None:
     """Write the files into a folder, which is made if need be; they must not be there yet.
 
-    Follows no link and leaves the executable bit as it was. Raises InvalidSnapshot when the stored file is
-    damaged or a file is in the way.
+    Follows no link and leaves the executable bit as it was. Leaves off soon after `should_stop`, which is
+    asked often, says so. Raises InvalidSnapshot when the stored file is damaged or a file is in the way.
     """
     made: set[str] = set()
     os.makedirs(folder, exist_ok=True)
@@ -258,7 +257,8 @@ def unpack(snapshot: Snapshot, folder: Path) -> None:
                     archive.open(path) as member,
                     open(os.open(os.path.join(folder, path), flags, mode), "wb") as target,
                 ):
-                    shutil.copyfileobj(member, target, archives.CHUNK_BYTES)
+                    if not archives.copy(member, target, should_stop):
+                        return
     except (*archives.DAMAGE, KeyError) as error:
         raise InvalidSnapshot(f"The snapshot cannot be unpacked: {error}") from error
 

@@ -137,6 +137,14 @@ def test_unpack_gives_the_files_back(tmp_path: Path) -> None:
     assert not (tmp_path / "code" / "data.bin").stat().st_mode & 0o111
 
 
+def test_unpacking_can_be_left_off(tmp_path: Path) -> None:
+    files = {"a.bin": os.urandom(3 << 18), "b.py": "1"}
+    portions = iter([False, False, True])
+    snapshots.unpack(take(files), tmp_path / "code", should_stop=lambda: next(portions))
+    assert [path.name for path in (tmp_path / "code").iterdir()] == ["a.bin"]
+    assert 0 < (tmp_path / "code" / "a.bin").stat().st_size < 3 << 18
+
+
 def test_unpack_does_not_write_through_a_link(tmp_path: Path) -> None:
     outside = tmp_path / "outside.txt"
     (tmp_path / "code").mkdir()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from runs.models import Run, RunEvent
+from runs.models import ComputeTarget, Run, RunEvent
 from runs.services import logs
 from runs.services.cancel import cancel_run
+from runs.services.submit import StepSpec, submit
 from runs.status import ErrorClass, Status
 from runs.wake import wake
+from tests.factories import make_snapshot
 from tests.faults.conftest import STD_LOG, ended, fresh, log_of, processes_of, says
 from tests.fixtures.processes import NodeProcess, wait_until
 from tests.life_kit import assert_sound
@@ -167,6 +171,50 @@ def test_a_snapshot_that_cannot_be_unpacked(
     assert (done.status, done.error_class) == (Status.FAILED, ErrorClass.LAUNCH)
     assert "could not be prepared" in done.error_message
     wait_until(lambda: not list((node.folder / "work").glob("faults_*")))
+
+
+def is_left_off(pipe: RawIOBase) -> bool:
+    """Write some more into the pipe; whether nobody reads it any more."""
+    try:
+        pipe.write(bytes(1 << 16))
+    except BrokenPipeError:
+        return True
+    return False
+
+
+def test_a_cancel_does_not_wait_until_large_inputs_are_there(
+    worker: NodeProcess, workspace: Any, ana: Any, storage: Path, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    texts = {
+        "make": "import os\nos.mkdir('outputs')\nopen('outputs/big.bin', 'w').write('some')\n",
+        "wait": f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)\n",
+        "use": "print('never')\n",
+    }
+    steps = [
+        StepSpec(
+            name,
+            "train.py",
+            make_snapshot({"train.py": text}),
+            after=("make", "wait") if name == "use" else (),
+        )
+        for name, text in texts.items()
+    ]
+    target = ComputeTarget.objects.get(name="local")
+    pipeline = submit(workspace, by=ana, experiment_name="faults", steps=steps, default_target=target)
+    make, use = (pipeline.children.get(step_name=name) for name in ("make", "use"))
+    ended(make)
+    stored = storage / make.artifacts.get().storage_name
+    stored.unlink()
+    os.mkfifo(stored)  # as large as whoever writes into it likes, and as slow
+    go.touch()
+    with stored.open("wb", buffering=0) as endless:
+        assert fresh(use).status == Status.PREPARING
+        cancel_run(use, by=None)
+        wait_until(lambda: is_left_off(endless), within_s=20)
+    assert ended(use).status == Status.CANCELED
+    assert log_of(use) == ""
+    assert_sound(use)
 
 
 def test_twenty_quick_runs_on_two_slots_with_every_message_twice(
