@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from runs.errors import RunFinished, StaleAttempt
 from runs.execution.folder import RunFolder
-from runs.execution.outcome import NEVER_STARTED, Outcome, Wish
+from runs.execution.outcome import Outcome, Wish
+from runs.execution.supervise import NOT_OURS
 from runs.models import Run
 from runs.script_environment import hand_in_metrics
 from runs.services import logs, nodes
 from runs.services.artifacts import keep_outputs
 from runs.status import TERMINAL, ErrorClass, Status
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -48,11 +52,15 @@ def _mending(method: Callable[..., T]) -> Callable[..., T]:
     def call(*arguments: Any) -> T:
         try:
             return method(*arguments)
-        except DatabaseError:
+        except Error:
             connection.close_if_unusable_or_obsolete()
             raise
 
     return call
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 class RunReporter:
@@ -69,7 +77,7 @@ class RunReporter:
     ) -> None:
         self.run, self.folder, self.node_name, self.look = run, folder, node_name, look
         self.patience_s = patience_s
-        self._keeping_until: float | None = None
+        self._failing_since: float | None = None
         self._metrics_are_in = False
 
     def wish(self) -> Wish:
@@ -102,8 +110,8 @@ class RunReporter:
     @_mending
     def ended(self, outcome: Outcome) -> None:
         # Without its log file the script was not even forked, so starting it again starts it once.
-        never_forked = outcome.message == NEVER_STARTED and not self.folder.std_log.exists()
-        if never_forked and give_back_unlaunched(self.run, self.folder):
+        never_forked = outcome.never_started and not self.folder.std_log.exists()
+        if never_forked and not outcome.canceled and give_back_unlaunched(self.run, self.folder):
             return
         ago = self._ended_ago()
         nodes.finalizing(self.run, ago=ago)
@@ -143,7 +151,8 @@ class RunReporter:
     def _keep_files(self) -> str:
         """Keep outputs and logs; "" or why that is impossible.
 
-        A storage that refuses is tried again for a while, by raising OSError; then the folder is set aside.
+        A storage that refuses is tried again for a while, by raising what it raised, for each storage has
+        exceptions of its own; then the folder is set aside.
         """
         if self.folder.set_aside_path.exists():
             return self._refusal("see system_logs/launch.log")
@@ -151,12 +160,14 @@ class RunReporter:
             kept = keep_outputs(self.run, self.folder.code)
             self._note(kept.notes)
             logs.roll_up(self.run, self.run.attempt)
-        except OSError as error:
-            now = time.monotonic()
-            self._keeping_until = self._keeping_until or now + self.patience_s
-            if now < self._keeping_until:
+        except (Error, *NOT_OURS):
+            raise
+        except Exception as error:
+            self._failing_since = self._failing_since or time.monotonic()
+            if time.monotonic() < self._failing_since + self.patience_s:
                 raise
-            refusal = self._refusal(error.strerror or str(error))
+            log.warning("the files of run %s could not be kept", self.run.run_id, exc_info=True)
+            refusal = self._refusal(_reason(error))
             self._note([refusal])
             self.folder.set_aside()
             return refusal

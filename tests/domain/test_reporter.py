@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.files.storage import InMemoryStorage
 from django.db.models.functions import Now
 
 from runs.errors import RunFinished, StaleAttempt
@@ -74,6 +76,41 @@ def test_past_that_the_run_fails_and_its_files_stay_where_the_message_says(folde
     assert (folder.set_aside_path / "code/outputs/model.bin").read_bytes() == b"weights"
     assert run.error_message in b"".join(logs.iter_log(run, LAUNCH_LOG)).decode()
     assert list(run_folders(folder.root)) == []
+
+
+class Refusal(Exception):
+    """What a storage of another kind raises, as those of clouds do."""
+
+
+class Refusing(InMemoryStorage):
+    """A storage that takes nothing."""
+
+    def _save(self, name: str, content: Any) -> str:
+        raise Refusal("quota exceeded")
+
+
+def test_a_storage_with_exceptions_of_its_own_is_given_up_on_too(folder, settings):
+    settings.STORAGES = {**settings.STORAGES, "default": {"BACKEND": "tests.domain.test_reporter.Refusing"}}
+    patient = reporter_of(folder, patience_s=60)
+    with pytest.raises(Refusal):
+        patient.ended(EXIT_0)
+    hasty = RunReporter(patient.run, folder, "box", lambda: None, patience_s=0)
+    hasty.ended(EXIT_0)
+    patient.run.refresh_from_db()
+    assert patient.run.error_class == ErrorClass.OUTPUTS
+    assert "could not be kept: quota exceeded." in patient.run.error_message
+    assert (folder.set_aside_path / "code/outputs/model.bin").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("never_started", [True, False])
+def test_only_an_attempt_that_never_started_is_given_back(tmp_path, storage, never_started):
+    one = RunFolder(tmp_path / "work", "mnist_1_aaaa", 1)
+    one.create()
+    reporter = reporter_of(one, patience_s=0)
+    message = "words that nobody compares"
+    reporter.ended(Outcome(ErrorClass.LOST, False, None, None, message, never_started=never_started))
+    reporter.run.refresh_from_db()
+    assert reporter.run.status == (Status.QUEUED if never_started else Status.FAILED)
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING, Status.COMPLETED])
