@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from runs.lists import runs as run_lists
 from runs.models import Run
 from runs.status import Kind, Status
 from studio.accounts.models import User
@@ -31,6 +33,24 @@ def fill() -> None:
     make_run(experiment="digits-mlp", parent=width, display_name="fold 1", tags={"quality": "fantastic run"})
     make_pipeline(experiment="digits-mlp", display_name="pipeline")
     make_run(experiment="churn", display_name="weekly")
+
+
+@pytest.mark.parametrize("width", [800, 1120, 1440])
+def test_a_row_for_more_takes_no_room_from_the_columns(
+    ana: User, open_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr(run_lists, "UNFOLDED", 1)
+    parent = make_run()
+    for _ in range(2):
+        make_run(parent=parent, metrics={"loss": 0.5})
+    page = open_page(f"/experiments/mnist/?open={parent.number}", user=ana, width=width)
+    more = page.locator("tr.more-row").bounding_box()
+    last = page.locator("tr[data-row]").first.locator("td:visible").last.bounding_box()
+    assert more
+    assert last
+    assert more["x"] + more["width"] == pytest.approx(last["x"] + last["width"], abs=1)
+    page.locator("tr.more-row a").click()
+    expect(page).to_have_url(re.compile("/runs/1/children/$"))
 
 
 @pytest.mark.parametrize(("width", "theme"), LOOKS)
