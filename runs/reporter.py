@@ -16,8 +16,8 @@ from runs.errors import RunFinished, StaleAttempt
 from runs.execution.folder import RunFolder
 from runs.execution.outcome import Outcome, Wish
 from runs.execution.supervise import NOT_OURS
+from runs.hand_in import hand_in_metrics
 from runs.models import Run
-from runs.script_environment import hand_in_metrics
 from runs.services import logs, nodes
 from runs.services.artifacts import keep_outputs
 from runs.status import TERMINAL, ErrorClass, Status
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 NOTICED_WITHIN_S = 2.0
-KEEPING_PATIENCE_S = 60.0  # with a storage that refuses files
+KEEPING_PATIENCE_S = 60.0  # with a storage that refuses files, or a spool that cannot be read
 LAUNCH_LOG = "system_logs/launch.log"
 
 
@@ -77,7 +77,7 @@ class RunReporter:
     ) -> None:
         self.run, self.folder, self.node_name, self.look = run, folder, node_name, look
         self.patience_s = patience_s
-        self._failing_since: float | None = None
+        self._failing_since: dict[str, float] = {}
         self._metrics_are_in = False
 
     def wish(self) -> Wish:
@@ -143,10 +143,30 @@ class RunReporter:
         return timedelta(seconds=age_s) if age_s > NOTICED_WITHIN_S else nodes.NOW
 
     def _hand_in_metrics(self) -> None:
-        if not self._metrics_are_in:  # once, however often the end is reported
-            self._metrics_are_in = True
-            said = hand_in_metrics(self.run, self.folder)
-            self._note(said.splitlines())
+        """Store what the script could not send: once, however often the end is reported.
+
+        What cannot be stored is not deleted with the folder, and the log says where it is.
+        """
+        if self._metrics_are_in:
+            return
+        try:
+            notes = hand_in_metrics(self.run, self.folder)
+        except (Error, *NOT_OURS):
+            raise
+        except Exception as error:
+            if not self._gives_up("metrics"):
+                raise
+            log.warning("the metrics of run %s could not be read", self.run.run_id, exc_info=True)
+            notes = [f"Metrics that the script had left could not be read: {_reason(error)}"]
+        if self.folder.holds_metrics:
+            notes.append(f"They are on {self.node_name} in {self.folder.set_aside_spool}.")
+        self._note(notes)
+        self._metrics_are_in = True
+
+    def _gives_up(self, on: str) -> bool:
+        """Whether what has failed just now has failed for long enough."""
+        since = self._failing_since.setdefault(on, time.monotonic())
+        return time.monotonic() >= since + self.patience_s
 
     def _keep_files(self) -> str:
         """Keep outputs and logs; "" or why that is impossible.
@@ -163,8 +183,7 @@ class RunReporter:
         except (Error, *NOT_OURS):
             raise
         except Exception as error:
-            self._failing_since = self._failing_since or time.monotonic()
-            if time.monotonic() < self._failing_since + self.patience_s:
+            if not self._gives_up("files"):
                 raise
             log.warning("the files of run %s could not be kept", self.run.run_id, exc_info=True)
             refusal = self._refusal(_reason(error))

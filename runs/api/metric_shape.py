@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-import binascii
 import json
 import math
-import time
 import zlib
 from array import array
-from base64 import b64decode, b64encode
-from typing import Annotated, Any, Literal
+from base64 import b64encode
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Schema
-from pydantic import Field, ValidationError
 
-from runs.api.schemas import In
-from runs.errors import InvalidInput, TooBig
+from runs.errors import InvalidInput
 from runs.models import Metric
-from runs.points import F8, I8, JSON, NO_STEP, Points, Values, number_bytes, numbers, steps_of, type_of
-from runs.services.metrics import Chart, Series
-
-#: The most that a batch may be, once it is unpacked.
-BODY_BYTES = 64 << 20
-_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-
-ColumnType = Literal["f8", "i8", "json"]
-Packed = Annotated[str, Field(description="Base64 of a little-endian array.")]
-
-
-class ColumnIn(In):
-    """One column. `data` is base64 of a little-endian array of f8 or i8, or a list of JSON values."""
-
-    name: str = ""
-    type: ColumnType
-    data: str | list[Any]
-
-
-class SeriesIn(In):
-    """Entries for one metric; each column has a value for each of them."""
-
-    name: str
-    kind: str = "scalar"
-    description: str = ""
-    columns: list[ColumnIn]
-    steps: Packed | None = None
-    times: Packed | None = Field(None, description="Unix seconds; now if they are left out.")
-
-
-class BatchIn(In):
-    """Batch number `seq`, from 1, of a writer: stored once, however often it is sent."""
-
-    writer: str
-    seq: int
-    series: list[SeriesIn]
+from runs.points import NO_STEP, Points, number_bytes, steps_of, type_of
+from runs.services.metric_batches import BODY_BYTES, NOT_FINITE, BatchIn, ColumnType, Packed, parse_batch
+from runs.services.metrics import Chart
 
 
 class BatchOut(Schema):
@@ -130,14 +93,7 @@ def read_batch(request: HttpRequest) -> BatchIn:
     body = request.read(BODY_BYTES + 1)
     if request.headers.get("Content-Encoding", "").lower() == "gzip":
         body = _unpacked(body)
-    if len(body) > BODY_BYTES:
-        raise TooBig(f"A batch has at most {BODY_BYTES >> 20} MiB.", hint="Send several smaller ones.")
-    try:
-        return BatchIn.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        raise InvalidInput(f"{field or 'The body'}: {first['msg']}.", field=field) from error
+    return parse_batch(body)
 
 
 def _unpacked(body: bytes) -> bytes:
@@ -148,54 +104,9 @@ def _unpacked(body: bytes) -> bytes:
         raise InvalidInput("The body says that it is gzip, and is not.") from error
 
 
-def series_of(batch: BatchIn) -> list[Series]:
-    """What a batch adds. Raises InvalidInput for data that is not of its type."""
-    return [_series(one) for one in batch.series]
-
-
-def _series(series: SeriesIn) -> Series:
-    columns = {column.name: _values(column, series.name) for column in series.columns}
-    count = len(next(iter(columns.values()), []))
-    times = array("d", [time.time()]) * count
-    if series.times is not None:
-        times = _array(series.times, F8, f"times of {series.name}")
-        if not math.isfinite(sum(times)):
-            raise InvalidInput(f"The times of {series.name} are not all numbers.", field="times")
-    steps = None
-    if series.steps is not None:
-        steps = _array(series.steps, I8, f"steps of {series.name}")
-    return Series(series.name, Points(columns, times, steps), series.kind, series.description)
-
-
-def _values(column: ColumnIn, metric: str) -> Values:
-    where = f"column {column.name!r} of {metric}"
-    if isinstance(column.data, list):
-        if column.type != JSON:
-            raise InvalidInput(f"The {where} is a list, and its type is {column.type}.", field="data")
-        return [_from_json(value) for value in column.data]
-    if column.type == JSON:
-        raise InvalidInput(f"The {where} is of the type json, and no list.", field="data")
-    return _array(column.data, column.type, where)
-
-
-def _array(text: str, kind: str, where: str) -> array[Any]:
-    try:
-        return numbers(b64decode(text, validate=True), kind)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInput(f"The {where} are not base64 of numbers of 8 bytes.", field="data") from error
-
-
-def _from_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        if len(value) == 1 and isinstance(value.get("float"), str) and value["float"] in _NOT_FINITE:
-            return _NOT_FINITE[value["float"]]
-        return {key: _from_json(inner) for key, inner in value.items()}
-    return [_from_json(inner) for inner in value] if isinstance(value, list) else value
-
-
 def _to_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
-        return {"float": next(name for name, known in _NOT_FINITE.items() if repr(known) == repr(value))}
+        return {"float": next(name for name, known in NOT_FINITE.items() if repr(known) == repr(value))}
     if isinstance(value, dict):
         return {key: _to_json(inner) for key, inner in value.items()}
     return [_to_json(inner) for inner in value] if isinstance(value, list) else value

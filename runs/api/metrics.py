@@ -11,7 +11,6 @@ from pydantic import Field
 from runs.api.access import ApiRequest, may_look, may_read_run, may_write_run
 from runs.api.errors import REFUSALS
 from runs.api.metric_shape import (
-    BatchIn,
     BatchOut,
     ChartOut,
     MetricOut,
@@ -20,13 +19,13 @@ from runs.api.metric_shape import (
     chart_out,
     metric_out,
     read_batch,
-    series_of,
     values_out,
 )
 from runs.api.schemas import Text
 from runs.errors import InvalidInput, NotFound
 from runs.lifecycle import subtree
 from runs.models import Experiment, Run
+from runs.services.metric_batches import BatchIn, series_of
 from runs.services.metrics import (
     MOST_DOTS,
     chart,

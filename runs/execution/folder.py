@@ -92,6 +92,14 @@ class RunFolder:
     def lock_file(self) -> Path:
         return self.path / "lock"
 
+    @property
+    def holds_metrics(self) -> bool:
+        """Whether there are metrics that are not stored yet; what is hidden there never got any."""
+        try:
+            return any(not name.startswith(".") for name in os.listdir(self.spool))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
     def create(self) -> None:
         """Make the folder and those in it; what is there already stays."""
         for folder in (self.code, self.std_log.parent, self.launch_log.parent):
@@ -100,11 +108,15 @@ class RunFolder:
     def remove(self) -> None:
         """Delete the attempt with everything in it, and the run's folder with its last attempt.
 
+        Metrics that are not stored yet are set aside instead, as `set_aside_spool` says.
         Raises Conflict while the attempt's process is watched. A folder that is not there is no error.
         """
         if self.is_watched():
             raise Conflict(f"Run {self.run_id} is still being executed, so its folder stays.")
         if self.path.exists():
+            if self.holds_metrics:
+                self.set_aside_spool.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self.spool.rename(self.set_aside_spool)
             try:
                 shutil.rmtree(self.path)
             except PermissionError:  # a script has taken the rights from a folder of its own
@@ -117,6 +129,11 @@ class RunFolder:
     def set_aside_path(self) -> Path:
         """Where `set_aside` moves the folder to; no attempt is looked for there."""
         return self.root / ".set-aside" / f"{self.run_id}-{self.attempt}"
+
+    @property
+    def set_aside_spool(self) -> Path:
+        """Where metrics are in the end that could not be stored."""
+        return self.set_aside_path / self.spool.name
 
     def set_aside(self) -> None:
         """Keep the folder for people, out of the way of everything that cleans up. Can be repeated."""

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from runs.models import Run
+from runs.reporter import LAUNCH_LOG
 from runs.status import Status
 from tests.faults.conftest import ended, log_of, says
 from tests.fixtures.processes import REPOSITORY, NodeProcess, free_port, wait_until
@@ -58,6 +59,23 @@ def test_lost_connections_cost_no_line(worker: NodeProcess, send: Callable[..., 
     assert log_of(run) == ALL_OF_IT
     second = send("print('after')\n")
     assert ended(second).status == Status.COMPLETED
+
+
+def test_without_a_web_server_no_metric_is_lost_and_no_slot_is_held(
+    make_worker: Callable[..., NodeProcess], send: Callable[..., Run]
+) -> None:
+    node = make_worker(STUDIO_URL=f"http://127.0.0.1:{free_port()}")
+    node.start()
+    run = send(
+        "import os\nfrom azureml.core import Run\nrun = Run.get_context()\n"
+        "for number in range(1000): run.log('m', number)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    ended(run, within_s=20)
+    assert run.metrics.get().count == 1000
+    assert "1000 metrics that the script had left were sent." in log_of(run, LAUNCH_LOG)
+    wait_until(lambda: not (node.folder / "work" / run.run_id).exists())
+    assert not (node.folder / "work" / ".set-aside").exists()
 
 
 def test_a_broker_that_forgets_everything_delays_a_run_by_a_moment(

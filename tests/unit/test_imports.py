@@ -37,6 +37,7 @@ LAYERS: list[set[str]] = [
     {
         "reporter",
         "script_environment",
+        "hand_in",
         "graph",
         "filters",
         "forms",

@@ -1,27 +1,94 @@
-"""`python -m studio_client.hand_in`: send what a script has left in the folder that STUDIO_SPOOL_DIR names.
+"""`python -m studio_client.hand_in`: hand over what a script has left in the folder of STUDIO_SPOOL_DIR.
 
-The node of a submitted run calls it when the script has ended, as long as the run's token is valid.
+The node of a submitted run calls it when the script has ended, and stores what it gets: the web server may be
+away then. Each batch is a line on standard output, answered by a line on standard input:
+
+    "run id" <tab> {"writer": …, "seq": …, "series": […]}
+    {"status": 200}    or what the API answers when it refuses:    {"status": 422, "error": {…}}
+
+The last line has an empty run id, and a list of sentences that say what came of it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import sys
+from pathlib import Path
+from typing import Any
 
-from studio_client.spool import sync_all
+from studio_client import config
+from studio_client.api import Api
+from studio_client.errors import StudioClientError, refusal
+from studio_client.sender import send_next
+from studio_client.spool_folder import Spool, left_behind
+from studio_client.transport import Transport
 
-PATIENCE_S = 60.0
+#: What the node takes in one batch, like the API.
+MOST_BYTES = 64 << 20
+MOST_SENTENCES = 20
 
 
-def main() -> int:
-    """Send; say what came of it on standard output. 1 if something could not be sent."""
-    results = sync_all(patience_s=PATIENCE_S)
-    for one in results:
-        if one.entries:
-            sys.stdout.write(f"{one.entries} metrics that the script had left were sent.\n")
-        if one.problem:
-            sys.stdout.write(f"Metrics that the script had left could not be sent: {one.problem}\n")
-    return int(any(one.problem for one in results))
+class _Node(Api):
+    """The node, in the place of the server."""
+
+    def send_metrics(
+        self, run_id: str, batch: bytes, *, patience_s: float | None = None, timeout_s: float = 60.0
+    ) -> dict[str, Any]:
+        """Hand over one batch. Raises Refused, and EOFError if the node is gone."""
+        if len(batch) > MOST_BYTES:
+            raise refusal(413, {"error": {"message": f"It has more than {MOST_BYTES >> 20} MiB."}})
+        _write(run_id, batch)
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        answer: dict[str, Any] = json.loads(line)
+        if answer["status"] != 200:
+            raise refusal(answer["status"], answer)
+        return answer
+
+
+def main() -> None:
+    """Hand over spool after spool. Whatever is refused stays."""
+    node = _Node(Transport(config.resolve()))
+    entries, sentences, said = 0, [], io.StringIO()
+    with contextlib.redirect_stderr(said):
+        for folder, state in left_behind():
+            sent, problem = _hand_over(node, folder, state)
+            entries += sent
+            if problem:
+                sentences.append(f"Metrics that the script had left could not be stored: {problem}")
+    if entries:
+        sentences.insert(0, f"{entries} metrics that the script had left were sent.")
+    sentences += said.getvalue().splitlines()
+    _write("", json.dumps(sentences[:MOST_SENTENCES]).encode())
+
+
+def _hand_over(node: _Node, folder: Path, state: dict[str, Any]) -> tuple[int, str]:
+    """How many entries of a spool were stored, and why others were not."""
+    if state and state.get("url") != node.url:
+        return 0, f"they are for {state.get('url')}."
+    try:
+        spool = Spool.take(folder)
+    except ValueError as error:
+        return 0, str(error)
+    if spool is None:
+        return 0, "a process still has them."
+    try:
+        while send_next(node, spool):
+            pass
+    except (StudioClientError, ValueError, KeyError, OSError) as error:
+        spool.close()
+        return spool.sent, str(error)
+    spool.delete()
+    return spool.sent, ""
+
+
+def _write(run_id: str, content: bytes) -> None:
+    sys.stdout.buffer.write(b"%s\t%s\n" % (json.dumps(run_id).encode(), content))
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,0 +1,100 @@
+"""Storing the metrics that a script had no time to send, when its node finishes it; asks no web server."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from typing import Any
+
+from django.db import DataError
+
+from runs.errors import InvalidInput, NotFound, StudioError
+from runs.execution import launch
+from runs.execution.folder import RunFolder
+from runs.lifecycle import subtree
+from runs.models import Run
+from runs.script_environment import SDK, run_environment
+from runs.services.metric_batches import parse_batch, series_of
+from runs.services.metrics import write_metrics
+
+#: How long the SDK may be silent, which reads files only.
+SILENCE_S = 60
+
+
+def hand_in_metrics(run: Run, folder: RunFolder) -> list[str]:
+    """Store what the script has left in its spool; what came of it, in sentences. Can be repeated.
+
+    What is refused, and what lies there for another server, stays in the folder. Raises OSError when the SDK,
+    which reads the spool in a process of its own, does not do its work.
+    """
+    if not folder.holds_metrics:
+        return []
+    environment = launch.build_env(
+        os.environ, run_env=run_environment(run, folder), user_env={}, python_path=SDK
+    )
+    reader = subprocess.Popen(
+        [sys.executable, "-m", "studio_client.hand_in"],
+        env=environment,
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        return _store_all(run, reader)
+    finally:
+        reader.kill()
+        reader.communicate()
+
+
+def _store_all(run: Run, reader: subprocess.Popen[bytes]) -> list[str]:
+    """Answer each batch, until the SDK says what came of it."""
+    assert reader.stdin is not None
+    while True:
+        name, _, content = _line(reader).partition(b"\t")
+        run_id = json.loads(name)
+        if not run_id:
+            return [str(sentence) for sentence in json.loads(content)]
+        reader.stdin.write(json.dumps(_answer(run, run_id, content)).encode() + b"\n")
+        reader.stdin.flush()
+
+
+def _line(reader: subprocess.Popen[bytes]) -> bytes:
+    """The next line; the one before has been answered since, so none is in the buffer yet."""
+    assert reader.stdout is not None
+    poll = select.poll()
+    poll.register(reader.stdout, select.POLLIN)
+    if not poll.poll(SILENCE_S * 1_000):
+        raise TimeoutError(f"The process that reads them said nothing for {SILENCE_S} s.")
+    line = reader.stdout.readline()
+    if not line.endswith(b"\n"):
+        raise OSError("The process that reads them ended.")
+    return line
+
+
+def _answer(run: Run, run_id: str, content: bytes) -> dict[str, Any]:
+    """Store a batch; what the API would have answered."""
+    try:
+        target = _writable(run, run_id)
+        batch = parse_batch(content)
+        attempt = run.attempt if target.pk == run.pk else None
+        write_metrics(target, series_of(batch), writer=batch.writer, seq=batch.seq, attempt=attempt)
+    except StudioError as error:
+        status = 422 if isinstance(error, InvalidInput) else 404 if isinstance(error, NotFound) else 409
+        return {"status": status, "error": {"code": error.code, "message": error.message}}
+    except DataError as error:  # trying again would not help, as it does with other errors of the database
+        return {"status": 500, "error": {"message": str(error)}}
+    return {"status": 200}
+
+
+def _writable(run: Run, run_id: str) -> Run:
+    """The run, or one that descends from it. Raises NotFound."""
+    if run_id == run.run_id:
+        return run
+    found = Run.objects.filter(run_id=run_id, pk__in=subtree(run.pk)).first()
+    if found is None:
+        raise NotFound(f"{run_id[:256]} is no child of this run.")
+    return found

@@ -1,0 +1,145 @@
+"""Metrics that a script has left when it was killed: its node stores them, while no web server is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runs.execution import launch
+from runs.execution.folder import RunFolder
+from runs.execution.outcome import Outcome
+from runs.models import Metric, Run
+from runs.reporter import LAUNCH_LOG, RunReporter
+from runs.script_environment import SDK, run_environment
+from runs.services import logs
+from runs.status import Status
+from tests.factories import make_run
+from tests.fixtures.processes import free_port
+
+pytestmark = pytest.mark.django_db
+
+EXIT_0 = Outcome(None, False, 0, None, "")
+LOGGING = """
+import os, sys
+from studio_client.api import connect
+from studio_client.spool import sender_for
+sender = sender_for(connect(), sys.argv[1])
+for number in range(100):
+    sender.add("m", number)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture
+def reporter(tmp_path: Path, storage: Path, settings) -> RunReporter:
+    """Of a running attempt, whose web server does not answer."""
+    settings.STUDIO_URL = f"http://127.0.0.1:{free_port()}"
+    run = make_run(status=Status.RUNNING)
+    Run.objects.filter(pk=run.pk).update(attempt=1)
+    run.refresh_from_db()
+    folder = RunFolder(tmp_path / "work", run.run_id, 1)
+    folder.create()
+    return RunReporter(run, folder, "box", lambda: None, patience_s=60)
+
+
+def leave_metrics(reporter: RunReporter, run: Run, **env: str) -> None:
+    """What a script of the reporter's run does that logs to this run and is killed."""
+    run_env = {**run_environment(reporter.run, reporter.folder), **env}
+    environment = launch.build_env(os.environ, run_env=run_env, user_env={}, python_path=SDK)
+    subprocess.run([sys.executable, "-c", LOGGING, run.run_id], env=environment, timeout=60)
+    assert reporter.folder.holds_metrics
+
+
+def counts(run: Run) -> list[int]:
+    return list(Metric.objects.filter(run=run).values_list("count", flat=True))
+
+
+def launch_log(run: Run) -> str:
+    return b"".join(logs.iter_log(run, LAUNCH_LOG)).decode()
+
+
+def left_aside(folder: RunFolder) -> bool:
+    """Whether removing the folder keeps its metrics where the log says."""
+    folder.remove()
+    assert not folder.path.exists()
+    return folder.set_aside_spool.is_dir() and any(folder.set_aside_spool.glob("*/*.entries"))
+
+
+def test_they_are_stored_without_a_web_server(reporter):
+    leave_metrics(reporter, reporter.run)
+    begin = time.monotonic()
+    reporter.ended(EXIT_0)
+    assert time.monotonic() - begin < 15
+    assert counts(reporter.run) == [100]
+    assert "100 metrics that the script had left were sent." in launch_log(reporter.run)
+    assert not left_aside(reporter.folder)
+    assert not reporter.folder.set_aside_path.exists()
+
+
+def test_those_of_a_child_run_are_stored_and_those_of_a_stranger_stay(reporter):
+    child, stranger = make_run(parent=reporter.run, status=Status.RUNNING), make_run(status=Status.RUNNING)
+    leave_metrics(reporter, child)
+    leave_metrics(reporter, stranger)
+    reporter.ended(EXIT_0)
+    assert (counts(child), counts(stranger)) == ([100], [])
+    reporter.run.refresh_from_db()
+    assert reporter.run.status == Status.COMPLETED
+    assert f"{stranger.run_id} is no child of this run." in launch_log(reporter.run)
+    assert f"They are on box in {reporter.folder.set_aside_spool}." in launch_log(reporter.run)
+    assert left_aside(reporter.folder)
+
+
+def test_those_for_another_server_stay(reporter):
+    leave_metrics(reporter, reporter.run, STUDIO_URL="http://studio.example")
+    reporter.ended(EXIT_0)
+    assert counts(reporter.run) == []
+    assert "they are for http://studio.example." in launch_log(reporter.run)
+    assert left_aside(reporter.folder)
+
+
+def test_damaged_ones_stay_and_hold_up_nobody(reporter):
+    leave_metrics(reporter, reporter.run)
+    for state in reporter.folder.spool.glob("*/state.json"):
+        state.write_text("no JSON")
+    reporter.ended(EXIT_0)
+    assert "cannot be read" in launch_log(reporter.run)
+    assert left_aside(reporter.folder)
+
+
+def test_a_machine_that_starts_no_process_is_tried_again(reporter, monkeypatch):
+    leave_metrics(reporter, reporter.run)
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/nowhere/python")
+        for _ in range(2):
+            with pytest.raises(FileNotFoundError):
+                reporter.ended(EXIT_0)
+    reporter.ended(EXIT_0)
+    assert counts(reporter.run) == [100]
+
+
+def test_past_some_patience_it_is_given_up_and_they_stay(reporter, monkeypatch):
+    leave_metrics(reporter, reporter.run)
+    reporter.patience_s = 0
+    with monkeypatch.context() as broken:
+        broken.setattr(sys, "executable", "/nowhere/python")
+        reporter.ended(EXIT_0)
+    reporter.run.refresh_from_db()
+    assert reporter.run.status == Status.COMPLETED
+    assert "could not be read: No such file or directory" in launch_log(reporter.run)
+    assert left_aside(reporter.folder)
+
+
+def test_handing_in_again_stores_nothing_twice(reporter, tmp_path):
+    leave_metrics(reporter, reporter.run)
+    before = tmp_path / "before"
+    subprocess.run(["cp", "-r", reporter.folder.spool, before], check=True)
+    reporter.ended(EXIT_0)
+    reporter.folder.spool.rmdir()
+    before.rename(reporter.folder.spool)  # as if the node had been killed before it wrote that down
+    RunReporter(reporter.run, reporter.folder, "box", lambda: None)._hand_in_metrics()
+    assert counts(reporter.run) == [100]
