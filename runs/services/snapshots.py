@@ -260,7 +260,15 @@ def unpack(snapshot: Snapshot, folder: Path, *, should_stop: Callable[[], bool] 
                     if not archives.copy(member, target, should_stop):
                         return
     except (*archives.DAMAGE, KeyError) as error:
-        raise InvalidSnapshot(f"The snapshot cannot be unpacked: {error}") from error
+        raise InvalidSnapshot(f"The snapshot cannot be unpacked: {_why(error)}.") from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "its stored file is gone"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"its stored file is damaged ({error})"
 
 
 def diff(before: Snapshot, after: Snapshot) -> list[FileDiff]:

@@ -165,7 +165,10 @@ def test_unpack_trusts_no_name_in_the_row(tmp_path: Path) -> None:
 def test_a_damaged_file_cannot_be_unpacked(tmp_path: Path, storage: Path) -> None:
     snapshot = take({"a.py": "x" * 1000})
     (storage / snapshot.storage_name).write_bytes(b"PK junk")
-    with pytest.raises(InvalidSnapshot, match="cannot be unpacked"):
+    with pytest.raises(InvalidSnapshot, match="cannot be unpacked: its stored file is damaged"):
+        snapshots.unpack(snapshot, tmp_path / "code")
+    (storage / snapshot.storage_name).unlink()
+    with pytest.raises(InvalidSnapshot, match=r"cannot be unpacked: its stored file is gone\.$"):
         snapshots.unpack(snapshot, tmp_path / "code")
 
 
