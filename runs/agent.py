@@ -29,7 +29,7 @@ from runs.models import Node, Run
 from runs.models.compute import NODE_ALIVE_FOR
 from runs.reporter import RunReporter, State, give_back_unlaunched
 from runs.script_environment import SDK, run_environment
-from runs.services import nodes
+from runs.services import nodes, sweeps
 from runs.services.artifacts import place_inputs
 from runs.services.snapshots import unpack
 from runs.status import ErrorClass
@@ -38,6 +38,9 @@ logger = logging.getLogger("studio.agent")
 
 TICK_S = 0.25
 BEAT_S = 5.0
+SWEEP_EVERY_S = 5.0
+#: Without a call to sweep for so long, as while the broker is away, the node sweeps unasked.
+SWEEP_UNASKED_AFTER_S = 3 * SWEEP_EVERY_S
 
 
 def _argv(run: Run) -> list[str]:
@@ -78,6 +81,8 @@ class Agent:
         self._threads: list[threading.Thread] = []
         self._states: dict[int, State] = {}
         self._watching_since = self._beat_at = now_with_sleep()
+        self._sweeping = threading.Lock()
+        self._swept_at = time.monotonic()
         self._ready = threading.Event()
         self._claims_no_more = False  # no Event: a signal handler sets it, and must not need a lock
         self._stopping = threading.Event()
@@ -297,6 +302,8 @@ class Agent:
                     self.beat()
                     self._take_up_missed()
                     self.claim()  # also while the broker is away, which carries all other calls to claim
+                    if time.monotonic() - self._swept_at > SWEEP_UNASKED_AFTER_S:
+                        self._spawn("sweeper", self.sweep)
                     beat_at = time.monotonic() + BEAT_S
                 fails = False
             except Exception:  # whatever it was, signs of life and wishes of all other runs go on
@@ -317,6 +324,20 @@ class Agent:
             self._watching_since = begin
         self._beat_at = now_with_sleep()
         return True
+
+    def sweep(self) -> None:
+        """Set right what is due, here and elsewhere, unless that is being done by this node already.
+
+        Its own sign of life comes first: after a pause of the whole machine its runs are not lost, only late.
+        """
+        if not self._sweeping.acquire(blocking=False):
+            return
+        try:
+            if self.beat():
+                self._swept_at = time.monotonic()
+                sweeps.sweep(self.watching_for)
+        finally:
+            self._sweeping.release()
 
     @property
     def watching_for(self) -> timedelta:

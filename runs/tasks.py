@@ -9,7 +9,6 @@ from collections.abc import Callable
 from django.db import OperationalError
 
 from runs import agent
-from runs.services import sweeps
 from studio.celery import app
 
 logger = logging.getLogger("studio.tasks")
@@ -40,10 +39,7 @@ def wake() -> None:
 @app.task(name="runs.sweep", ignore_result=True)
 @later_is_fine
 def sweep() -> None:
-    """Set right runs without a sign of life and pipelines that were interrupted.
-
-    This node's own sign comes first: after a pause of the whole machine its runs are not lost, only late.
-    """
+    """Set right runs without a sign of life and pipelines that were interrupted."""
     node = agent.current()
-    if node is not None and node.beat():
-        sweeps.sweep(node.watching_for)
+    if node is not None:
+        node.sweep()

@@ -6,18 +6,22 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import redis
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from runs.models import Run
 from runs.reporter import LAUNCH_LOG
 from runs.status import Status
-from tests.faults.conftest import ended, log_of, says
+from tests.factories import make_node, make_run
+from tests.faults.conftest import ended, fresh, log_of, says
 from tests.fixtures.processes import REPOSITORY, NodeProcess, free_port, wait_until
 from tests.life_kit import assert_sound
 
@@ -89,6 +93,26 @@ def test_a_broker_that_forgets_everything_delays_a_run_by_a_moment(
             broker.flushdb()
             broker.client_kill_filter(_type="normal", skipme=True)
     assert ended(send("print('here')\n"), within_s=20).status == Status.COMPLETED
+
+
+def test_a_node_started_without_a_broker_takes_up_its_run_claims_and_sweeps(
+    worker: NodeProcess, send: Callable[..., Run]
+) -> None:
+    run = send(COUNTING)
+    says(run, "3\n")
+    assert worker.stop() == 0
+    worker.env["STUDIO_BROKER_URL"] = f"redis://127.0.0.1:{free_port()}/0"
+    worker.start()
+    elsewhere = make_run(status=Status.RUNNING, node=make_node("elsewhere"))
+    Run.objects.filter(pk=elsewhere.pk).update(heartbeat_at=Now() - timedelta(minutes=1))
+    assert ended(run).status == Status.COMPLETED
+    assert log_of(run) == ALL_OF_IT
+    assert ended(send("print('claimed')\n")).status == Status.COMPLETED
+    wait_until(lambda: fresh(elsewhere).status == Status.NOT_RESPONDING, within_s=30)
+
+    begin = time.monotonic()
+    assert worker.stop() == 0
+    assert time.monotonic() - begin < 4
 
 
 def without_a_broker(script: str, data: Path) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,6 @@ from celery import bootsteps
 from celery.apps.worker import Worker
 from celery.beat import EmbeddedService
 from celery.platforms import SecurityWarning
-from celery.signals import worker_ready
 from celery.worker import state
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -29,7 +28,6 @@ from runs.wake import node_queue, target_queue
 from studio.celery import app
 
 CLAIM_EVERY_S = 2.0
-SWEEP_EVERY_S = 5.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -53,13 +51,20 @@ class BeatStep(bootsteps.StartStopStep):
 
 
 class AgentStep(bootsteps.StartStopStep):
-    """Lets go of the runs when the worker stops, and not in its signal handler.
+    """The agent goes with the worker, and not with its connection: it works also while the broker is away.
 
-    A handler that takes a lock may wait for ever: a parent that is killed sends several signals at once, and
-    one handler then interrupts another that holds it.
+    It lets go of the runs here and not in a signal handler. One that takes a lock may wait for ever: a parent
+    that is killed sends several signals at once, and one handler then interrupts another that holds it.
     """
 
     requires = {"celery.worker.components:Pool"}
+
+    def start(self, worker: Any) -> None:
+        """Take up the runs; from now on a signal ends the worker in order."""
+        _listen_for_the_end()
+        node = agent.current()
+        if node is not None:
+            node.start()
 
     def stop(self, worker: Any) -> None:
         """The runs go on by themselves."""
@@ -113,12 +118,11 @@ def _lock_work_folder() -> IO[str]:
 
 
 def _serve(node: agent.Agent) -> None:
-    worker_ready.connect(lambda **_: _listen_for_the_end(), weak=False)
-    worker_ready.connect(lambda **_: node.start(), weak=False)
     mine = node_queue(node.name)
+    to_me = {"queue": mine, "expires": 10}
     app.conf.beat_schedule = {
-        "claim": {"task": "runs.wake", "schedule": CLAIM_EVERY_S, "options": {"queue": mine, "expires": 10}},
-        "sweep": {"task": "runs.sweep", "schedule": SWEEP_EVERY_S, "options": {"queue": mine, "expires": 10}},
+        "claim": {"task": "runs.wake", "schedule": CLAIM_EVERY_S, "options": to_me},
+        "sweep": {"task": "runs.sweep", "schedule": agent.SWEEP_EVERY_S, "options": to_me},
     }
     app.steps["worker"].update({AgentStep, BeatStep})
     # As root, scripts run as root too: docs/operations.md says so, and Celery need not at every start.
