@@ -188,7 +188,7 @@ class Agent:
         """What this machine was doing when it was last seen, and folders that nobody looks after."""
         with self._claiming:
             mine = nodes.supervised(self.name)
-            nodes.beat(self.nodes, [run.pk for run in mine])
+            nodes.beat(self.nodes, [(run.pk, run.attempt) for run in mine])
             for run in mine:
                 self._take_up(run)
             left = [folder for folder in run_folders(self.work) if self._is_left_over(folder)]
@@ -318,7 +318,7 @@ class Agent:
         if not self._ready.is_set():
             return False
         begin = now_with_sleep()
-        if not nodes.beat(self.nodes, {pk for pk, _ in self._in_hand()}):
+        if not nodes.beat(self.nodes, self._in_hand()):
             self._register_again()
         if begin - self._beat_at > NODE_ALIVE_FOR.total_seconds():
             self._watching_since = begin

@@ -22,7 +22,7 @@ from runs.services.new_runs import (
     insert_labels,
     place_below,
 )
-from runs.services.nodes import beat_runs
+from runs.services.nodes import beat_attempts
 from runs.status import TERMINAL, Kind, Status
 from studio.accounts.models import User
 
@@ -149,7 +149,7 @@ def start_run(run: Run, *, by: User) -> None:
 def beat(run: Run) -> None:
     """A sign of life of an interactive run; other runs have one from their node. Raises RunFinished."""
     if run.kind == Kind.INTERACTIVE and run.status != Status.NOT_STARTED:
-        beat_runs([run.pk])
+        beat_attempts([(run.pk, run.attempt)])
     _refuse_ended(run)
 
 

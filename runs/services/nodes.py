@@ -7,6 +7,8 @@ import platform
 import subprocess
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +23,9 @@ from runs.models.compute import NODE_ALIVE_FOR
 from runs.services.compute import create_target
 from runs.status import ON_NODE, ErrorClass, Status
 from studio.accounts.models import Workspace
+
+#: A run and the number of its attempt.
+Attempt = tuple[int, int]
 
 NOW = timedelta(0)
 BEFORE_RUNNING = (Status.PREPARING, Status.STARTING)
@@ -99,26 +104,34 @@ def _gpus() -> list[str]:
     return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
 
 
-def beat(nodes: Collection[Node], runs: Collection[int]) -> bool:
-    """A sign of life of this machine and of the runs that it supervises; False when it has to register again,
-    because its rows were forgotten or belong to another machine by now.
+def beat(nodes: Collection[Node], attempts: Collection[Attempt]) -> bool:
+    """A sign of life of this machine and of the attempts that it supervises; False when it has to register
+    again, because its rows were forgotten or belong to another machine by now.
 
     Two queries at most, and a write for each run whose sign of life had been missed.
     """
     pks = [node.pk for node in nodes]
     mine = Node.objects.filter(pk__in=pks, instance__in={node.instance for node in nodes})
     is_known = mine.update(last_seen_at=Now()) == len(pks)
-    if runs:
-        beat_runs(runs)
+    if attempts:
+        beat_attempts(attempts)
     return is_known
 
 
-def beat_runs(runs: Collection[int]) -> None:
-    """A sign of life of these runs, which those that had been missed return with."""
-    mine = Run.objects.filter(pk__in=runs)
+def beat_attempts(attempts: Collection[Attempt]) -> None:
+    """A sign of life of these attempts, which runs that had been missed return with.
+
+    It says nothing of a run that has been claimed again since: that attempt may be another machine's.
+    """
+    of_attempt: dict[int, list[int]] = {}
+    for pk, number in attempts:
+        of_attempt.setdefault(number, []).append(pk)
+    is_current = reduce(or_, (Q(pk__in=pks, attempt=number) for number, pks in of_attempt.items()))
+    mine = Run.objects.filter(is_current)
     if mine.filter(status__in=sorted(ON_NODE)).update(heartbeat_at=Now()):
-        for pk in mine.filter(status=Status.NOT_RESPONDING).values_list("pk", flat=True):
-            move(pk, to=Status.RUNNING, expect=(Status.NOT_RESPONDING,), why="heartbeat returned")
+        for pk, number in mine.filter(status=Status.NOT_RESPONDING).values_list("pk", "attempt"):
+            why = "heartbeat returned"
+            move(pk, to=Status.RUNNING, expect=(Status.NOT_RESPONDING,), attempt=number, why=why)
 
 
 def claim(nodes: Collection[Node], slots: int) -> list[Run]:

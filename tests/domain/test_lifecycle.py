@@ -58,7 +58,7 @@ class Story:
 
     def beat(self, who: int) -> None:
         run = self.held.get(who)
-        nodes.beat([self.nodes[who]], [run.pk] if run else [])
+        nodes.beat([self.nodes[who]], [(run.pk, run.attempt)] if run else [])
 
     def go_silent(self, who: int) -> None:
         Run.objects.filter(pk=self.run.pk, node=self.nodes[who]).on_node().update(heartbeat_at=Now() - AGES)
@@ -272,7 +272,8 @@ class TestAtTheSameTime:
             run = make_run(status=Status.NOT_RESPONDING, node=make_node(f"box{Run.objects.count()}"))
             Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - AGES)
             node = Node.objects.get(pk=run.node_id)
-            at_once([lambda node=node, run=run: nodes.beat([node], [run.pk]), sweeps.end_lost_runs])
+            mine = [(run.pk, run.attempt)]
+            at_once([lambda node=node, mine=mine: nodes.beat([node], mine), sweeps.end_lost_runs])
             assert_sound(run)
             assert Run.objects.get(pk=run.pk).status in (Status.RUNNING, Status.FAILED)
 

@@ -81,6 +81,24 @@ class TestRegister:
         assert not nodes.beat(made, [])
         assert nodes.beat(nodes.register("box", ["local", "gpu"], 2, "a"), [])
 
+    def test_an_older_attempt_is_no_sign_of_life_of_the_next(self):
+        run = make_run(status=Status.QUEUED, max_retries=1)
+        here, there = make_node("here"), make_node("there")
+        [first] = nodes.claim([here], 1)
+        nodes.end_failed(first, ErrorClass.LOST, "lost")
+        [second] = nodes.claim([there], 1)
+        long_ago = Now() - timedelta(hours=1)
+        Run.objects.filter(pk=run.pk).update(heartbeat_at=long_ago, status=Status.NOT_RESPONDING)
+        assert nodes.beat([here], [(first.pk, first.attempt)])
+        run.refresh_from_db()
+        assert run.status == Status.NOT_RESPONDING
+        assert run.heartbeat_at < run.queued_at
+        others = make_run(status=Status.RUNNING)
+        assert nodes.beat([there], [(others.pk, others.attempt), (second.pk, second.attempt)])
+        run.refresh_from_db()
+        assert run.status == Status.RUNNING
+        assert run.heartbeat_at > run.queued_at
+
 
 class TestClaim:
     def test_the_longest_waiting_first_and_no_more_than_there_are_slots(self):

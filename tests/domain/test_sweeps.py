@@ -53,7 +53,7 @@ def test_a_heartbeat_that_returns_brings_the_run_back():
     node = make_node()
     run = silent(60, node=node)
     sweeps.sweep(LONG)
-    nodes.beat([node], [run.pk])
+    nodes.beat([node], [(run.pk, run.attempt)])
     assert status_of(run) == Status.RUNNING
     sweeps.sweep(LONG)
     assert status_of(run) == Status.RUNNING
@@ -75,7 +75,7 @@ def test_after_an_outage_that_silenced_everybody_a_run_has_time_to_return():
         sweeps.sweep(timedelta(seconds=269))
         assert status_of(run) == Status.NOT_RESPONDING
         assert status_of(asked) == Status.CANCEL_REQUESTED
-    nodes.beat([node], [run.pk, asked.pk])
+    nodes.beat([node], [(run.pk, run.attempt), (asked.pk, asked.attempt)])
     sweeps.sweep(LONG)
     assert status_of(run) == Status.RUNNING
     assert status_of(asked) == Status.CANCEL_REQUESTED
