@@ -32,6 +32,7 @@ from runs.script_environment import SDK, run_environment
 from runs.services import nodes, sweeps
 from runs.services.artifacts import place_inputs
 from runs.services.snapshots import unpack
+from runs.services.sweeps import now_with_sleep
 from runs.status import ErrorClass
 
 logger = logging.getLogger("studio.agent")
@@ -47,11 +48,6 @@ def _argv(run: Run) -> list[str]:
     if run.command_words:
         return launch.command_line(run.command_words, sys.executable)
     return launch.command_for(run.script, run.arguments, sys.executable)
-
-
-def now_with_sleep() -> float:
-    """Seconds of a clock that nobody sets and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def instance_of(work: Path) -> str:
@@ -201,7 +197,7 @@ class Agent:
             return
         folder = RunFolder(self.work, run.run_id, run.attempt)
         if not folder.launch_file.exists() and give_back_unlaunched(run, folder):
-            _remove(folder)
+            self._spawn("cleaner", functools.partial(_remove, folder))  # may take long, and others wait here
             return
         self._supervise(run, folder)
 
@@ -227,8 +223,9 @@ class Agent:
         """Runs of this node that an error left without supervision."""
         with self._claiming:  # a claim is in the database before it is in _preparing
             before = self._in_hand()
-            for run in nodes.supervised(self.name):
-                if (run.pk, run.attempt) not in before | self._in_hand():
+            missed = nodes.attempts_on(self.name) - before - self._in_hand()
+            for run in nodes.supervised(self.name) if missed else ():
+                if (run.pk, run.attempt) in missed:
                     self._take_up(run)
 
     def _in_hand(self) -> set[tuple[int, int]]:
@@ -320,9 +317,10 @@ class Agent:
         begin = now_with_sleep()
         if not nodes.beat(self.nodes, self._in_hand()):
             self._register_again()
-        if begin - self._beat_at > NODE_ALIVE_FOR.total_seconds():
-            self._watching_since = begin
-        self._beat_at = now_with_sleep()
+        end = now_with_sleep()  # a database may also hang instead of refusing
+        if end - min(begin, self._beat_at) > NODE_ALIVE_FOR.total_seconds():
+            self._watching_since = end
+        self._beat_at = end
         return True
 
     def sweep(self) -> None:
@@ -335,7 +333,8 @@ class Agent:
         try:
             if self.beat():
                 self._swept_at = time.monotonic()
-                sweeps.sweep(self.watching_for)
+                if not sweeps.sweep(self.watching_for):
+                    self._watching_since = now_with_sleep()
         finally:
             self._sweeping.release()
 

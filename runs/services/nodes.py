@@ -167,6 +167,11 @@ def _whole(runs: QuerySet[Run]) -> QuerySet[Run]:
     return runs.select_related("workspace", "experiment", "snapshot", "parent", "target")
 
 
+def attempts_on(name: str) -> set[Attempt]:
+    """Which those are that `supervised` gives, without what is known of them."""
+    return set(Run.objects.filter(node__name=name).on_node().values_list("pk", "attempt"))
+
+
 def supervised(name: str) -> list[Run]:
     """The runs that a process on this machine belongs to, or belonged to before Studio went away.
 

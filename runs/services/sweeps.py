@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 
 from django.conf import settings
@@ -10,6 +11,7 @@ from django.db.models.functions import Coalesce, Now
 
 from runs.lifecycle import advance_pipeline, move
 from runs.models import Run, RunDependency
+from runs.models.compute import NODE_ALIVE_FOR
 from runs.services.nodes import end_failed
 from runs.services.waiting import take_slots_back
 from runs.status import ON_NODE, OPEN, ErrorClass, Kind, Status
@@ -19,19 +21,27 @@ _WAITING = (Status.NOT_STARTED, Status.QUEUED)
 _RESPONDING = ON_NODE - {Status.NOT_RESPONDING, Status.CANCEL_REQUESTED}
 
 
-def sweep(watching_for: timedelta) -> None:
+def now_with_sleep() -> float:
+    """Seconds of a clock that nobody sets and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def sweep(watching_for: timedelta) -> bool:
     """Set right what no single change could. Safe to run anywhere, at any time, by several.
 
     `watching_for` is how long whoever calls has been in touch with the database without a break. No run is
     lost before that is the time between the two limits: after an outage that silenced everybody, each node
-    gets that time to return.
+    gets that time to return. False says that this very sweep was held up for so long that it is such a break.
     """
+    begin = now_with_sleep()
     mark_silent_runs()
+    in_touch = now_with_sleep() - begin <= NODE_ALIVE_FOR.total_seconds()
     limits = settings.LOST_AFTER_SECONDS - settings.NOT_RESPONDING_AFTER_SECONDS
-    if watching_for >= timedelta(seconds=limits):
+    if in_touch and watching_for >= timedelta(seconds=limits):
         end_lost_runs()
     take_slots_back()
     resume_pipelines()
+    return in_touch
 
 
 def _silent_for(seconds: int) -> QuerySet[Run]:
