@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.sdk.live", "tests.sdk.command_line"]
+pytest_plugins = ["tests.sdk.live", "tests.sdk.command_line", "tests.sdk.spooling"]
 
 SDK = [str(Path(__file__).parents[2] / "sdk" / part) for part in ("client", "azureml")]
 sys.path[:0] = SDK
