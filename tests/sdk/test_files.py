@@ -21,6 +21,7 @@ from azureml.exceptions import (
     UnsupportedException,
     UserErrorException,
 )
+from studio_client.downloads import written_whole
 
 from tests.fixtures.processes import wait_until
 from tests.sdk.live import Signed, environment_of
@@ -50,6 +51,31 @@ def test_files_come_back_as_they_were(run: Run, attached: Path) -> None:
     run.download_file("outputs/deep/model.bin", "there/")
     assert (attached / "there" / "model.bin").exists()
     assert not list(attached.rglob("*.part"))
+
+
+def test_all_names_are_listed_however_many_come_at_once(run: Run) -> None:
+    names = [f"{number}.txt" for number in range(5)]
+    for name in names:
+        run.upload_file(name, io.BytesIO(b"x"))
+    assert [kept["path"] for kept in run._api.artifacts(run.id, limit=2)] == names
+
+
+def test_a_download_has_the_mode_of_any_file_and_leaves_the_umask_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the process's, so a script's other threads would make files with another one."""
+    before = os.umask(0o027)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "umask", None)
+            with written_whole(str(tmp_path / "file")) as target:
+                target.write(b"x")
+            with pytest.raises(KeyboardInterrupt), written_whole(str(tmp_path / "part")):
+                raise KeyboardInterrupt
+    finally:
+        os.umask(before)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["file"]
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
 def test_what_cannot_be_uploaded(run: Run, attached: Path) -> None:

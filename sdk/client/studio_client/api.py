@@ -24,6 +24,7 @@ from studio_client.records import (
 from studio_client.transport import PATIENCE_IN_RUN_S, PATIENCE_S, PREFIX, Answer, Transport
 
 PAGE = 100
+FILES_PAGE = 1_000
 #: The longest that the server is asked to hold a question back.
 LONGEST_WAIT_S = 20.0
 LOG_PIECE_BYTES = 1 << 20
@@ -272,9 +273,9 @@ class Api:
 
     # Artifacts and snapshots
 
-    def artifacts(self, run_id: str) -> list[ArtifactRecord]:
-        """The files kept with a run."""
-        return list(self._get(_run(run_id, "artifacts"))["items"])
+    def artifacts(self, run_id: str, *, limit: int = FILES_PAGE) -> list[ArtifactRecord]:
+        """The files kept with a run, all of them; `limit` are asked for at once."""
+        return list(self._pages(_run(run_id, "artifacts"), limit=limit))
 
     def put_artifact(self, run_id: str, path: str, file: IO[bytes], *, overwrite: bool = False) -> None:
         """Keep a file with the run; Conflict if another one has this path and `overwrite` is False."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,23 +16,15 @@ def written_whole(place: str) -> Iterator[IO[bytes]]:
     """A file that has its name only once the block has ended well."""
     place = os.path.abspath(place)
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    import tempfile  # loaded by the first who needs it: it costs as much as all of azureml.core
-
-    descriptor, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=os.path.dirname(place))
+    part = os.path.join(os.path.dirname(place), f".{os.urandom(16).hex()}.part")
     try:
-        with os.fdopen(descriptor, "w+b") as target:
+        with open(part, "x+b") as target:
             yield target
-        os.chmod(part, 0o666 & ~_umask())
         os.replace(part, place)
     except BaseException:
-        os.unlink(part)
+        with suppress(FileNotFoundError):
+            os.unlink(part)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def log_bytes(api: Api, run_id: str, name: str) -> Iterator[bytes]:
