@@ -1,58 +1,82 @@
-"""Signs of life of interactive runs: one thread for all of them, started with the first."""
+"""Signs of life of interactive runs: one thread for all of them, with helpers while it has many."""
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
+import time
+from queue import Empty, SimpleQueue
 
 from studio_client.api import Api
+from studio_client.background import Background
 from studio_client.errors import Conflict, NotFound, StudioClientError
 
 EVERY_S = 8.0
+#: How long the server may take for one; then it is the next run's turn.
+ANSWER_S = 5.0
+#: So many are on their way at the same time at most: some that hang delay nobody else's.
+AT_ONCE = 4
 logger = logging.getLogger("studio_client.heartbeat")
 
 
 class Heartbeat:
-    """Beats for every run that was added, until it is removed or the server says that it has ended."""
+    """Beats for every run that was added, until it is removed or the server says that it has ended.
+
+    Adding and removing wait for nothing, so they are safe in signal handlers.
+    """
 
     def __init__(self, every_s: float = EVERY_S) -> None:
         self.every_s = every_s
         self._runs: dict[str, Api] = {}
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._background = Background(self._beat_on, "studio-heartbeat")
 
     def add(self, api: Api, run_id: str) -> None:
         """From now on this process answers for the run."""
         from studio_client.spool import pump  # what another process left is sent, too
 
         pump.serve(api)
-        with self._lock:
-            self._runs[run_id] = api
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._beat_on, name="studio-heartbeat", daemon=True)
-                self._thread.start()
+        self._runs[run_id] = api
+        self._background.start()
 
     def remove(self, run_id: str) -> None:
         """The run has ended, or is no business of this process any more."""
-        with self._lock:
-            self._runs.pop(run_id, None)
+        self._runs.pop(run_id, None)
 
     def _beat_on(self) -> None:
+        pause_s = self.every_s
         while True:
-            self._wake.wait(self.every_s)
-            with self._lock:
-                due = list(self._runs.items())
-                if not due:
-                    self._thread = None
-                    return
-            for run_id, api in due:
+            time.sleep(pause_s)
+            begin = time.monotonic()
+            try:
+                self._beat_for_all()
+            except Exception:  # whatever it was, the next signs of life go on
+                logger.warning("signs of life could not be sent; trying again", exc_info=True)
+            pause_s = max(self.every_s / 8, self.every_s - (time.monotonic() - begin))
+
+    def _beat_for_all(self) -> None:
+        due: SimpleQueue[tuple[str, Api]] = SimpleQueue()
+        for one in self._runs.copy().items():
+            due.put(one)
+        helpers = [
+            Background(lambda: self._beat_for(due), "studio-heartbeat-helper")
+            for _ in range(min(AT_ONCE, due.qsize()) - 1)
+        ]
+        for helper in helpers:
+            helper.start()
+        self._beat_for(due)
+
+    def _beat_for(self, due: SimpleQueue[tuple[str, Api]]) -> None:
+        while True:
+            try:
+                run_id, api = due.get_nowait()
+            except Empty:
+                return
+            if run_id in self._runs:
                 self._beat(api, run_id)
 
     def _beat(self, api: Api, run_id: str) -> None:
         try:
-            api.beat(run_id)
+            api.beat(run_id, timeout_s=ANSWER_S)
         except (Conflict, NotFound) as error:
             logger.info("run %s needs no more signs of life: %s", run_id, error.message)
             self.remove(run_id)

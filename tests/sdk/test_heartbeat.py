@@ -1,0 +1,43 @@
+"""Signs of life of interactive runs, against a real Studio."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+from studio_client.api import Api
+from studio_client.config import Login
+from studio_client.heartbeat import ANSWER_S, Heartbeat
+from studio_client.transport import Transport
+
+from tests.fixtures.processes import wait_until
+
+
+def test_a_server_that_hangs_delays_no_other_and_many_runs_none(api: Api, run_id: str) -> None:
+    """One after the other this would take as long as all that hang together."""
+    first = api.run(run_id)["heartbeat_at"]
+    beats = Heartbeat(every_s=0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        nowhere = Api(Transport(Login(f"http://127.0.0.1:{silent.getsockname()[1]}", "x", "a test")))
+        hanging = [f"hangs-{number}" for number in range(3)]
+        for other in hanging:
+            beats.add(nowhere, other)
+        beats.add(api, run_id)
+        begin = time.monotonic()
+        wait_until(lambda: api.run(run_id)["heartbeat_at"] != first)
+        assert time.monotonic() - begin < len(hanging) * ANSWER_S
+        for other in (*hanging, run_id):
+            beats.remove(other)
+
+
+def test_a_run_that_has_ended_or_is_gone_gets_no_more(
+    api: Api, run_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "studio_client.heartbeat")
+    beats = Heartbeat(every_s=0.1)
+    beats.add(api, "no-such-run")
+    beats.add(api, run_id)
+    api.act(run_id, "complete")
+    wait_until(lambda: not beats._runs)
+    assert caplog.text.count("needs no more signs of life") == 2
