@@ -78,7 +78,7 @@ def batches_of(spool: Spool) -> list[tuple[int, list[dict[str, Any]]]]:
     found = []
     while (batch := spool.next_batch()) is not None:
         found.append((spool.seq, batch.series))
-        spool.confirm()
+        spool.confirm(batch)
     return found
 
 
@@ -141,8 +141,9 @@ def test_whoever_goes_on_sends_the_same_batches(count: int, confirmed: int, trie
         whole.delete()
         confirmed = min(confirmed, len(expected))
         for _ in range(confirmed):
-            assert spool.next_batch()
-            spool.confirm()
+            batch = spool.next_batch()
+            assert batch is not None
+            spool.confirm(batch)
         is_cut = tried and spool.next_batch() is not None
         spool.close()
         (left,) = place.iterdir()
@@ -208,7 +209,24 @@ def test_a_batch_that_is_refused_is_halved_under_its_number_until_one_entry_is_l
 def iter_batches(spool: Spool) -> Iterator[Batch]:
     while (batch := spool.next_batch()) is not None:
         yield batch
-        spool.confirm()
+        spool.confirm(batch)
+
+
+def test_only_the_batch_that_was_sent_is_confirmed() -> None:
+    with folder():
+        spool = new_spool()
+        for number in range(2):
+            spool.add(("m", "scalar", ""), float(number), NO_STEP, 1.0)
+            batch = spool.next_batch()
+            assert batch is not None
+            for _ in range(1 + number):
+                spool.confirm(batch)
+            assert spool.waiting == 0
+        spool.add(("m", "scalar", ""), 2.0, NO_STEP, 1.0)
+        to_send = spool.next_batch()
+        spool.confirm(batch)
+        assert (spool.waiting, spool.next_batch()) == (1, to_send)
+        spool.delete()
 
 
 def test_nobody_takes_a_spool_that_is_in_use(tmp_path: Path) -> None:
@@ -282,7 +300,7 @@ for number in range(50_000): sender.add("m", number * 0.5)
 batches, count = 0, 0
 while (batch := sender._spool.next_batch()) is not None:
     batches, count = batches + 1, count + batch.count
-    sender._spool.confirm()
+    sender._spool.confirm(batch)
 print(count, sum(one.path is None for one in sender._spool._segments))
 """
 

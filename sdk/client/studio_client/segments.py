@@ -59,7 +59,7 @@ class Segment:
         self.end, self.sent, self.count = 0, 0, 0
         self._ids: dict[Label, int] = {}
         self._texts_from = size
-        self._open_or_not = threading.RLock()
+        self._open_or_not = threading.Lock()
         self._memory: mmap.mmap | None = None if path else mmap.mmap(-1, size)
 
     @classmethod
@@ -132,11 +132,15 @@ class Segment:
             return self._open()[start : start + length]
 
     def park(self) -> None:
-        """Let go of the memory and the file; the next read opens them again."""
-        with self._open_or_not:
+        """Let go of the memory and the file, unless they are being read; the next read opens them again."""
+        if not self._open_or_not.acquire(blocking=False):
+            return
+        try:
             if self._memory is not None and self.path is not None:
                 self._memory.close()
                 self._memory = None
+        finally:
+            self._open_or_not.release()
 
     def delete(self) -> None:
         """Delete the file. Nothing can be read afterwards."""

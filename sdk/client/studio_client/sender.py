@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Union
 
 from studio_client.api import Api
 from studio_client.errors import (
@@ -31,12 +31,21 @@ ENTRY_VALUES = 50_000
 ANSWER_S = 60.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
 _INT_END = 2**63
+#: What is logged, its value, its step, and when.
+Entry = tuple[Label, Union[float, bytes], int, float]
 logger = logging.getLogger("studio_client.spool")
+
+
+class _Interrupted(StudioClientError):
+    """A signal handler wants to send while it interrupts sending."""
 
 
 class MetricSender:
     """Takes the metrics of one run. Safe to use from several threads, in signal handlers and after a fork,
     when the child is a writer of its own.
+
+    What a handler logs while it interrupts `add` or `log` is kept when that one goes on, or when the handler
+    flushes: then in a spool of its own. A handler that interrupts sending cannot send, and its flush says so.
     """
 
     def __init__(self, api: Api, run_id: str, wake: Callable[[bool], None]) -> None:
@@ -54,14 +63,19 @@ class MetricSender:
         self._spool: Spool | None = None
         self._writer, self._seq = str(uuid.uuid4()), 0
         self._warned: set[str] = set()
-        self._is_adding = False
-        self._late: list[tuple[Label, float | bytes, int, float]] = []
+        self._is_busy = self._is_sending = False  # under their locks, so true only for who interrupts it
+        self._late: list[Entry] = []
+        aside: MetricSender | None = getattr(self, "_aside", None)
+        if aside is not None:
+            aside.forget_parent()
+        self._aside: MetricSender | None = None
 
     def add(self, name: str, value: Any, step: int | None = None, description: str = "") -> None:
         """Keep one value of a scalar: a float or an int quickest, else what JSON can hold."""
         kind = type(value)
         if kind is float or (kind is int and -_INT_END <= value < _INT_END):
-            self._keep((name, "scalar", description), value, NO_STEP if step is None else _storable(step))
+            at_step = NO_STEP if step is None else _storable(step)
+            self._keep(((name, "scalar", description), value, at_step, time.time()))
         else:
             self.log(name, "scalar", {"": [value]}, step, description)
 
@@ -80,62 +94,99 @@ class MetricSender:
         for start in range(0, max(1, length), rows):
             part = {clean_name(c) if c else c: list(v[start : start + rows]) for c, v in columns.items()}
             text = as_json(part, default=_plain)
-            self._keep((name, kind, description), text, at_step)
+            self._keep(((name, kind, description), text, at_step, time.time()))
 
-    def _keep(self, label: Label, value: float | bytes, step: int) -> None:
-        at = time.time()
+    def _keep(self, entry: Entry) -> None:
         with self._lock:
-            if self._is_adding:  # this is a signal handler in the midst of it, which goes on with this one
-                self._late.append((label, value, step, at))
-                return
-            self._is_adding = True
-            try:
-                self._add(label, value, step, at)
-            finally:
-                while self._late:
-                    self._add(*self._late.pop(0))
-                self._is_adding = False
+            self._late.append(entry)
+            self._settle()
 
-    def _add(self, label: Label, value: float | bytes, step: int, at: float) -> None:
+    def _settle(self) -> None:
+        """Add what is late, unless this interrupts who is at the spool: that one will."""
+        while self._late and not self._is_busy:
+            self._is_busy = True
+            try:
+                while (entry := self._next_late()) is not None:
+                    self._add(entry)
+            finally:
+                self._is_busy = False
+
+    def _next_late(self) -> Entry | None:
+        try:
+            return self._late.pop(0)
+        except IndexError:
+            return None
+
+    def _add(self, entry: Entry) -> None:
         spool = self._spool or self._opened()
-        kept = spool.add(label, value, step, at)
+        kept = spool.add(*entry)
         if not kept or spool.has_grown or spool.sent == spool.added - 1:
             self._note(spool, kept)
 
     def added(self) -> int:
         """How many entries the spool has taken since it was made."""
-        spool = self._spool
-        return 0 if spool is None else spool.added
+        spool, aside = self._spool, self._aside
+        return (0 if spool is None else spool.added) + (0 if aside is None else aside.added())
 
     def waiting(self) -> int:
         """How many entries are not with the server yet."""
-        spool = self._spool
-        return 0 if spool is None else spool.waiting
+        spool, aside = self._spool, self._aside
+        own = len(self._late) + (0 if spool is None else max(0, spool.waiting))
+        return own + (0 if aside is None else aside.waiting())
 
     def flush(self, timeout: float = FLUSH_S) -> bool:
         """Wait until all that was logged before is with the server.
 
         False, and a line on standard error that says what to do, if that takes longer or is refused.
         """
-        until = time.monotonic() + min(timeout, 1e6)
+        trouble = self._send_all(time.monotonic() + min(timeout, 1e6))
+        if trouble is not None:
+            self._say_what_waits(trouble)
+            return False
+        self.tidy()
+        return True
+
+    def _send_all(self, until: float) -> StudioClientError | None:
+        """Send all that was logged before; what hindered it, if anything did."""
+        self._make_late_sendable()
+        aside = self._aside
+        trouble = None if aside is None else aside._send_all(until)
+        return self._send_own(until) or trouble
+
+    def _make_late_sendable(self) -> None:
+        """If this interrupts who is at the spool, another spool takes what would wait for that one."""
+        if not self._late or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._settle()
+            while (entry := self._next_late()) is not None:
+                if self._aside is None:
+                    self._aside = MetricSender(self.api, self.run_id, self._wake)
+                self._aside._keep(entry)
+        finally:
+            self._lock.release()
+
+    def _send_own(self, until: float) -> StudioClientError | None:
         spool = self._spool
         goal = 0 if spool is None else spool.added
         pause_s = _SHORTEST_PAUSE_S
-        trouble: StudioClientError | None = None
         while spool is not None and spool is self._spool and spool.sent < goal:
             trouble = self._send_until(spool, goal, until)
             left = until - time.monotonic()
             if trouble is not None and (left <= 0 or _is_final(trouble)):
-                self._say_what_waits(trouble)
-                return False
+                return trouble
             if trouble is not None:
                 time.sleep(min(pause_s, left))
                 pause_s = min(2 * pause_s, 5.0)
-        self.tidy()
-        return True
+        return None
 
     def send_in_background(self) -> bool:
         """Send what waits unless it is too early to try again; whether nothing waits any more."""
+        aside = self._aside
+        is_all = aside is None or aside.send_in_background()
+        return self._send_own_in_background() and is_all
+
+    def _send_own_in_background(self) -> bool:
         spool = self._spool
         if spool is None or not spool.waiting:
             return True
@@ -155,17 +206,33 @@ class MetricSender:
 
     def tidy(self) -> None:
         """Delete the spool if nothing waits in it; the next entry makes a new one of the same writer."""
-        if not self._sending.acquire(timeout=1.0):  # in use, perhaps by whom this handler has interrupted
+        if self._aside is not None:
+            self._aside.tidy()
+        if not self._sending.acquire(timeout=1.0):
             return
         try:
-            with self._lock:
-                spool = self._spool
-                if spool is not None and not spool.waiting:
-                    self._writer, self._seq = spool.writer, spool.seq
-                    self._spool = None
-                    spool.delete()
+            # a handler that has interrupted an `add` has that lock, and may wait for the other one
+            if not self._is_sending and self._lock.acquire(timeout=1.0):
+                try:
+                    self._delete_if_sent()
+                finally:
+                    self._lock.release()
         finally:
             self._sending.release()
+
+    def _delete_if_sent(self) -> None:
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            spool = self._spool
+            if spool is not None and not spool.waiting:
+                self._writer, self._seq = spool.writer, spool.seq
+                self._spool = None
+                spool.delete()
+        finally:
+            self._is_busy = False
+        self._settle()
 
     def _opened(self) -> Spool:
         self._spool = Spool.create(self.api.url, self.run_id, self._writer, self._seq)
@@ -186,10 +253,9 @@ class MetricSender:
         if not self._sending.acquire(timeout=max(0.0, until - time.monotonic())):
             return StudioClientError("the server takes too long")
         try:
-            while spool is self._spool and spool.sent < goal:
-                left = until - time.monotonic()
-                if not send_next(self.api, spool, timeout_s=min(ANSWER_S, max(1.0, left))):
-                    break
+            if self._is_sending:
+                return _Interrupted("a signal has interrupted their sending.")
+            self._send_batches(spool, goal, until)
         except StudioClientError as error:
             return error
         finally:
@@ -197,6 +263,16 @@ class MetricSender:
             if spool.lost is not None:
                 self._warn_once(f"metrics that waited on disk are gone: {spool.lost.strerror}")
         return None
+
+    def _send_batches(self, spool: Spool, goal: int, until: float) -> None:
+        self._is_sending = True
+        try:
+            while spool is self._spool and spool.sent < goal:
+                left = until - time.monotonic()
+                if not send_next(self.api, spool, timeout_s=min(ANSWER_S, max(1.0, left))):
+                    break
+        finally:
+            self._is_sending = False
 
     def _say_what_waits(self, trouble: StudioClientError) -> None:
         say(
@@ -232,7 +308,7 @@ def send_next(api: Api, spool: Spool, *, timeout_s: float = ANSWER_S, patience_s
             raise
         spool.change_writer()
     else:
-        spool.confirm()
+        spool.confirm(batch)
     return True
 
 
@@ -243,8 +319,8 @@ def say(text: str) -> None:
 
 
 def _is_final(trouble: StudioClientError) -> bool:
-    """Whether the server has said no, and will say so again."""
-    return isinstance(trouble, (NotSignedIn, NotAllowed, NotFound, Conflict))
+    """Whether it is no use to wait: the server has said no, or what would send goes on only afterwards."""
+    return isinstance(trouble, (NotSignedIn, NotAllowed, NotFound, Conflict, _Interrupted))
 
 
 def _storable(step: int) -> int:

@@ -21,9 +21,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from studio_client import config
 from studio_client.api import Api, connect
+from studio_client.background import Background
 from studio_client.errors import ConfigError, NotFound, Refused, StudioClientError
 from studio_client.sender import MetricSender, say, send_next
 from studio_client.spool_folder import STATE, Spool, left_behind, spool_folder
@@ -151,8 +153,10 @@ class Pump:
 
     def _begin_anew(self) -> None:
         self._lock = threading.RLock()
-        self._wanted, self._at_once = threading.Event(), threading.Event()
-        self._thread: threading.Thread | None = None
+        # a call of `wake`: whether at once. A signal handler may put one in while another is being put in
+        self._calls: SimpleQueue[bool] = SimpleQueue()
+        self._some_wait = False
+        self._background = Background(self._run, "studio-metrics")
         self._next_sweep = 0.0
         self._exits_through_pool = False
 
@@ -174,24 +178,13 @@ class Pump:
 
     def wake(self, at_once: bool) -> None:
         """There is something to send; `at_once` if it should not wait for more."""
-        if at_once:
-            self._at_once.set()
-        if not self._wanted.is_set():
-            self._wanted.set()
-            self._start()
+        if at_once or self._calls.empty():
+            self._calls.put(at_once)
+        self._start()
 
     def _start(self) -> None:
-        with self._lock:
-            self._flush_at_the_end_of_pool_workers()
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name="studio-metrics", daemon=True)
-                try:
-                    thread.start()
-                except (
-                    RuntimeError
-                ):  # the interpreter is about to end, and `flush_all` or the next process sends
-                    return
-                self._thread = thread
+        self._flush_at_the_end_of_pool_workers()
+        self._background.start()
 
     def _run(self) -> None:
         while True:
@@ -199,20 +192,33 @@ class Pump:
                 self._turn()
             except Exception:  # whatever it was, the metrics of all other runs go on
                 logger.warning("metrics could not be sent; trying again", exc_info=True)
-                self._wanted.set()
+                self._some_wait = True
                 time.sleep(EVERY_S)
 
     def _turn(self) -> None:
-        if self._wanted.wait(max(0.0, self._next_sweep - time.monotonic())):
-            self._at_once.wait(EVERY_S)
-            self._at_once.clear()
-            self._wanted.clear()
+        at_once = False if self._some_wait else self._next_call(self._next_sweep)
+        if at_once is not None:
+            self._wait_for_more(at_once)
+            self._some_wait = False
             for sender in list(self._senders.values()):
                 if not sender.send_in_background():
-                    self._wanted.set()
+                    self._some_wait = True
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_S
             self._sweep()
+
+    def _next_call(self, until: float) -> bool | None:
+        """Whether somebody wants to have something sent at once; None if nobody calls."""
+        try:
+            return self._calls.get(timeout=max(0.0, until - time.monotonic()))
+        except Empty:
+            return None
+
+    def _wait_for_more(self, at_once: bool) -> None:
+        """A second as a rule; then no call waits that came before."""
+        until = time.monotonic() + (0.0 if at_once else EVERY_S)
+        while (call := self._next_call(until)) is not None:
+            until = 0.0 if call else until
 
     def _sweep(self) -> None:
         for key, sender in list(self._senders.items()):

@@ -139,12 +139,16 @@ class Spool:
                 segment.sent = batch.end
         return self._batch
 
-    def confirm(self) -> None:
-        """The batch is with the server, or will never be: go on behind it."""
-        batch, self._batch = self._batch, None
-        if batch is not None:
-            self._segments[0].sent = batch.end
-            self.sent += batch.count
+    def confirm(self, batch: Batch) -> None:
+        """This batch is with the server, or will never be: go on behind it.
+
+        Any but the one that is to be sent now is ignored.
+        """
+        if batch is not self._batch:
+            return
+        self._batch = None
+        self._segments[0].sent = batch.end
+        self.sent += batch.count
         while len(self._segments) > 1 and self._segments[0].sent >= self._segments[0].end:
             self._segments.pop(0).delete()
 
@@ -165,8 +169,9 @@ class Spool:
 
     def skip(self) -> None:
         """Give the batch up; the next one takes its number."""
+        assert self._batch is not None
         self.seq -= 1
-        self.confirm()
+        self.confirm(self._batch)
 
     def change_writer(self) -> None:
         """Go on as another writer, whose first batch this one is: the server has lost what came before."""
