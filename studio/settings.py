@@ -44,6 +44,8 @@ LOG_CAP_BYTES = env_int("STUDIO_LOG_CAP_BYTES", 4 * 2**30, least=1024)
 GRACE_SECONDS = env_int("STUDIO_GRACE", 10, least=0)
 NOT_RESPONDING_AFTER_SECONDS = env_int("STUDIO_NOT_RESPONDING_AFTER", 30, least=2)
 LOST_AFTER_SECONDS = env_int("STUDIO_LOST_AFTER", 300, least=3)
+#: Their heartbeats come through the web server, from machines that people close and open again.
+INTERACTIVE_LOST_AFTER_SECONDS = env_int("STUDIO_INTERACTIVE_LOST_AFTER", 3600, least=3)
 
 
 def _secret_key() -> str:

@@ -44,26 +44,39 @@ def sweep(watching_for: timedelta) -> bool:
     return in_touch
 
 
-def _silent_for(seconds: int) -> QuerySet[Run]:
-    """Runs with a process somewhere whose last sign of life is older than this, by the database's clock."""
+def _with_last_sign() -> QuerySet[Run]:
+    """Runs with a process somewhere, and when it gave its last sign of life."""
     last_sign = Coalesce("heartbeat_at", "started_at", "queued_at", "created_at")
-    runs = Run.objects.on_node().exclude(kind=Kind.PIPELINE)
-    return runs.annotate(last_sign=last_sign).filter(last_sign__lt=Now() - timedelta(seconds=seconds))
+    return Run.objects.on_node().exclude(kind=Kind.PIPELINE).annotate(last_sign=last_sign)
+
+
+def _silent_for(seconds: int) -> Q:
+    """Whether that is longer ago than this, by the database's clock."""
+    return Q(last_sign__lt=Now() - timedelta(seconds=seconds))
+
+
+def _lost_runs() -> QuerySet[Run]:
+    """Those that nobody waits for any longer: for interactive ones more patience, unless they are to end."""
+    silent, asked = Q(status=Status.NOT_RESPONDING), Q(status=Status.CANCEL_REQUESTED)
+    interactive = Q(kind=Kind.INTERACTIVE)
+    short = _silent_for(settings.LOST_AFTER_SECONDS)
+    long = _silent_for(settings.INTERACTIVE_LOST_AFTER_SECONDS)
+    return _with_last_sign().filter(((asked | silent & ~interactive) & short) | (silent & interactive & long))
 
 
 def mark_silent_runs() -> int:
     """NotResponding for runs whose heartbeat is old; how many."""
     after = settings.NOT_RESPONDING_AFTER_SECONDS
-    silent = _silent_for(after).filter(status__in=sorted(_RESPONDING)).values_list("pk", flat=True)
+    silent = _with_last_sign().filter(_silent_for(after), status__in=sorted(_RESPONDING))
     why = f"no heartbeat for {after} s"
-    return sum(move(pk, to=Status.NOT_RESPONDING, expect=_RESPONDING, why=why) for pk in silent)
+    pks = silent.values_list("pk", flat=True)
+    return sum(move(pk, to=Status.NOT_RESPONDING, expect=_RESPONDING, why=why) for pk in pks)
 
 
 def end_lost_runs() -> int:
     """Failed (or Canceled, if that was asked) for runs without a sign of life for long; how many."""
     ended = 0
-    states = (Status.NOT_RESPONDING, Status.CANCEL_REQUESTED)
-    for run in _silent_for(settings.LOST_AFTER_SECONDS).filter(status__in=states).select_related("node"):
+    for run in _lost_runs().select_related("node"):
         moment = run.heartbeat_at or run.started_at or run.created_at
         where = f" of {run.node.name}" if run.node else ""
         message = f"No sign of life{where} since {moment:%Y-%m-%d %H:%M:%S} UTC."

@@ -40,10 +40,12 @@ class TestHeartbeat:
         run = make(ana)
         sweeps.sweep(timedelta(days=1))
         assert status_of(run) == Status.RUNNING
-        silent(run, minutes=20)
+        silent(run, minutes=59)
         sweeps.mark_silent_runs()
+        sweeps.end_lost_runs()
         assert status_of(run) == Status.NOT_RESPONDING
-        Run.objects.filter(pk=run.pk).update(updated_at=Now() - timedelta(minutes=20))
+        silent(run, minutes=61)
+        Run.objects.filter(pk=run.pk).update(updated_at=Now() - timedelta(minutes=61))
         sweeps.end_lost_runs()
         assert status_of(run) == Status.FAILED
         assert "No sign of life since" in Run.objects.get(pk=run.pk).error_message

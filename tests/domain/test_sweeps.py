@@ -25,6 +25,7 @@ LONG = timedelta(days=1)
 def _limits(settings: Any) -> None:
     settings.NOT_RESPONDING_AFTER_SECONDS = 30
     settings.LOST_AFTER_SECONDS = 300
+    settings.INTERACTIVE_LOST_AFTER_SECONDS = 3600
 
 
 def silent(seconds: int, **over: Any) -> Run:
@@ -112,6 +113,23 @@ def test_a_notebook_that_died_does_not_look_alive():
     run = silent(60, kind=Kind.INTERACTIVE, target=None)
     sweeps.sweep(LONG)
     assert status_of(run) == Status.NOT_RESPONDING
+
+
+def test_a_notebook_may_be_away_longer_than_a_node():
+    run, dead = (silent(seconds, kind=Kind.INTERACTIVE, target=None) for seconds in (3500, 3601))
+    for _ in range(2):
+        sweeps.sweep(LONG)
+        assert status_of(run) == Status.NOT_RESPONDING
+    assert status_of(dead) == Status.FAILED
+    assert dead.error_class == ErrorClass.LOST
+    nodes.beat_attempts([(run.pk, run.attempt)])
+    assert status_of(run) == Status.RUNNING
+
+
+def test_a_notebook_that_was_asked_to_stop_has_no_more_time_than_others():
+    asked = silent(301, kind=Kind.INTERACTIVE, target=None, status=Status.CANCEL_REQUESTED)
+    sweeps.sweep(LONG)
+    assert status_of(asked) == Status.CANCELED
 
 
 @pytest.mark.parametrize("status", [Status.NOT_STARTED, Status.QUEUED, Status.COMPLETED])
