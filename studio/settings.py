@@ -202,6 +202,8 @@ if CELERY_BROKER_URL.startswith("filesystem:"):
 else:
     # A wake-up call to a broker that is away fails at once; by default it holds up whoever submits for 6 s.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+    if "redis" in CELERY_BROKER_URL.partition("://")[0]:
+        CELERY_BROKER_TRANSPORT_OPTIONS["socket_connect_timeout"] = 3
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

@@ -20,6 +20,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,10 @@ class RunFolder:
     def create(self) -> None:
         """Make the folder and those in it; what is there already stays."""
         for folder in (self.code, self.std_log.parent, self.launch_log.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except FileNotFoundError:  # in that moment the run's folder went with an earlier attempt
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def remove(self) -> None:
         """Delete the attempt with everything in it, and the run's folder with its last attempt.
@@ -122,7 +126,7 @@ class RunFolder:
             except PermissionError:  # a script has taken the rights from a folder of its own
                 _open_folders(self.path)
                 shutil.rmtree(self.path)
-        if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
+        with suppress(OSError):  # while there are other attempts
             self.path.parent.rmdir()
 
     @property
