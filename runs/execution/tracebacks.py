@@ -42,14 +42,22 @@ def last_traceback(log_tail: bytes) -> str:
 
 
 def exception_line(traceback: str) -> str:
-    """The line of a traceback that names the exception: `ValueError: bad lr`; "" if it is not there."""
+    """The line of a traceback that names the exception: `ValueError: bad lr`; "" if it is not there.
+
+    With the next one, if all of its text stands there, as with exceptions of azureml.
+    """
     lines = [re.sub(r"^\s*\| ?", "", line) for line in traceback.splitlines()]
     headers = [number for number, line in enumerate(lines) if _HEADER in line]
     start = headers[-1] + 1 if headers else 0
     if _GROUP_HEADER in traceback:  # the group itself says more than the last of its members
         start = next(number for number in headers if _GROUP_HEADER in lines[number]) + 1
-    line = next((line for line in lines[start:] if line.strip() and not line.startswith((" ", "\t"))), "")
-    return line if _EXCEPTION.match(line) else ""
+    rest = lines[start:]
+    while rest and (not rest[0].strip() or rest[0].startswith((" ", "\t"))):
+        rest = rest[1:]
+    if not rest or not _EXCEPTION.match(rest[0]):
+        return ""
+    more = rest[1].strip() if rest[0].rstrip().endswith(":") and len(rest) > 1 else ""
+    return f"{rest[0].rstrip()} {more}" if more else rest[0]
 
 
 def _block(lines: list[str]) -> list[str]:

@@ -49,8 +49,9 @@ class Bar:
 
 
 def newest_bars(experiment_pk: int, count: int) -> list[Bar]:
-    """The last runs of an experiment that are not archived, oldest first. One query."""
-    runs = Run.objects.filter(experiment=experiment_pk, archived_at=None).order_by("-pk")
+    """The last runs of an experiment that were begun and are not archived, oldest first. One query."""
+    runs = Run.objects.filter(experiment=experiment_pk, archived_at=None).exclude(status=Status.NOT_STARTED)
+    runs = runs.order_by("-pk")
     return [Bar(*columns) for columns in reversed(runs.values_list(*BAR_COLUMNS)[:count])]
 
 

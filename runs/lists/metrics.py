@@ -62,6 +62,11 @@ class Card:
         return f"{crc32(self.metric.name.encode()):x}"
 
     @property
+    def has_figures(self) -> bool:
+        """Whether last, least and most are of what is drawn: a metric has them of its first column."""
+        return self.shape == "value" or (self.shape == "line" and not self.x)
+
+    @property
     def last(self) -> Shown:
         """What came last."""
         return shown_last(self.metric)

@@ -77,7 +77,12 @@ def _find_target(word: str) -> ComputeTarget:
     preferred = workspaces.filter(name="default") if not slash else workspaces
     workspace = preferred.first() or workspaces.first()
     if workspace is None:
-        raise InvalidName(f"There is no workspace {workspace_name or 'yet'}.", field="targets")
+        names = ", ".join(Workspace.objects.order_by("name").values_list("name", flat=True)[:20])
+        raise InvalidName(
+            f"There is no workspace {workspace_name or 'yet'}.",
+            field="targets",
+            hint=f"There is {names or 'none'}; `manage.py workspace add` makes one.",
+        )
     target = ComputeTarget.objects.filter(workspace=workspace, name=name).first()
     return target or create_target(workspace, name, by=None)
 

@@ -26,6 +26,7 @@ if _place:
         f"Both studio-azureml and the vendor's azureml-core are installed ({_place}). They provide the same "
         "package, and "
         "files of one may have replaced those of the other. Run `pip uninstall azureml-core`, then "
-        "`pip install --force-reinstall --no-deps studio-azureml`.",
+        "install studio-azureml again from where it came: "
+        "`pip install --force-reinstall --no-deps ./sdk/azureml`.",
         stacklevel=2,
     )

@@ -119,10 +119,14 @@ class Workspace:
                 except NotFound as error:
                     raise WorkspaceException(
                         f"Workspace not found: {self.name!r} is not on {self._api.url}, or you are not a "
-                        "member of it.",
+                        f"member of it. Yours: {self._names() or 'none'}. Whoever runs the server can give "
+                        "one this name: `python manage.py workspace rename OLD NEW`, or `add NAME`.",
                         error,
                     ) from None
         return self._fetched
+
+    def _names(self) -> str:
+        return ", ".join(one["name"] for one in self._api.me()["workspaces"])
 
     def __repr__(self) -> str:
         return (

@@ -1,0 +1,53 @@
+"""Workspaces are made and named by whoever runs the server; their owners do the rest on the pages."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from runs.errors import Conflict, InvalidName
+from runs.folding import clean
+from runs.services.compute import create_target
+from studio.accounts.changes import record
+from studio.accounts.models import Membership, Role, User, Workspace
+from studio.accounts.models.workspace import WORKSPACE_NAME
+
+FIRST_TARGET = "local"
+
+
+def add_workspace(name: str, *, owner: User) -> Workspace:
+    """A workspace of this owner, with a compute target `local`. Raises InvalidName, Conflict."""
+    _check_name(name)
+    try:
+        with transaction.atomic():
+            workspace = Workspace.objects.create(name=name)
+            Membership.objects.create(user=owner, workspace=workspace, role=Role.OWNER)
+            create_target(workspace, FIRST_TARGET, by=owner)
+    except IntegrityError:
+        raise _taken(name) from None
+    return workspace
+
+
+def rename_workspace(workspace: Workspace, name: str, *, by: User) -> None:
+    """Give it another name; everything in it stays. Raises InvalidName, Conflict."""
+    _check_name(name)
+    try:
+        with transaction.atomic():
+            Workspace.objects.filter(pk=workspace.pk).update(name=name)
+            record(workspace, "member:", f"named the workspace {name}; it was {workspace.name}", by=by)
+    except IntegrityError:
+        raise _taken(name) from None
+    workspace.name = name
+
+
+def _check_name(name: str) -> None:
+    try:
+        WORKSPACE_NAME(name)
+    except ValidationError as error:
+        raise InvalidName(
+            f"“{clean(name[:40])}” cannot be a workspace's name.", field="name", hint=str(error.message)
+        ) from None
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f"There is a workspace {name} already.", field="name")
