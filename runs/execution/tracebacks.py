@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import dropwhile
 
 TAIL_BYTES = 256 * 1024  # how much of a log's end is looked at
 TRACEBACK_LETTERS = 64_000
@@ -51,9 +52,7 @@ def exception_line(traceback: str) -> str:
     start = headers[-1] + 1 if headers else 0
     if _GROUP_HEADER in traceback:  # the group itself says more than the last of its members
         start = next(number for number in headers if _GROUP_HEADER in lines[number]) + 1
-    rest = lines[start:]
-    while rest and (not rest[0].strip() or rest[0].startswith((" ", "\t"))):
-        rest = rest[1:]
+    rest = list(dropwhile(lambda line: not line.strip() or line.startswith((" ", "\t")), lines[start:]))
     if not rest or not _EXCEPTION.match(rest[0]):
         return ""
     more = rest[1].strip() if rest[0].rstrip().endswith(":") and len(rest) > 1 else ""
