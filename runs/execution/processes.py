@@ -19,26 +19,10 @@ MARKER = "STUDIO_RUN_ID"
 ATTEMPT_MARKER = "STUDIO_ATTEMPT"
 
 
-def start_time(pid: int) -> int | None:
-    """When the process that has this pid now was started, in clock ticks since boot; None without one."""
-    process = read_process(pid)
-    return process.started if process else None
-
-
 def find(pid: int, started: int) -> Process | None:
     """This very process, if it still lives, and not another one with its pid."""
     process = read_process(pid)
     return process if process and process.started == started and process.is_alive else None
-
-
-def descendants(pid: int) -> list[Process]:
-    """All that pid started, and they, and so on; without pid. Costs one look at every process."""
-    return below(pid, all_processes())
-
-
-def by_marker(run_id: str, attempt: int | None = None) -> list[Process]:
-    """The living processes of our user that were started for this run (for this attempt of it)."""
-    return [process for process in all_processes() if _is_marked(process, run_id, attempt)]
 
 
 def leftovers(run_id: str, attempt: int, *, script: tuple[int, int] | None, log: Path) -> list[Process]:
@@ -85,14 +69,14 @@ def kill_until_none(search: Callable[[], list[Process]], *, for_s: float = 5.0) 
         time.sleep(0.02)
 
 
-def _is_marked(process: Process, run_id: str, attempt: int | None) -> bool:
-    if not process.is_alive or not _is_ours(process):
+def _is_marked(process: Process, run_id: str, attempt: int) -> bool:
+    if not _is_ours(process):
         return False
     try:
         variables = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
-    wanted = [f"{MARKER}={run_id}"] + ([] if attempt is None else [f"{ATTEMPT_MARKER}={attempt}"])
+    wanted = (f"{MARKER}={run_id}", f"{ATTEMPT_MARKER}={attempt}")
     return all(os.fsencode(pair) in variables for pair in wanted)
 
 

@@ -31,6 +31,37 @@ def send(transactional_db: None, workspace: Any, ana: Any) -> Callable[..., Run]
     return send_it
 
 
+class Counting:
+    """A script that prints a number every 50 ms until it is told to finish, and then `done`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._finish = folder / "finish"
+
+    @property
+    def script(self) -> str:
+        return (
+            "import itertools, os, time\n"
+            "for n in itertools.count():\n    print(n)\n    time.sleep(0.05)\n"
+            f"    if os.path.exists({str(self._finish)!r}):\n        break\n"
+            "print('done')\n"
+        )
+
+    def finish(self) -> None:
+        """Let it end, at whatever number it is."""
+        self._finish.touch()
+
+    def assert_whole(self, log: str) -> None:
+        """Every number is there, once and in order, up to the last word."""
+        *numbers, last = log.splitlines(keepends=True)
+        assert last == "done\n"
+        assert numbers == [f"{n}\n" for n in range(len(numbers))]
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> Counting:
+    return Counting(tmp_path)
+
+
 def fresh(run: Run) -> Run:
     """The run as the database has it now."""
     return Run.objects.get(pk=run.pk)

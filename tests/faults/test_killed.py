@@ -12,13 +12,12 @@ import pytest
 
 from runs.models import Node, Run
 from runs.status import ErrorClass, Status
-from tests.faults.conftest import ended, fresh, log_of, processes_of, says, shim_of
+from tests.faults.conftest import Counting, ended, fresh, log_of, processes_of, says, shim_of
 from tests.fixtures.processes import NodeProcess, wait_until
 from tests.life_kit import assert_sound
 
 pytestmark = pytest.mark.worker
 
-COUNTING = "import time\nfor n in range(60):\n    print(n)\n    time.sleep(0.05)\n"
 WAITING = "import time\nprint('ready')\ntime.sleep(600)\n"
 WITH_CHILDREN = (
     "import subprocess, time\n"
@@ -38,41 +37,47 @@ def kill_node(node: NodeProcess) -> None:
     node.process.wait(10)
 
 
-def test_a_killed_node_is_missed_by_nobody(worker: NodeProcess, send: Callable[..., Run]) -> None:
-    run = send(COUNTING)
+def test_a_killed_node_is_missed_by_nobody(
+    worker: NodeProcess, send: Callable[..., Run], counting: Counting
+) -> None:
+    run = send(counting.script)
     says(run, "10\n")
     for _ in range(2):
         kill_node(worker)
         assert processes_of(run)
         worker.start()
+    counting.finish()
     done = ended(run)
     assert done.status == Status.COMPLETED
-    assert log_of(run) == "".join(f"{n}\n" for n in range(60))
+    counting.assert_whole(log_of(run))
     assert done.attempt == 1
     assert_sound(run)
 
 
 def test_a_run_that_ends_while_the_node_is_dead_ends_as_it_did(
-    worker: NodeProcess, send: Callable[..., Run]
+    worker: NodeProcess, send: Callable[..., Run], counting: Counting
 ) -> None:
-    run = send("import sys, time\nprint('ready')\ntime.sleep(1.5)\nprint('last words')\nsys.exit(3)\n")
-    says(run, "ready")
+    run = send(f"{counting.script}import sys\nsys.exit(3)\n")
+    says(run, "3\n")
     kill_node(worker)
+    counting.finish()
     wait_until(lambda: not processes_of(run))
     worker.start()
     done = ended(run)
     assert (done.status, done.exit_code, done.error_class) == (Status.FAILED, 3, ErrorClass.SCRIPT)
-    assert log_of(run) == "ready\nlast words\n"
+    counting.assert_whole(log_of(run))
 
 
 def test_a_node_that_was_forgotten_comes_back_by_itself(
-    worker: NodeProcess, send: Callable[..., Run]
+    worker: NodeProcess, send: Callable[..., Run], counting: Counting
 ) -> None:
-    run = send(COUNTING)
+    run = send(counting.script)
     says(run, "3\n")
     Node.objects.all().delete()
+    says(run, "30\n")
+    counting.finish()
     assert ended(run).status == Status.COMPLETED
-    assert log_of(run) == "".join(f"{n}\n" for n in range(60))
+    counting.assert_whole(log_of(run))
     assert ended(send("print('again')\n")).status == Status.COMPLETED
     assert Node.objects.count() == 1
 
@@ -139,7 +144,8 @@ def test_a_lost_attempt_is_tried_again_and_both_logs_are_kept(
     worker: NodeProcess, send: Callable[..., Run]
 ) -> None:
     run = send(
-        "import os, time\nprint('try')\nif os.path.exists('x') or True:\n    time.sleep(1)\n", max_retries=1
+        "import os, time\nprint('try')\nif os.environ['STUDIO_ATTEMPT'] == '1':\n    time.sleep(600)\n",
+        max_retries=1,
     )
     says(run, "try")
     kill(shim_of(run).pid)
@@ -153,24 +159,29 @@ def test_a_lost_attempt_is_tried_again_and_both_logs_are_kept(
 
 
 def test_a_node_that_serves_another_target_now_keeps_its_runs(
-    worker: NodeProcess, make_worker: Callable[..., NodeProcess], send: Callable[..., Run]
+    worker: NodeProcess, send: Callable[..., Run], counting: Counting
 ) -> None:
-    run = send(COUNTING)
+    run = send(counting.script)
     says(run, "5\n")
     worker.stop()
     worker.words[2] = "gpu"
     worker.start()
+    counting.finish()
     assert ended(run).status == Status.COMPLETED
-    assert log_of(run) == "".join(f"{n}\n" for n in range(60))
+    counting.assert_whole(log_of(run))
 
 
-def test_a_machine_with_a_new_name_keeps_its_runs(worker: NodeProcess, send: Callable[..., Run]) -> None:
-    run = send(COUNTING)
+def test_a_machine_with_a_new_name_keeps_its_runs(
+    worker: NodeProcess, send: Callable[..., Run], counting: Counting
+) -> None:
+    run = send(counting.script)
     says(run, "5\n")
     worker.stop()
     worker.env["STUDIO_NODE"] = "renamed"
     worker.start()
+    counting.finish()
     done = ended(run)
     assert done.status == Status.COMPLETED
+    counting.assert_whole(log_of(run))
     assert done.node is not None
     assert done.node.name == "renamed"

@@ -11,7 +11,7 @@ import pytest
 
 from runs.models import Node, Run
 from runs.status import Status
-from tests.faults.conftest import ended, log_of, says
+from tests.faults.conftest import Counting, ended, log_of, says
 from tests.fixtures.processes import REPOSITORY, NodeProcess, free_port
 
 pytestmark = pytest.mark.worker
@@ -29,16 +29,20 @@ def refusal(node: NodeProcess) -> str:
 
 
 def test_another_machine_of_the_same_name_takes_no_runs(
-    worker: NodeProcess, make_worker: Callable[..., NodeProcess], send: Callable[..., Run]
+    worker: NodeProcess,
+    make_worker: Callable[..., NodeProcess],
+    send: Callable[..., Run],
+    counting: Counting,
 ) -> None:
-    run = send("import time\nfor n in range(40):\n    print(n)\n    time.sleep(0.05)\n")
+    run = send(counting.script)
     says(run, "3\n")
     line = refusal(make_worker(slots=8))
     assert "Another node is called" in line
     assert "STUDIO_NODE" in line
     assert Node.objects.get().slots == 2
+    counting.finish()
     assert ended(run).status == Status.COMPLETED
-    assert log_of(run) == "".join(f"{n}\n" for n in range(40))
+    counting.assert_whole(log_of(run))
 
 
 def test_a_second_node_on_one_work_folder(

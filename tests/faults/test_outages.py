@@ -21,14 +21,11 @@ from runs.models import Run
 from runs.reporter import LAUNCH_LOG
 from runs.status import Status
 from tests.factories import make_node, make_run
-from tests.faults.conftest import ended, fresh, log_of, says
+from tests.faults.conftest import Counting, ended, fresh, log_of, says
 from tests.fixtures.processes import REPOSITORY, NodeProcess, free_port, wait_until
 from tests.life_kit import assert_sound
 
 pytestmark = pytest.mark.worker
-
-COUNTING = "import time\nfor n in range(60):\n    print(n)\n    time.sleep(0.05)\n"
-ALL_OF_IT = "".join(f"{n}\n" for n in range(60))
 
 
 def hold_the_database(for_s: float) -> None:
@@ -39,17 +36,22 @@ def hold_the_database(for_s: float) -> None:
         threading.Event().wait(for_s)
 
 
-def test_a_busy_database_costs_no_line(worker: NodeProcess, send: Callable[..., Run]) -> None:
-    run = send(COUNTING)
+def test_a_busy_database_costs_no_line(
+    worker: NodeProcess, send: Callable[..., Run], counting: Counting
+) -> None:
+    run = send(counting.script)
     says(run, "3\n")
     hold_the_database(2.5)
+    counting.finish()
     assert ended(run).status == Status.COMPLETED
-    assert log_of(run) == ALL_OF_IT
+    counting.assert_whole(log_of(run))
     assert_sound(run)
 
 
-def test_lost_connections_cost_no_line(worker: NodeProcess, send: Callable[..., Run]) -> None:
-    run = send(COUNTING)
+def test_lost_connections_cost_no_line(
+    worker: NodeProcess, send: Callable[..., Run], counting: Counting
+) -> None:
+    run = send(counting.script)
     says(run, "3\n")
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -59,8 +61,9 @@ def test_lost_connections_cost_no_line(worker: NodeProcess, send: Callable[..., 
             )
     else:
         hold_the_database(1.0)
+    counting.finish()
     assert ended(run).status == Status.COMPLETED
-    assert log_of(run) == ALL_OF_IT
+    counting.assert_whole(log_of(run))
     second = send("print('after')\n")
     assert ended(second).status == Status.COMPLETED
 
@@ -96,17 +99,18 @@ def test_a_broker_that_forgets_everything_delays_a_run_by_a_moment(
 
 
 def test_a_node_started_without_a_broker_takes_up_its_run_claims_and_sweeps(
-    worker: NodeProcess, send: Callable[..., Run]
+    worker: NodeProcess, send: Callable[..., Run], counting: Counting
 ) -> None:
-    run = send(COUNTING)
+    run = send(counting.script)
     says(run, "3\n")
     assert worker.stop() == 0
     worker.env["STUDIO_BROKER_URL"] = f"redis://127.0.0.1:{free_port()}/0"
     worker.start()
     elsewhere = make_run(status=Status.RUNNING, node=make_node("elsewhere"))
     Run.objects.filter(pk=elsewhere.pk).update(heartbeat_at=Now() - timedelta(minutes=1))
+    counting.finish()
     assert ended(run).status == Status.COMPLETED
-    assert log_of(run) == ALL_OF_IT
+    counting.assert_whole(log_of(run))
     assert ended(send("print('claimed')\n")).status == Status.COMPLETED
     wait_until(lambda: fresh(elsewhere).status == Status.NOT_RESPONDING, within_s=30)
 

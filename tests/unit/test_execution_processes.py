@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from runs.execution import processes
+from runs.execution.shim import all_processes, below, read_process
 from tests.execution_kit import REPOSITORY, is_gone, wait_for
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -38,12 +39,18 @@ def marked(run_id: str, attempt: int = 1) -> dict[str, str]:
     return {**os.environ, "STUDIO_RUN_ID": run_id, "STUDIO_ATTEMPT": str(attempt)}
 
 
+def left(run_id: str, attempt: int = 1) -> list[int]:
+    """The pids that carry the marker; no session and no log of theirs is known."""
+    found = processes.leftovers(run_id, attempt, script=None, log=Path("/none"))
+    return [process.pid for process in found]
+
+
 def test_a_process_is_known_by_its_start_time_too() -> None:
-    started = processes.start_time(os.getpid())
-    assert started is not None
-    assert processes.find(os.getpid(), started)
-    assert processes.find(os.getpid(), started - 1) is None
-    assert processes.start_time(2**22 + 1) is None
+    process = read_process(os.getpid())
+    assert process
+    assert processes.find(process.pid, process.started)
+    assert processes.find(process.pid, process.started - 1) is None
+    assert processes.find(2**22 + 1, process.started) is None
 
 
 def test_descendants_are_found_over_sessions(start: Start) -> None:
@@ -56,25 +63,24 @@ print(subprocess.Popen(["sleep", "300"], start_new_session=True).pid, flush=True
     )
     assert child.stdout
     grandchild = int(child.stdout.readline())
-    found = [process.pid for process in processes.descendants(os.getpid())]
+    found = [process.pid for process in below(os.getpid(), all_processes())]
     assert {child.pid, grandchild} <= set(found)
-    assert [process.pid for process in processes.descendants(child.pid)] == [grandchild]
+    assert [process.pid for process in below(child.pid, all_processes())] == [grandchild]
     os.kill(grandchild, signal.SIGKILL)
 
 
 def test_a_marker_is_compared_whole(start: Start) -> None:
     wanted = start(env=marked("run_a"))
     others = [start(env=marked("run_ab")), start(env={**os.environ, "X": "STUDIO_RUN_ID=run_a"}), start()]
-    wait_for(lambda: processes.by_marker("run_a"))
-    assert [process.pid for process in processes.by_marker("run_a")] == [wanted.pid]
-    assert processes.by_marker("run_a", 1)
-    assert processes.by_marker("run_a", 2) == []
+    wait_for(lambda: left("run_a"))
+    assert left("run_a") == [wanted.pid]
+    assert left("run_a", 2) == []
     assert not any(is_gone(other.pid) for other in others)
 
 
 def test_the_session_counts_only_if_its_number_is_still_the_scripts(start: Start, tmp_path: Path) -> None:
     child = start()
-    process = wait_for(lambda: processes.read_process(child.pid))
+    process = wait_for(lambda: read_process(child.pid))
 
     def leftovers(started: int) -> list[int]:
         found = processes.leftovers("run_x", 1, script=(child.pid, started), log=tmp_path / "log")
@@ -109,7 +115,9 @@ print([p.pid for p in processes.leftovers("run_self", 1, script=None, log=Path("
 
 def test_killing_goes_on_until_none_is_left(start: Start) -> None:
     children = [start(env=marked("run_k")) for _ in range(3)]
-    wait_for(lambda: len(processes.by_marker("run_k")) == 3)
-    killed = processes.kill_until_none(lambda: processes.by_marker("run_k"))
+    wait_for(lambda: len(left("run_k")) == 3)
+    killed = processes.kill_until_none(
+        lambda: processes.leftovers("run_k", 1, script=None, log=Path("/none"))
+    )
     assert killed == tuple(sorted(child.pid for child in children))
     assert all(is_gone(child.pid) for child in children)

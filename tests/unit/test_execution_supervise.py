@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from runs.errors import InvalidInput, StaleAttempt
-from runs.execution import processes
 from runs.execution.folder import RunFolder
 from runs.execution.outcome import Outcome, Wish
+from runs.execution.shim import all_processes, below
 from runs.status import ErrorClass
 from tests.execution_kit import SCATTERED, Place, Store, is_gone, kill_shim, printed, rest_of, wait_for
 
@@ -478,7 +478,8 @@ def test_another_attempt_of_the_run_is_not_touched(place: Place, store: Store) -
     kill_shim(first)
     assert outcome_of(store).kind is ErrorClass.LOST
     assert second.is_watched()
-    assert len(processes.by_marker(first.run_id)) == 1
+    assert not rest_of(first)
+    assert len(rest_of(second)) == 1
 
 
 def test_twenty_runs_at_once_leave_neither_thread_nor_zombie(place: Place) -> None:
@@ -489,4 +490,4 @@ def test_twenty_runs_at_once_leave_neither_thread_nor_zombie(place: Place) -> No
         assert outcome_of(store, within_s=60).kind is None
         assert store.text == "done\n"
     wait_for(lambda: not any(thread.name.startswith("run_") for thread in threading.enumerate()))
-    wait_for(lambda: not [one for one in processes.descendants(os.getpid()) if one.state == "Z"])
+    wait_for(lambda: not [one for one in below(os.getpid(), all_processes()) if one.state == "Z"])
