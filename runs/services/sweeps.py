@@ -16,6 +16,9 @@ from runs.services.nodes import end_failed
 from runs.services.waiting import take_slots_back
 from runs.status import ON_NODE, OPEN, ErrorClass, Kind, Status
 
+#: So many changes of one kind in a sweep; the next one goes on. Each is a write of its own, and thousands in a
+#: row would keep everybody else from writing for seconds.
+AT_ONCE = 200
 _DEAD = (Status.FAILED, Status.CANCELED)
 _WAITING = (Status.NOT_STARTED, Status.QUEUED)
 _RESPONDING = ON_NODE - {Status.NOT_RESPONDING, Status.CANCEL_REQUESTED}
@@ -65,18 +68,18 @@ def _lost_runs() -> QuerySet[Run]:
 
 
 def mark_silent_runs() -> int:
-    """NotResponding for runs whose heartbeat is old; how many."""
+    """NotResponding for runs whose heartbeat is old, the oldest first and not all at once; how many."""
     after = settings.NOT_RESPONDING_AFTER_SECONDS
     silent = _with_last_sign().filter(_silent_for(after), status__in=sorted(_RESPONDING))
     why = f"no heartbeat for {after} s"
-    pks = silent.values_list("pk", flat=True)
+    pks = silent.order_by("pk").values_list("pk", flat=True)[:AT_ONCE]
     return sum(move(pk, to=Status.NOT_RESPONDING, expect=_RESPONDING, why=why) for pk in pks)
 
 
 def end_lost_runs() -> int:
-    """Failed (or Canceled, if that was asked) for runs without a sign of life for long; how many."""
+    """Failed (or Canceled, if that was asked) for runs without a sign of life for long, not all at once; how many."""
     ended = 0
-    for run in _lost_runs().select_related("node"):
+    for run in _lost_runs().select_related("node").order_by("pk")[:AT_ONCE]:
         moment = run.heartbeat_at or run.started_at or run.created_at
         where = f" of {run.node.name}" if run.node else ""
         message = f"No sign of life{where} since {moment:%Y-%m-%d %H:%M:%S} UTC."
@@ -101,7 +104,7 @@ def resume_pipelines() -> int:
     unasked = Exists(steps.filter(status__in=sorted(OPEN - {Status.CANCEL_REQUESTED})))
     canceled = Q(status=Status.CANCEL_REQUESTED) & unasked
     pipelines = Run.objects.filter(kind=Kind.PIPELINE, status__in=sorted(OPEN))
-    pks = list(pipelines.filter(ready | ended | begun | failed | canceled).values_list("pk", flat=True)[:200])
+    pks = list(pipelines.filter(ready | ended | begun | failed | canceled).values_list("pk", flat=True)[:AT_ONCE])
     for pk in pks:
         advance_pipeline(pk)
     return len(pks)

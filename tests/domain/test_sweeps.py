@@ -155,3 +155,12 @@ def test_nothing_to_do_costs_the_same_whatever_runs(django_assert_num_queries):
             4
         ):  # silent runs, lost runs, slots to take back, pipelines left behind
             sweeps.sweep(LONG)
+
+
+def test_a_sweep_leaves_room_for_other_writers(monkeypatch):
+    monkeypatch.setattr(sweeps, "AT_ONCE", 2)
+    runs = [silent(301, node=make_node(f"box{number}")) for number in range(3)]
+    sweeps.sweep(LONG)
+    assert sorted(map(status_of, runs)) == [Status.FAILED, Status.FAILED, Status.RUNNING]
+    sweeps.sweep(LONG)
+    assert set(map(status_of, runs)) == {Status.FAILED}
