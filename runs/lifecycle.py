@@ -91,9 +91,9 @@ def _stamps(to: Status, ago: timedelta) -> dict[str, Any]:
     if to == Status.RUNNING:
         return {"started_at": Coalesce("started_at", Now())}
     if to in TERMINAL:
-        # A clock that was set back must not make a run end before it started.
+        # A clock that was set back must not make a run end before it started, or was made.
         return {
-            "ended_at": Greatest(Now() - ago, Coalesce("started_at", Now() - ago)),
+            "ended_at": Greatest(Now() - ago, Coalesce("started_at", "created_at")),
             "holds_slot": False,
             "waits_until": None,
         }

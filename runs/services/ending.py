@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from runs.errors import RunFinished
 from runs.folding import clean
@@ -14,7 +14,7 @@ from runs.models import Run
 from runs.status import ON_NODE, OPEN, TERMINAL, ErrorClass, Kind, Status
 from studio.accounts.models import User
 
-_WAITING = (Status.NOT_STARTED, Status.QUEUED)
+_WAITING = frozenset({Status.NOT_STARTED, Status.QUEUED})
 _STOPPABLE = ON_NODE - {Status.CANCEL_REQUESTED}
 CODE_LENGTH = 100
 TEXT_LENGTH = 100_000
@@ -68,10 +68,16 @@ def report_failure(run: Run, failure: Failure) -> None:
 def _end(run: Run, end: Status, *, by: User, why: str, **columns: Any) -> None:
     asked: dict[str, Any] = {"cancel_requested_at": Now(), "cancel_requested_by": by, "ends_as": end}
     stops = f"{why}; what runs of it is stopped first"
+    at_once, begun = _WAITING, dict[str, Any]()
+    if run.kind == Kind.INTERACTIVE:
+        at_once = OPEN - {Status.CANCEL_REQUESTED}
+        # Children that are made in one call are often never started; their work began when they were made.
+        begun["started_at"] = Coalesce("started_at", "created_at")
     # A node may claim it between two tries, or a retry put it back into the queue: then look again.
     while (status := _status(run)) in OPEN and status != Status.CANCEL_REQUESTED:
-        at_once = OPEN - {Status.CANCEL_REQUESTED} if run.kind == Kind.INTERACTIVE else _WAITING
-        if run.kind != Kind.PIPELINE and move(run, to=end, expect=at_once, by=by, why=why, **columns):
+        if run.kind != Kind.PIPELINE and move(
+            run, to=end, expect=at_once, by=by, why=why, **begun, **columns
+        ):
             return
         stoppable = _STOPPABLE | {Status.QUEUED} if run.kind == Kind.PIPELINE else _STOPPABLE
         if move(run, to=Status.CANCEL_REQUESTED, expect=stoppable, by=by, why=stops, **asked, **columns):

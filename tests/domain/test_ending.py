@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from runs.errors import RunFinished
 from runs.models import Run
@@ -42,6 +44,28 @@ def test_an_interactive_run_ends_at_once(ana: User, status: Status) -> None:
     run = make_run(kind=Kind.INTERACTIVE, status=status)
     complete_run(run, by=ana)
     assert fresh(run).status == Status.COMPLETED
+
+
+def test_an_interactive_run_that_nobody_started_has_lasted_since_it_was_made(ana: User) -> None:
+    runs = [make_run(kind=Kind.INTERACTIVE, status=Status.NOT_STARTED) for _ in range(4)]
+    done, failed, canceled, clock_set_back = runs
+    Run.objects.filter(pk=clock_set_back.pk).update(created_at=Now() + timedelta(hours=1))
+    complete_run(done, by=ana)
+    fail_run(failed, WHY, by=ana)
+    cancel_run(canceled, by=ana)
+    complete_run(clock_set_back, by=ana)
+    for run in (fresh(done), fresh(failed)):
+        assert run.started_at == run.created_at
+        assert run.duration is not None
+        assert run.duration > timedelta(minutes=9)
+    assert fresh(canceled).duration is None
+    assert fresh(clock_set_back).duration == timedelta(0)
+
+
+def test_a_submitted_run_that_ends_in_the_queue_has_no_duration(ana: User) -> None:
+    run = make_run(status=Status.QUEUED)
+    complete_run(run, by=ana)
+    assert fresh(run).duration is None
 
 
 @pytest.mark.parametrize("status", sorted(ON_NODE - {Status.CANCEL_REQUESTED}))

@@ -275,6 +275,9 @@ def test_children(exp: Experiment) -> None:
     assert len(parent.create_children(count=100)) == 100
     batch[0].start()
     assert batch[0].get_status() == "Running"
+    batch[1].complete()  # never started
+    details = batch[1].get_details()
+    assert details["startTimeUtc"] <= details["endTimeUtc"]
 
 
 @pytest.mark.parametrize(
