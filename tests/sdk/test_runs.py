@@ -220,6 +220,9 @@ def test_labels(exp: Experiment) -> None:
     run.tag("plain")
     run.set_tags({"a": "x", "b": True})
     run.remove_tags(["a", "missing"])
+    for nameless in (lambda: run.tag(None), lambda: run.set_tags({None: "x", "c": "y"})):
+        with pytest.raises(UserErrorException, match="has a name"):
+            nameless()
     assert run.get_tags() == {"Competition Rank": "1", "plain": None, "b": "True"}
     run.add_properties({})
     run.add_properties({"author": "ana", "n": 1})

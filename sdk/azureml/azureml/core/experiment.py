@@ -255,9 +255,11 @@ def check_name(name: str) -> None:
 
 
 def texts(labels: Any) -> dict[str, str | None]:
-    """Tags or properties as text; None stays."""
+    """Tags or properties as text; None stays as a value, and is no key. Raises UserErrorException."""
     if not isinstance(labels, dict):
         raise UserErrorException(f"A dict of keys and values is wanted, not {labels!r}.")
+    if None in labels:
+        raise UserErrorException("A tag or property has a name, which is a text and not None.")
     return {str(key): None if value is None else str(value) for key, value in labels.items()}
 
 
