@@ -32,6 +32,19 @@ def test_a_token_from_stdin_is_kept_for_its_owner_alone(shell: Shell, server: Si
     assert "studio login" in shell("studio account show").refused()
 
 
+def test_a_token_that_is_piped_in_wins_over_the_login_that_is_kept(
+    shell: Shell, server: Signed, home: Path
+) -> None:
+    other = studio_command(server.studio, "token", "--user", "admin").splitlines()[-1]
+    for token in (server.token, other):
+        assert shell(f"studio login --url {server.url}", stdin=token + "\n").json[0]["url"] == server.url
+        assert token in (home / "credentials.json").read_text()
+    assert "already" in shell(f"studio login --url {server.url}", stdin="").err
+    rest = shell("studio login -o none; cat", stdin="not for the login\n")
+    assert rest.out == "not for the login\n"
+    assert other in (home / "credentials.json").read_text()
+
+
 def test_a_login_in_the_way_of_pipelines(shell: Shell, server: Signed) -> None:
     done = shell(f"az login --service-principal -u someone -p {server.token} --tenant t --url {server.url}")
     assert done.json[0]["url"] == server.url
@@ -41,8 +54,8 @@ def test_a_person_is_shown_where_tokens_are_made(shell: Shell, server: Signed, h
     """On a terminal the token is asked for, and not shown when it is typed."""
     parent, child = pty.openpty()
     process = subprocess.Popen(
-        ["bash", "-c", "studio login --only-show-errors"],
-        env={**shell.whole_env, "STUDIO_URL": server.url},
+        ["bash", "-c", f"studio login --url {server.url} --only-show-errors"],
+        env=shell.whole_env,
         stdin=child,
         stdout=child,
         stderr=child,

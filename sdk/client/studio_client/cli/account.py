@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import stat
 import sys
 from typing import Any
 
@@ -25,11 +26,11 @@ TOKENS_PAGE = "/tokens/"
     cls=Command,
     examples=[
         "studio login --url http://127.0.0.1:8000",
-        "studio login --url https://studio.example.org --token - < token.txt",
+        "studio login --url https://studio.example.org < token.txt",
     ],
 )
 @click.option("--url", metavar="ADDRESS", help="The server; else STUDIO_URL, else the one of the last login.")
-@click.option("--token", metavar="TOKEN", help="An API token; - reads it from stdin. Else it is asked for.")
+@click.option("--token", metavar="TOKEN", help="An API token; better asked for or read from stdin.")
 @click.option("-u", "--username", metavar="NAME", help="Accepted and not needed: a token says whose it is.")
 @click.option("-p", "--password", metavar="TOKEN", help="The same as --token.")
 @click.option("--service-principal", is_flag=True, help="Accepted and not needed.")
@@ -38,13 +39,16 @@ TOKENS_PAGE = "/tokens/"
 def login(url: str | None, token: str | None, password: str | None, **ignored: Any) -> list[dict[str, Any]]:
     """Sign in with an API token, keep it, and print what it opens.
 
-    Tokens are made on the page Tokens of the server. Where you are signed in already and give no token,
-    nothing is asked.
+    Tokens are made on the page Tokens of the server. The token is asked for, and not shown, or read from
+    stdin if that is a pipe or a file; on the command line others on the machine can see it. Where you are
+    signed in already and give no token, nothing is asked.
     """
     address = config.clean_url(url) if url else _known_address()
     given = token or password or os.environ.get("STUDIO_TOKEN")
     if given == "-":
         given = sys.stdin.readline()
+    elif not given and url:  # a bare login in a script that a shell reads from stdin must not eat its lines
+        given = _piped_line()
     if not given:
         signed_in = _still_signed_in(address)
         if signed_in is not None:
@@ -62,12 +66,21 @@ def _known_address() -> str:
     return config.clean_url(click.prompt("Address of your Studio", default="http://127.0.0.1:8000", err=True))
 
 
+def _piped_line() -> str:
+    """The first line of stdin if that is a pipe or a file; else ""."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):  # it is closed
+        return ""
+    return sys.stdin.readline().strip() if stat.S_ISFIFO(mode) or stat.S_ISREG(mode) else ""
+
+
 def _asked_for(address: str) -> str:
     page = address + TOKENS_PAGE
     if not sys.stdin.isatty():
         raise ConfigError(
             f"No token is given for {address}.",
-            hint=f"Make one on {page} and give it: --token -, or STUDIO_TOKEN.",
+            hint=f"Make one on {page} and give it: `studio login --url {address} < FILE`, or STUDIO_TOKEN.",
         )
     click.echo(f"Open {page} in a browser, make a token, and paste it here. It is not shown.", err=True)
     answer: str = click.prompt("Token", hide_input=True, err=True)
