@@ -365,6 +365,8 @@ def _remove(*folders: RunFolder) -> None:
     for folder in folders:
         try:
             folder.remove()
+            if folder.set_aside_spool.exists():
+                logger.warning("metrics that could not be stored are kept in %s", folder.set_aside_spool)
         except (Conflict, OSError) as error:
             logger.warning("the folder %s could not be removed: %s", folder.path, error)
 

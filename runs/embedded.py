@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import queue
@@ -57,6 +58,10 @@ class CannotStart(Exception):
     """Studio cannot start here; the message is one line for the person who tried."""
 
 
+def _unusable(error: DatabaseError) -> CannotStart:
+    return CannotStart(f"The database cannot be used: {' '.join(str(error).split())}")
+
+
 class Studio:
     """`run` starts everything and returns after a signal told it to stop."""
 
@@ -79,8 +84,11 @@ class Studio:
             self._migrate()
             try:
                 link = self._first_start()
+                active = self._names_of_active()
             except StudioError as error:
                 raise CannotStart(str(error)) from None
+            except DatabaseError as error:
+                raise _unusable(error) from None
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._on_signal)
             signal.signal(CLAIM_NO_MORE, signal.SIG_IGN)  # inherited by the node until it has a handler
@@ -88,7 +96,7 @@ class Studio:
             self._start_node()
             _leave_alone_what_stays()
             threading.Thread(target=server.run, name="web", daemon=True).start()
-            self._greet(link)
+            self._greet(link, active)
             self._stop(server, self._look_after_node())
 
     def _check_targets(self) -> None:
@@ -126,7 +134,8 @@ class Studio:
             listener.listen(128)
         except OSError as error:
             listener.close()
-            variable = "STUDIO_HOST" if isinstance(error, socket.gaierror) else "STUDIO_PORT"
+            is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+            variable = "STUDIO_HOST" if is_host else "STUDIO_PORT"
             raise CannotStart(
                 f"{self.host}:{self.port} cannot be listened on: {error.strerror}. "
                 f"Choose another with {variable}."
@@ -161,7 +170,7 @@ class Studio:
                 call_command("migrate", verbosity=0, interactive=False)
             restore_triggers()  # which a migration that was killed before its end may have lost
         except DatabaseError as error:
-            raise CannotStart(f"The database cannot be used: {' '.join(str(error).split())}") from None
+            raise _unusable(error) from None
 
     def _first_start(self) -> str:
         """Make what is missing; a path that signs the owner in, once, and "" for one who has a password."""
@@ -169,12 +178,12 @@ class Studio:
         workspace = Workspace.objects.order_by("pk").first()
         if workspace is not None and not workspace.compute_targets.exists():
             create_target(workspace, settings.NODE_TARGETS[0].rpartition("/")[2], by=owner)
-        SignInLink.objects.filter(user=owner, used_at=None).delete()
         if owner.has_usable_password():
             return ""
+        SignInLink.objects.filter(user=owner, used_at=None).delete()
         return reverse("sign-in-link", args=[make_sign_in_link(owner, timedelta(hours=24))])
 
-    def _greet(self, link: str) -> None:
+    def _greet(self, link: str, active: str) -> None:
         shown = "localhost" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
         address = settings.PUBLIC_URL or f"http://{shown}:{self.port}"
         remember_address(address)
@@ -182,8 +191,8 @@ class Studio:
         if link:
             self.say(f"Sign in with  {address}{link}")
             self.say("              (works once, for a day; another: python manage.py link --user admin)")
-        if active := self._names_of_active():
-            self.say(f"Taken up again: {active}.")
+        if active:
+            self.say(f"Active when Studio stopped: {active}. Looking after them again.")
         self.say("Ctrl-C stops it; runs go on and are taken up at the next start.")
         sys.stdout.flush()
 

@@ -371,12 +371,6 @@ class RunForm(PageForm):
         self.fields["experiment"].widget.choices = [(name, name) for name in offered]
         self.fields["display_name"].validators.append(no_controls)
 
-    def clean_command(self) -> list[str]:
-        try:
-            return split_arguments(self.cleaned_data["command"])
-        except StudioError as error:
-            raise ValidationError(str(error)) from None
-
     def clean_target(self) -> ComputeTarget | None:
         name = self.cleaned_data["target"]
         if name and name not in self.targets:
@@ -399,8 +393,6 @@ class RunForm(PageForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if cleaned.get("command"):
-            cleaned |= {"script": "", "arguments": ""}
         existing, new = cleaned.get("experiment", ""), cleaned.get("new_experiment", "")
         chosen = existing if cleaned.get("experiment_kind") == "existing" else new or existing
         cleaned["experiment_name"] = chosen

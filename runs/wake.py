@@ -6,6 +6,7 @@ The database is the truth, so a call that is lost costs a moment (the next sweep
 from __future__ import annotations
 
 import logging
+import time
 
 from kombu.exceptions import OperationalError
 
@@ -13,8 +14,12 @@ from studio.celery import app
 
 #: Nodes look for queued runs every few seconds by themselves, so an older call is of no use to anybody.
 EXPIRES_S = 30
+#: For so long after a call that failed none is tried: each may take seconds, with a broker that hangs.
+PAUSE_S = 5.0
 
 logger = logging.getLogger("studio.wake")
+
+_pause_until = 0.0
 
 
 def target_queue(target_pk: int) -> str:
@@ -29,6 +34,9 @@ def node_queue(name: str) -> str:
 
 def wake(target_pk: int) -> None:
     """Tell one node of the target that a run waits. Never raises: a broker that is away only delays."""
+    global _pause_until
+    if time.monotonic() < _pause_until:
+        return
     try:
         app.send_task(
             "runs.wake",
@@ -42,4 +50,5 @@ def wake(target_pk: int) -> None:
         OSError,
         RuntimeError,
     ) as error:  # RuntimeError: closed pool
+        _pause_until = time.monotonic() + PAUSE_S
         logger.warning("the broker took no wake-up call (%s); the next sweep will find the run", error)

@@ -203,7 +203,8 @@ else:
     # A wake-up call to a broker that is away fails at once; by default it holds up whoever submits for 6 s.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
     if "redis" in CELERY_BROKER_URL.partition("://")[0]:
-        CELERY_BROKER_TRANSPORT_OPTIONS["socket_connect_timeout"] = 3
+        # One that hangs neither answers nor refuses. Nodes wait for news for a second, so not below that.
+        CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_connect_timeout": 3, "socket_timeout": 3}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

@@ -84,6 +84,16 @@ class Server:
                 child.kill()
         psutil.wait_procs(children, 20)
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Meanwhile it neither answers nor refuses, as a machine does that hangs."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """Ask it to end, and wait."""
         if self._process is None:

@@ -95,11 +95,16 @@ class RunFolder:
 
     @property
     def holds_metrics(self) -> bool:
-        """Whether there are metrics that are not stored yet; what is hidden there never got any."""
+        """Whether there are metrics that are not stored yet; what is hidden there never got any.
+
+        True for a folder that a script has made unreadable.
+        """
         try:
             return any(not name.startswith(".") for name in os.listdir(self.spool))
         except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError:
+            return True
 
     def create(self) -> None:
         """Make the folder and those in it; what is there already stays."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from runs.execution.tracebacks import exception_line, last_traceback
+from runs.execution.tracebacks import exception_text, last_traceback
 from runs.status import ErrorClass
 
 MESSAGE_LETTERS = 1_000
@@ -94,7 +94,7 @@ def lost(
 
 def _verdict(ended: Mapping[str, Any], traceback: str) -> tuple[ErrorClass | None, str]:
     code, number, reason = ended.get("exit_code"), ended.get("signal"), ended.get("reason")
-    raised = exception_line(traceback)
+    raised = exception_text(traceback)
     if reason == "launch":
         return ErrorClass.LAUNCH, str(ended.get("message") or "The script could not be started.")
     if reason == "time_limit":

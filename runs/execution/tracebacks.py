@@ -43,20 +43,26 @@ def last_traceback(log_tail: bytes) -> str:
 
 
 def exception_line(traceback: str) -> str:
-    """The line of a traceback that names the exception: `ValueError: bad lr`; "" if it is not there.
+    """The line of a traceback that names the exception: `ValueError: bad lr`; "" if it is not there."""
+    return next(iter(_raised(traceback)), "")
 
-    With the next one, if all of its text stands there, as with exceptions of azureml.
-    """
+
+def exception_text(traceback: str) -> str:
+    """That line, with the next one if all of its text stands there, as with exceptions of azureml."""
+    lines = _raised(traceback)
+    is_named_only = len(lines) > 1 and lines[0].rstrip().endswith(":")
+    return f"{lines[0].rstrip()} {lines[1].strip()}".rstrip() if is_named_only else "".join(lines[:1])
+
+
+def _raised(traceback: str) -> list[str]:
+    """The lines from the one that names the exception on."""
     lines = [re.sub(r"^\s*\| ?", "", line) for line in traceback.splitlines()]
     headers = [number for number, line in enumerate(lines) if _HEADER in line]
     start = headers[-1] + 1 if headers else 0
     if _GROUP_HEADER in traceback:  # the group itself says more than the last of its members
         start = next(number for number in headers if _GROUP_HEADER in lines[number]) + 1
     rest = list(dropwhile(lambda line: not line.strip() or line.startswith((" ", "\t")), lines[start:]))
-    if not rest or not _EXCEPTION.match(rest[0]):
-        return ""
-    more = rest[1].strip() if rest[0].rstrip().endswith(":") and len(rest) > 1 else ""
-    return f"{rest[0].rstrip()} {more}" if more else rest[0]
+    return rest if rest and _EXCEPTION.match(rest[0]) else []
 
 
 def _block(lines: list[str]) -> list[str]:

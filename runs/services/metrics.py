@@ -91,7 +91,7 @@ class Chart:
 def write_metrics(
     run: Run, series: Sequence[Series], *, writer: str, seq: int, attempt: int | None = None
 ) -> Stored:
-    """Add a batch: number `seq` (from 1) of this writer. One transaction, about nine queries.
+    """Add a batch: number `seq` (from 1) of this writer. One transaction, ten queries.
 
     A batch that was stored before is not stored again. Raises OutOfOrder if one before it is missing,
     StaleAttempt if the run is no longer at `attempt`, InvalidInput and InvalidName for what cannot be stored.

@@ -41,7 +41,7 @@ _HOLDS_SLOT = Q(holds_slot=True) | Q(waits_until__lt=Now())
 def register(name: str, targets: Iterable[str], slots: int, instance: str) -> list[Node]:
     """The rows of this machine, one for each target that it serves; unknown targets are made.
 
-    A target is `name` (in the workspace `default`, or in the only one) or `workspace/name`. `instance` tells
+    A target is `name` (in the first workspace) or `workspace/name`. `instance` tells
     apart two machines of one name: raises Conflict while another one serves under it, or may come back to its
     runs.
     """
@@ -73,9 +73,8 @@ def _refuse_second(name: str, instance: str) -> None:
 
 def _find_target(word: str) -> ComputeTarget:
     workspace_name, slash, name = word.rpartition("/")
-    workspaces = Workspace.objects.filter(name=workspace_name) if slash else Workspace.objects.order_by("pk")
-    preferred = workspaces.filter(name="default") if not slash else workspaces
-    workspace = preferred.first() or workspaces.first()
+    workspaces = Workspace.objects.filter(name=workspace_name) if slash else Workspace.objects.all()
+    workspace = workspaces.order_by("pk").first()
     if workspace is None:
         names = ", ".join(Workspace.objects.order_by("name").values_list("name", flat=True)[:20])
         raise InvalidName(

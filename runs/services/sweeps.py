@@ -16,8 +16,8 @@ from runs.services.nodes import end_failed
 from runs.services.waiting import take_slots_back
 from runs.status import ON_NODE, OPEN, ErrorClass, Kind, Status
 
-#: So many changes of one kind in a sweep; the next one goes on. Each is a write of its own, and thousands in a
-#: row would keep everybody else from writing for seconds.
+#: So many changes of one kind in a sweep; the next one goes on. Each is a write of its own, and thousands in
+#: a row would keep everybody else from writing for seconds.
 AT_ONCE = 200
 _DEAD = (Status.FAILED, Status.CANCELED)
 _WAITING = (Status.NOT_STARTED, Status.QUEUED)
@@ -59,12 +59,12 @@ def _silent_for(seconds: int) -> Q:
 
 
 def _lost_runs() -> QuerySet[Run]:
-    """Those that nobody waits for any longer: for interactive ones more patience, unless they are to end."""
+    """Those that nobody waits for any longer: for interactive ones more patience."""
     silent, asked = Q(status=Status.NOT_RESPONDING), Q(status=Status.CANCEL_REQUESTED)
     interactive = Q(kind=Kind.INTERACTIVE)
     short = _silent_for(settings.LOST_AFTER_SECONDS)
     long = _silent_for(settings.INTERACTIVE_LOST_AFTER_SECONDS)
-    return _with_last_sign().filter(((asked | silent & ~interactive) & short) | (silent & interactive & long))
+    return _with_last_sign().filter(silent | asked, interactive & long | ~interactive & short)
 
 
 def mark_silent_runs() -> int:
@@ -77,7 +77,10 @@ def mark_silent_runs() -> int:
 
 
 def end_lost_runs() -> int:
-    """Failed (or Canceled, if that was asked) for runs without a sign of life for long, not all at once; how many."""
+    """Failed (or Canceled, if that was asked) for runs without a sign of life for long; how many.
+
+    The oldest first, and not all at once.
+    """
     ended = 0
     for run in _lost_runs().select_related("node").order_by("pk")[:AT_ONCE]:
         moment = run.heartbeat_at or run.started_at or run.created_at
@@ -104,7 +107,8 @@ def resume_pipelines() -> int:
     unasked = Exists(steps.filter(status__in=sorted(OPEN - {Status.CANCEL_REQUESTED})))
     canceled = Q(status=Status.CANCEL_REQUESTED) & unasked
     pipelines = Run.objects.filter(kind=Kind.PIPELINE, status__in=sorted(OPEN))
-    pks = list(pipelines.filter(ready | ended | begun | failed | canceled).values_list("pk", flat=True)[:AT_ONCE])
+    halted = pipelines.filter(ready | ended | begun | failed | canceled)
+    pks = list(halted.order_by("pk").values_list("pk", flat=True)[:AT_ONCE])
     for pk in pks:
         advance_pipeline(pk)
     return len(pks)

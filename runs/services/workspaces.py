@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 
 from runs.errors import Conflict, InvalidName
 from runs.folding import clean
+from runs.models import Run
 from runs.services.compute import create_target
 from studio.accounts.changes import record
 from studio.accounts.models import Membership, Role, User, Workspace
@@ -29,8 +30,18 @@ def add_workspace(name: str, *, owner: User) -> Workspace:
 
 
 def rename_workspace(workspace: Workspace, name: str, *, by: User) -> None:
-    """Give it another name; everything in it stays. Raises InvalidName, Conflict."""
+    """Give it another name; everything in it stays. Raises InvalidName, Conflict.
+
+    Not while scripts run in it, which were told its name when they were started.
+    """
     _check_name(name)
+    active = Run.objects.on_node().filter(workspace=workspace).count()
+    if active:
+        raise Conflict(
+            f"{active} run{'s are' if active > 1 else ' is'} active in {workspace.name}; scripts know the "
+            "workspace by its name.",
+            hint="Wait for them, or cancel them.",
+        )
     try:
         with transaction.atomic():
             Workspace.objects.filter(pk=workspace.pk).update(name=name)

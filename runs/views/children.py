@@ -24,7 +24,7 @@ from runs.models import MetricLedger, Run
 from runs.versions import version_word
 from runs.views.live import is_seen, part_url
 from runs.views.parts import wants_part
-from runs.views.run_frame import find_run, run_frame, run_url, run_version
+from runs.views.run_frame import VERSIONS, find_run, row_at, run_frame, run_url, version_text
 
 LEVELS = 3
 #: Runs read at once, for each level.
@@ -33,6 +33,11 @@ LEVEL_SIZE = 200
 MOST_OPEN = 20
 #: Deeper levels are drawn no further to the right.
 DEEPEST_INDENT = 8
+
+
+# Of the experiment, because that is one look into an index however large the family is.
+_LEDGERS = MetricLedger.objects.filter(experiment=OuterRef("experiment")).order_by("-written_at")
+_VERSIONS = VERSIONS.annotate(logged_at=Subquery(_LEDGERS.values("written_at")[:1]))
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,10 @@ def run_children(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
     12 queries on top of the frame's 4, and 8 for each time more was asked for.
     """
-    run = find_run(request, name, number)
-    part, version = wants_part(request, "run-children"), _version(run)
+    part, version = wants_part(request, "run-children"), _version(request, name, number)
     if part and is_seen(request, version):
         return HttpResponse(status=204)
+    run = find_run(request, name, number)
     asked = request.GET.get("open", "").split(",")
     opened = [word for word in asked if word.isascii() and word.isdecimal() and len(word) < 16][:MOST_OPEN]
     chart = {key: request.GET[key] for key in ("over", "sum") if key in request.GET}
@@ -84,13 +89,10 @@ def run_children(request: HttpRequest, name: str, number: int) -> HttpResponse:
     return render(request, "run/_children.html" if part else "run/run_children.html", context)
 
 
-def _version(run: Run) -> str:
-    """When the family last changed, and when a run of its experiment last wrote metrics. One query.
-
-    Of the experiment, because that is one look into an index however large the family is.
-    """
-    ledgers = MetricLedger.objects.filter(experiment=run.experiment_id).order_by("-written_at")
-    return f"{run_version(run)}.{version_word(ledgers.values_list('written_at', flat=True).first())}"
+def _version(request: HttpRequest, name: str, number: int) -> str:
+    """When the family last changed, and when a run of its experiment last wrote metrics. One query."""
+    row = row_at(_VERSIONS, request, name, number)
+    return f"{version_text(*row[:-1])}.{version_word(row[-1])}" if row else ""
 
 
 def _state(opened: Sequence[str], chart: Mapping[str, str]) -> QueryDict:

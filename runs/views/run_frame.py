@@ -56,7 +56,7 @@ _LOGGED = {
     "metric_count": Coalesce("metric_ledger__names", 0),
     "image_count": Coalesce("metric_ledger__images", 0),
 }
-_VERSIONS: QuerySet[Any] = _RUNS.annotate(**_LOGGED).values_list(
+VERSIONS: QuerySet[Any] = _RUNS.annotate(**_LOGGED).values_list(
     "updated_at", "family_updated_at", "status", *_LOGGED
 )
 _WITH_HEAD = (
@@ -86,8 +86,8 @@ def at_address(request: HttpRequest, name: str, number: int, *, of: str = "") ->
     return Q(**{of + key: value for key, value in keys.items()})
 
 
-def _at(runs: QuerySet[Any], request: HttpRequest, name: str, number: int) -> Any:
-    """The one of these at this address, or None."""
+def row_at(runs: QuerySet[Any], request: HttpRequest, name: str, number: int) -> Any:
+    """The one of these at this address, or None; one query. `VERSIONS` gives what `version_text` needs."""
     if "\0" in name:
         raise Http404("No experiment has such a name.")
     return next(iter(runs.filter(at_address(request, name, number))[:1]), None)
@@ -95,7 +95,7 @@ def _at(runs: QuerySet[Any], request: HttpRequest, name: str, number: int) -> An
 
 def find_run(request: HttpRequest, name: str, number: int) -> Run:
     """The run with all that its head shows, in one query. Raises Http404, also for other workspaces' runs."""
-    run: Run | None = _at(_WITH_HEAD, request, name, number)
+    run: Run | None = row_at(_WITH_HEAD, request, name, number)
     if run is None:
         raise Http404(f"There is no run {number} in the experiment {name}.")
     return run
@@ -103,7 +103,7 @@ def find_run(request: HttpRequest, name: str, number: int) -> Run:
 
 def is_news(request: HttpRequest, name: str, number: int) -> bool:
     """Whether the page has changed since the version `?seen=`; one query. True if there is no such run."""
-    row = _at(_VERSIONS, request, name, number)
+    row = row_at(VERSIONS, request, name, number)
     return row is None or version_text(*row) != request.GET.get("seen")
 
 

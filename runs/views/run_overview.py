@@ -174,12 +174,16 @@ def _queue_pks(run: Run, first: int, last: int) -> Any:
     return Run.objects.queued().filter(target=run.target_id).values("pk")[first:last]
 
 
+def _words(run: Run) -> list[str]:
+    return run.command_words or [run.script, *run.arguments]
+
+
 def _argument_changes(run: Run) -> list[Change]:
-    """How the arguments differ from those of the run that this one resubmits; nothing if they do not."""
+    """How what is executed differs from the run that this one resubmits; nothing if it does not."""
     before = run.resubmitted_from
     if before is None or before.kind == Kind.PIPELINE:
         return []
-    old, new = [before.script, *before.arguments], [run.script, *run.arguments]
+    old, new = _words(before), _words(run)
     if old == new:
         return []
     changes: list[Change] = []

@@ -111,6 +111,17 @@ def test_damaged_ones_stay_and_hold_up_nobody(reporter):
     assert left_aside(reporter.folder)
 
 
+def test_a_folder_that_nobody_can_read_ends_no_run_late(reporter):
+    reporter.folder.spool.symlink_to(reporter.folder.spool)
+    reporter.patience_s = 0
+    reporter.ended(EXIT_0)
+    reporter.run.refresh_from_db()
+    assert reporter.run.status == Status.COMPLETED
+    assert "could not be read" in launch_log(reporter.run)
+    reporter.folder.remove()
+    assert reporter.folder.set_aside_spool.is_symlink()
+
+
 def test_a_machine_that_starts_no_process_is_tried_again(reporter, monkeypatch):
     leave_metrics(reporter, reporter.run)
     with monkeypatch.context() as broken:

@@ -126,12 +126,6 @@ def test_a_notebook_may_be_away_longer_than_a_node():
     assert status_of(run) == Status.RUNNING
 
 
-def test_a_notebook_that_was_asked_to_stop_has_no_more_time_than_others():
-    asked = silent(301, kind=Kind.INTERACTIVE, target=None, status=Status.CANCEL_REQUESTED)
-    sweeps.sweep(LONG)
-    assert status_of(asked) == Status.CANCELED
-
-
 @pytest.mark.parametrize("status", [Status.NOT_STARTED, Status.QUEUED, Status.COMPLETED])
 def test_what_has_no_process_has_no_heartbeat_to_miss(status):
     run = silent(10_000, status=status)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from runs.errors import Conflict, InvalidName
 from runs.models import ComputeTarget
+from runs.services.nodes import register
 from runs.services.workspaces import add_workspace, rename_workspace
+from runs.status import Status
 from studio.accounts.models import Membership, Role, User, Workspace
 from tests.factories import make_run
 
@@ -56,10 +59,33 @@ def test_a_new_name_keeps_everything(ana: User) -> None:
     assert run.workspace.name == "research"
 
 
+def test_scripts_that_run_keep_their_workspace_findable(ana: User) -> None:
+    run = make_run(submitter=ana, status=Status.RUNNING)
+    with pytest.raises(Conflict, match="1 run is active"):
+        rename_workspace(run.workspace, "research", by=ana)
+    assert Workspace.objects.get(pk=run.workspace_id).name != "research"
+
+
+def test_a_target_without_a_workspace_is_that_of_the_first(ana: User) -> None:
+    first = make_run(submitter=ana).workspace
+    rename_workspace(first, "research", by=ana)
+    add_workspace("default", owner=ana)
+    [node] = register("box", ["local"], slots=1, instance="one")
+    assert node.target.workspace == first
+
+
+def test_who_renames_is_told_of_what_names_the_workspace(ana: User, settings: Any) -> None:
+    settings.NODE_TARGETS = ["gpu", "one/local"]
+    assert "STUDIO_TARGETS=gpu,one/local,two/local" in said("--user", "ana", "add", "two")
+    assert "STUDIO_TARGETS" not in said("--user", "ana", "rename", "two", "three")
+    add_workspace("one", owner=ana)
+    assert "Put four/ for one/ in STUDIO_TARGETS" in said("--user", "ana", "rename", "one", "four")
+
+
 def test_the_command(ana: User) -> None:
     assert "STUDIO_TARGETS=local,azure-ws/local" in said("--user", "ana", "add", "azure-ws")
     assert "azure-ws is research from now on" in said("--user", "ana", "rename", "azure-ws", "research")
-    assert "research" in said("--user", "ana").splitlines()
+    assert "research" in said().splitlines()
     with pytest.raises(CommandError, match=r"There is no workspace gone\. There is .*research"):
         said("--user", "ana", "rename", "gone", "x")
     with pytest.raises(CommandError, match="already"):

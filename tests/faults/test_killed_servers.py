@@ -60,6 +60,20 @@ def test_a_killed_redis_stops_no_run_and_no_page(
     assert "Traceback" not in studio.text
 
 
+def test_a_redis_that_hangs_holds_nobody_up_for_long(
+    broker: Server, make_studio: Callable[..., StudioProcess]
+) -> None:
+    studio = make_studio(STUDIO_BROKER_URL=broker.address)
+    studio.start()
+    person = Visitor(studio)
+    assert person.ended(person.submit("print('before')\n").location) == "Completed"
+    with broker.stopped():
+        submitted = [person.submit(f"print({n})\n") for n in range(3)]
+        assert [answer.status for answer in submitted] == [303] * 3
+        assert [person.ended(answer.location, within_s=60) for answer in submitted] == ["Completed"] * 3
+    assert person.ended(person.submit("print('after')\n").location, within_s=60) == "Completed"
+
+
 def test_a_killed_postgresql_costs_no_line(
     database: Server, make_studio: Callable[..., StudioProcess]
 ) -> None:

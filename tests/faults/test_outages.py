@@ -138,7 +138,7 @@ def test_a_broker_that_takes_nothing_is_a_warning_at_most(tmp_path: Path) -> Non
         "from time import time; from runs.wake import wake; t = time(); wake(1); wake(1); print(time() - t)",
         tmp_path,
     )
-    assert answer.stderr.count("the broker took no wake-up call") == 2
+    assert answer.stderr.count("the broker took no wake-up call") == 1  # and is left alone for a while
     assert float(answer.stdout) < 2  # who submits does not wait for it
 
 

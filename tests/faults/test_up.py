@@ -91,6 +91,15 @@ def test_a_taken_port_is_refused_and_nothing_is_made(make_studio: Callable[..., 
     assert not studio.data.exists()
 
 
+def test_a_host_that_is_not_of_this_machine_is_refused_by_its_name(
+    make_studio: Callable[..., StudioProcess],
+) -> None:
+    studio = make_studio(STUDIO_HOST="203.0.113.1")  # of RFC 5737, for documentation: nobody's
+    studio.folder.mkdir(parents=True)
+    assert "Choose another with STUDIO_HOST." in refusal(studio)
+    assert not studio.data.exists()
+
+
 def test_a_folder_that_cannot_be_written_is_refused(
     make_studio: Callable[..., StudioProcess], tmp_path: Path
 ) -> None:
@@ -110,7 +119,7 @@ def test_ctrl_c_leaves_runs_and_the_next_start_takes_them_up(studio: StudioProce
     assert "Active: up #1. They go on" in studio.text
     assert statuses(studio) == ["Running"]
     studio.start()
-    wait_until(lambda: "Taken up again: up #1." in studio.text)
+    wait_until(lambda: "Active when Studio stopped: up #1. Looking after them again." in studio.text)
     os.kill(studio.pid, signal.SIGINT)
     wait_until(lambda: studio.text.count("Press Ctrl-C again") == 2)
     os.kill(studio.pid, signal.SIGINT)

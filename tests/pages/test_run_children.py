@@ -189,7 +189,7 @@ class TestMetrics:
         response = client.get(url_of(top, "run-children"))
         assert b'hx-trigger="every 2s, run-changed from:body, refresh from:body"' in response.content
         url, htmx = response.context["part_url"], {"HX-Request": "true", "HX-Target": "div#run-children"}
-        with django_assert_num_queries(3):  # who asks; the run; when metrics were written
+        with django_assert_num_queries(2):  # who asks; when the family changed and metrics were written
             assert client.get(url, headers=htmx).status_code == 204
         log_metrics(child, {"loss": [0.125]})
         assert b"0.125" in client.get(url, headers=htmx).content

@@ -71,6 +71,13 @@ def test_the_error_card_has_exception_exit_code_and_traceback_escaped(page_of: C
     assert url_of(run, "run-logs") in page
 
 
+def test_an_exception_with_its_text_on_the_next_line_is_marked(page_of: Callable[[Run], str]) -> None:
+    named = "azureml.exceptions.UserErrorException: UserErrorException:"
+    trace = f"{TRACEBACK.partition('FloatingPointError: loss')[0]}{named}\n\tMessage: no such file"
+    page = page_of(make_run(status=Status.FAILED, error_traceback=trace, error_message=f"{named} Message"))
+    assert f'<span class="trace-error">{named}</span>' in page
+
+
 def test_an_exception_that_was_caught_is_not_what_the_run_failed_of(page_of: Callable[[Run], str]) -> None:
     message = "The script ended with exit code 3."
     page = page_of(
@@ -140,6 +147,13 @@ def test_a_resubmission_shows_what_differs(page_of: Callable[[Run], str]) -> Non
     page = page_of(after)
     assert "<del>0.1</del> <ins>0.3</ins>" in page
     assert f"?against={before.run_id}" in page
+
+
+def test_a_resubmitted_command_shows_what_differs(page_of: Callable[[Run], str]) -> None:
+    before = make_run(script="", command_words=["echo", "one"])
+    page = page_of(make_run(script="", command_words=["echo", "two"], resubmitted_from=before))
+    assert "<del>one</del> <ins>two</ins>" in page
+    assert "same command" not in page
 
 
 def test_a_resubmission_of_the_same_says_so(page_of: Callable[[Run], str]) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from runs.execution.tracebacks import exception_line, last_traceback
+from runs.execution.tracebacks import exception_line, exception_text, last_traceback
 
 
 def stderr_of(code: str) -> bytes:
@@ -89,6 +89,6 @@ def test_a_torn_log_raises_nothing(log: bytes) -> None:
 def test_a_text_that_begins_on_the_next_line_belongs_to_the_exception() -> None:
     text = "azureml.exceptions.ComputeTargetException: ComputeTargetException:\n\tMessage: no gpu-compute"
     log = f'Traceback (most recent call last):\n  File "a.py", line 1\n{text}\n\tInnerException None\n'
-    assert exception_line(last_traceback(log.encode())) == (
+    assert exception_text(last_traceback(log.encode())) == (
         "azureml.exceptions.ComputeTargetException: ComputeTargetException: Message: no gpu-compute"
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from runs.errors import StudioError
 from runs.services.workspaces import FIRST_TARGET, add_workspace, rename_workspace
-from studio.accounts.management.people import find_person
+from studio.accounts.management.people import check_studio, find_person
 from studio.accounts.models import Workspace
 
 
@@ -27,19 +28,22 @@ class Command(BaseCommand):
         rename.add_argument("name")
 
     def handle(self, *args: Any, user: str, action: str | None, **options: Any) -> None:
-        person = find_person(user)
+        check_studio()
         try:
             if action == "add":
+                person = find_person(user)
                 workspace = add_workspace(options["name"], owner=person)
                 self.stdout.write(f"{workspace.name} is there, and {person.username} owns it.")
+                targets = [*settings.NODE_TARGETS, f"{workspace.name}/{FIRST_TARGET}"]
                 self.stdout.write(
-                    f"To have its runs run here, start Studio with STUDIO_TARGETS={FIRST_TARGET},"
-                    f"{workspace.name}/{FIRST_TARGET}"
+                    f"To have its runs run here, start Studio with STUDIO_TARGETS={','.join(targets)}"
                 )
             elif action == "rename":
                 workspace = _find(options["old"])
-                rename_workspace(workspace, options["name"], by=person)
+                rename_workspace(workspace, options["name"], by=find_person(user))
                 self.stdout.write(f"{options['old']} is {workspace.name} from now on.")
+                if any(word.startswith(f"{options['old']}/") for word in settings.NODE_TARGETS):
+                    self.stdout.write(f"Put {workspace.name}/ for {options['old']}/ in STUDIO_TARGETS.")
             else:
                 self.stdout.write("\n".join(_names()))
         except StudioError as error:

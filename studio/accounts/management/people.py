@@ -13,16 +13,22 @@ from studio.accounts.models import User
 
 def find_person(username: str) -> User:
     """The person of this user name. Raises CommandError, also where there is no Studio yet."""
+    check_studio()
+    person = User.objects.filter(username=username, is_active=True).first()
+    if person is None:
+        raise CommandError(f"There is nobody with the user name {username}.")
+    return person
+
+
+def check_studio() -> None:
+    """Raises CommandError where there is no Studio yet; nothing is made."""
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3") and not Path(database["NAME"]).exists():
         raise _nothing_here()
     try:
-        person = User.objects.filter(username=username, is_active=True).first()
+        User.objects.exists()
     except DatabaseError:
         raise _nothing_here() from None
-    if person is None:
-        raise CommandError(f"There is nobody with the user name {username}.")
-    return person
 
 
 def _nothing_here() -> CommandError:
