@@ -40,7 +40,7 @@ class RunFilters(LabelFilters):
     target: Text | None = None
     kind: list[Kind] = Field(default_factory=list)
     include_children: bool = False
-    order: Text = "-created"
+    order: Text = Field("-created", description=f"{', '.join(ORDERS)}, metric:last:<name>; - turns it round.")
 
 
 def list_runs(runs: QuerySet[Run], filters: RunFilters, paging: Paging, *, person: User) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def list_runs(runs: QuerySet[Run], filters: RunFilters, paging: Paging, *, perso
         raise InvalidInput(
             f"Runs cannot be sorted by {filters.order[:40]}.",
             field="order",
-            hint=f"By {', '.join(ORDERS)}, each also with a - before it.",
+            hint=f"By {', '.join(ORDERS)} or metric:last:<name> (or min, max), each also with a - before it.",
         )
     if paging.cursor and read_cursor(paging.cursor, order) is None:
         raise bad_cursor()

@@ -16,11 +16,10 @@ from runs.formats import number_text
 from runs.lists.columns import Column
 from runs.lists.metrics import Shown, shown_last
 from runs.models import Experiment, Metric, MetricLedger, Run
+from runs.search.cursors import SUMS, metric_order
 from runs.services.metrics import newest_with
 from studio.accounts.models import User
 
-#: What of a metric is shown: how it is called, and the column of its row.
-SUMS = {"last": "last", "min": "least", "max": "most"}
 #: Runs, and metrics of theirs, that are looked at for names that may be chosen.
 _RUNS, _METRICS = 20, 1_000
 #: Columns that are there until a person chooses, and that can be there at most.
@@ -43,7 +42,8 @@ class Choice:
     def column(self) -> Column:
         """The column of the table."""
         title = self.name if self.sum == "last" else f"{self.name} {self.sum}"
-        return Column(f"metric:{self.sum}:{self.name}", title, "w-86", "", "num cut from-1100")
+        key = metric_order(self.name, self.sum)
+        return Column(key, title, "w-86", key, "num cut from-1100")
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,23 @@ import binascii
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
-from django.db.models import Expression, F, Value
+from django.db.models import Case, Expression, F, FilteredRelation, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Substr
 
+from runs.models import Run
+from runs.models.metric import NAME_LENGTH
 from runs.search.expressions import duration_s
 
-_LONGEST = 1_500
+#: What of a metric is shown and sorted by: how it is called, and the column of its row.
+SUMS = {"last": "last", "min": "least", "max": "most"}
+_METRIC = "metric:"
+_LONGEST = 4_000
 _LARGEST_KEY = 2**62
+#: Where infinities stand among the numbers of a metric; beyond them what is no number, then runs without it.
+_INFINITE, _NO_NUMBER, _NOTHING = 1.77e308, 1.78e308, 1.79e308
 #: Letters of the name that count when sorting; search_text begins with the name, folded.
 _NAME_LETTERS = 80
 
@@ -31,7 +39,34 @@ class Order:
     by: str
     descending: bool
 
-    def value(self, now: datetime) -> Expression | F:
+    @property
+    def kind(self) -> type:
+        """The type of what it sorts by."""
+        return float if self.by.startswith(_METRIC) else _KINDS[self.by]
+
+    def of(self, runs: QuerySet[Run], now: datetime) -> QuerySet[Any]:
+        """These runs with their `sort_value`."""
+        if not self.by.startswith(_METRIC):
+            return runs.annotate(sort_value=self._value(now))
+        _, sum_, name = self.by.split(":", 2)
+        # A join, because a subquery would be asked anew wherever a page compares the value.
+        metric = FilteredRelation("metrics", condition=Q(metrics__name=name))
+        return runs.annotate(sort_metric=metric).annotate(sort_value=self._sum(SUMS[sum_]))
+
+    def _sum(self, column: str) -> Expression:
+        """A number of the metric, in both directions before what is no number and what is not there."""
+        side = -1 if self.descending else 1
+        number = Coalesce(F(f"sort_metric__{column}"), Value(side * _NOTHING))
+        if column != "last":
+            return number
+        return Case(
+            When(sort_metric__last_text="Infinity", then=Value(_INFINITE)),
+            When(sort_metric__last_text="-Infinity", then=Value(-_INFINITE)),
+            When(sort_metric__last_text__gt="", then=Value(side * _NO_NUMBER)),
+            default=number,
+        )
+
+    def _value(self, now: datetime) -> Expression | F:
         """What it sorts by. Never null: runs without it count as the smallest."""
         match self.by:
             case "duration":
@@ -66,10 +101,20 @@ _KINDS: dict[str, type] = {
 ORDERS = tuple(_KINDS)
 
 
+def metric_order(name: str, sum_: str) -> str:
+    """The order by a sum of a metric, smallest first; runs without it come last, in both directions."""
+    return f"{_METRIC}{sum_}:{name}"
+
+
 def parse_order(text: str) -> Order | None:
     """The order that was asked for, or None if there is no such."""
     by = text.removeprefix("-")
-    return Order(by, text.startswith("-")) if by in _KINDS else None
+    return Order(by, text.startswith("-")) if by in _KINDS or _is_metric(by) else None
+
+
+def _is_metric(by: str) -> bool:
+    sum_, _, name = by.removeprefix(_METRIC).partition(":")
+    return by.startswith(_METRIC) and sum_ in SUMS and 0 < len(name) <= NAME_LENGTH and is_value(name, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +144,7 @@ def read_cursor(text: str, order: Order) -> Cursor | None:
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         parts = json.loads(packed.decode())
         written, value, key, at, backward = parts
-        if written != str(order) or backward not in (0, 1) or not is_value(value, _KINDS[order.by]):
+        if written != str(order) or backward not in (0, 1) or not is_value(value, order.kind):
             return None
         if not is_value(key, int) or not is_value(at, int) or at > 2**33:
             return None
@@ -112,7 +157,8 @@ def is_value(value: Any, kind: type) -> bool:
     """Whether a value out of a cursor is of this kind (int, float, str) and one that a database compares."""
     if isinstance(value, str):
         return kind is str and not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value)
-    numbers = {int: (int,), float: (int, float), str: ()}[kind]
-    if isinstance(value, bool) or not isinstance(value, numbers):
+    if kind is float and isinstance(value, float):
+        return isfinite(value)
+    if kind is str or isinstance(value, bool) or not isinstance(value, int):
         return False
-    return (-(2**40) if kind is float else 0) <= value <= _LARGEST_KEY  # neither infinite nor nan
+    return (-(2**40) if kind is float else 0) <= value <= _LARGEST_KEY

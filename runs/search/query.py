@@ -215,8 +215,7 @@ class Search:
         """By a value, then newest first; only of as many of the newest runs as one page looks at."""
         backward = cursor is not None and cursor.backward
         larger_next = order.descending == backward
-        value = order.value(cursor.at if cursor else self.now)
-        matching = self.scope.filter(self.kept).annotate(sort_value=value)
+        matching = order.of(self.scope.filter(self.kept), cursor.at if cursor else self.now)
         edge = self._end
         if edge is not None:
             matching = matching.filter(pk__gt=edge)

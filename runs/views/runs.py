@@ -30,7 +30,7 @@ from runs.views.live import part_url, safe_next
 from runs.views.parts import done, is_htmx, render_dialog, wants_part
 from studio.accounts.permissions import member
 
-_ASCENDING_FIRST = ("experiment", "name", "status", "submitter", "target")
+_ASCENDING_FIRST = ("experiment", "name", "status", "submitter", "target", "metric:min:")
 _EXPORT_CHUNK = 1_000
 _CHOICES = ("status", "submitter", "experiment", "target", "kind")
 _PLACES = {"runs": "Runs", "pipelines": "Pipelines", "experiment": "Experiment"}
@@ -191,7 +191,7 @@ def _heads(runs: RunList, shown: list[columns.Column]) -> list[dict[str, Any]]:
     heads = []
     for column in (number, columns.Column("name", "Name", "", "name"), *shown):
         is_current = column.sort == by
-        falling = not down if is_current else column.sort not in _ASCENDING_FIRST
+        falling = not down if is_current else not column.sort.startswith(_ASCENDING_FIRST)
         heads.append(
             {
                 "title": column.title,

@@ -229,7 +229,7 @@ class TestList:
         assert self.found(api, parent=parent.run_id) == ["d"]
         assert self.found(api, root=parent.run_id) == ["d"]
 
-    @pytest.mark.parametrize("query", [{}, {"q": "script"}, {"order": "-name"}])
+    @pytest.mark.parametrize("query", [{}, {"q": "script"}, {"order": "-name"}, {"order": "metric:min:loss"}])
     def test_pages_lead_to_the_end(self, api: Api, query: dict[str, Any]) -> None:
         for at in range(7):
             make_run(display_name=f"script {at}")
@@ -248,6 +248,7 @@ class TestList:
             ({"experiment": "unknown"}, 404, "experiment"),
             ({"q": "duration:>x"}, 422, "q"),
             ({"order": "colour"}, 422, "order"),
+            ({"order": "metric:mean:loss"}, 422, "order"),
             ({"cursor": "x"}, 422, "cursor"),
             ({"status": "Dancing"}, 422, "status.0"),
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from datetime import timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from runs.search.parser import parse
 from runs.search.query import Search
 from runs.status import ErrorClass, Kind, Status
 from tests.domain.search_kit import NOW, World, make_world
+from tests.factories import log_metrics
 
 pytestmark = pytest.mark.django_db
 
@@ -105,6 +107,33 @@ def _sort_value(run: Run, by: str):
     }[by]
 
 
+METRICS = {
+    "half": [0.25, 0.5], "two": [3.0, 2.0], "tie": [0.5], "negative": [-1.0], "large": [1e300],
+    "nan": [0.75, math.nan], "inf": [math.inf], "-inf": [0.5, -math.inf], "text": ["Hello"], "none": [],
+    "other": [], "all nan": [math.nan],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+@pytest.mark.parametrize(
+    ("order", "names"),
+    [
+        ("-metric:last:loss", "inf,large,two,tie,half,negative,-inf,all nan,text,nan,other,none"),
+        ("metric:last:loss", "-inf,negative,tie,half,two,large,inf,all nan,text,nan,other,none"),
+        ("-metric:max:loss", "large,two,nan,-inf,tie,half,negative,all nan,other,none,text,inf"),
+        ("metric:min:loss", "negative,half,-inf,tie,nan,two,large,all nan,other,none,text,inf"),
+        ("metric:last:none of them", "all nan,other,none,text,-inf,inf,nan,large,negative,tie,two,half"),
+    ],
+)
+def test_by_a_metric_numbers_come_first_and_runs_without_it_last(size, order, names):
+    world = make_world()
+    for name, values in METRICS.items():
+        run = world.run(name)
+        log_metrics(run, {"other": [9.0], **({"loss": values} if values else {})})
+    assert walk(world, "", order=order, size=size) == names.split(",")
+    assert walk(world, "experiment:mnist", order=order, size=size) == names.split(",")
+
+
 def test_the_longest_running_comes_first_when_sorted_by_duration(world):
     first = world.search("").page(order="-duration").rows[0]
     assert first.status == Status.RUNNING
@@ -156,8 +185,11 @@ def test_a_cursor_that_cannot_be_read_gives_the_first_page_and_says_so(world, cu
 
 
 @pytest.mark.parametrize(
-    ("order", "value"), [("name", "a\0b"), ("-duration", 1e400), ("number", 2**70), ("name", "\ud800")]
-)
+    ("order", "value"), [
+        ("name", "a\0b"), ("-duration", 1e400), ("number", 2**70), ("name", "\ud800"),
+        ("metric:last:loss", 1e400), ("metric:last:loss", 2**70), ("metric:last:loss", "1"),
+    ],
+)  # fmt: skip
 def test_a_cursor_with_an_impossible_value_gives_the_first_page(world, order, value):
     page = world.search("").page(after=packed(order, value, 5, 0, 0), order=order, size=5)
     assert len(page.rows) == 5
@@ -191,8 +223,11 @@ def test_the_page_before_the_first_is_the_first(world):
     assert page.next_cursor
 
 
-def test_an_unknown_order_gives_the_newest_first_and_says_so(world):
-    page = world.search("").page(order="password; --", size=5)
+@pytest.mark.parametrize(
+    "order", ["password; --", "metric:", "metric:last", "metric:last:", "metric:mean:loss", "metric:last:a\0"]
+)
+def test_an_unknown_order_gives_the_newest_first_and_says_so(world, order):
+    page = world.search("").page(order=order, size=5)
     assert page.rows[0].display_name == "r23"
     assert "order is not known" in page.note
 

@@ -11,8 +11,11 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.html import escape
 
+from runs.lists.runs import PAGE
 from runs.models import Experiment, MetricLedger
+from runs.models.metric import NAME_LENGTH
 from runs.status import Status
 from studio.accounts.models import User
 from tests.factories import log_metrics, make_experiment, make_pipeline, make_run, make_workspace
@@ -110,6 +113,48 @@ class TestColumns:
     def test_small_screens_name_the_first_metric(self, ana: User, client_of: ClientOf) -> None:
         make_run(metrics={"loss": 0.25})
         assert "· loss 0.25" in client_of(ana).get(URL).content.decode()
+
+    def test_a_click_on_a_head_sorts_and_another_turns_it_round(self, ana: User, client_of: ClientOf) -> None:
+        name = 'val/loss: "a" & <b>'
+        for value in (0.5, 0.25, None, 0.75):
+            make_run(metrics={name: value})
+        make_run()
+        client = client_of(ana)
+        response = client.get(URL)
+        for direction, numbers in (("descending", [4, 1, 2, 3, 5]), ("ascending", [2, 1, 4, 3, 5])):
+            response = client.get(URL, {"order": response.context["heads"][-2]["sort"]})
+            assert response.context["heads"][-2]["direction"] == direction
+            assert [row.run.number for row in response.context["rows"]] == numbers
+        assert escape(f"Sort by {name}") in response.content.decode()
+
+    def test_the_least_is_sorted_from_the_least(self, ana: User, client_of: ClientOf) -> None:
+        make_run(metrics={"loss": 1.0})
+        client = client_of(ana)
+        client.post(COLUMNS, {"experiment": "mnist", "metric": ["loss"], "sum": ["min"]})
+        assert client.get(URL).context["heads"][-1]["sort"] == "metric:min:loss"
+
+    def test_pages_by_a_metric_follow_one_another_at_a_fixed_cost(
+        self, ana: User, client_of: ClientOf
+    ) -> None:
+        long = "n" * NAME_LENGTH
+        for number in range(PAGE + 4):
+            make_run(metrics={"loss": number % 2, long: 1.0} if number > 1 else {})
+        client = client_of(ana)
+        client.get(URL)  # the first page of a process also asks once whether free text is indexed
+        for name in ("loss", long):
+            shown: list[int] = []
+            counted, asked = [], {"order": f"-metric:last:{name}"}
+            for _ in range(2):
+                with CaptureQueriesContext(connection) as queries:
+                    response = client.get(URL, asked)
+                counted.append(len(queries))
+                shown += [run.number for run in response.context["page"].rows]
+                asked["after"] = response.context["page"].next_cursor
+            odd, even = range(PAGE + 4, 2, -2), range(PAGE + 3, 2, -2)
+            by_loss, by_age = [*odd, *even, 2, 1], [*range(PAGE + 4, 0, -1)]
+            assert (shown, asked["after"]) == (by_loss if name == "loss" else by_age, "")
+            # The 15 of a page with metrics by age · how many runs · where the newest 100,000 end
+            assert counted == [17, 17]
 
     def test_lists_of_the_workspace_have_none(self, ana: User, client_of: ClientOf) -> None:
         make_run(metrics={"loss": 0.25})
