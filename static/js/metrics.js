@@ -105,7 +105,8 @@ function look() {
   }
 }
 
-// The looks go into the address of this page, of its live part and of its links, so that they are kept and shared.
+// The looks go into the address of this page, of its live part, its links and its search, so that they are kept and
+// shared.
 
 function keep() {
   const { byTime, byLog, byLogX, smooth } = looks();
@@ -119,6 +120,10 @@ function keep() {
   const part = root();
   if (part?.hasAttribute("hx-get")) part.setAttribute("hx-get", changed(part.getAttribute("hx-get")));
   for (const link of part?.querySelectorAll("a[href]:not([download])") ?? []) link.setAttribute("href", changed(link.href));
+  const search = part?.querySelector(".metric-search");
+  for (const field of search?.querySelectorAll("input[type=hidden]") ?? []) if (field.name in written) field.remove();
+  const chosen = Object.entries(written).filter(([, value]) => value);
+  search?.prepend(...chosen.map(([name, value]) => Object.assign(document.createElement("input"), { type: "hidden", name, value })));
 }
 
 let soon = 0;

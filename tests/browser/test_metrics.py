@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import pytest
@@ -163,6 +164,19 @@ def test_looks_are_kept_in_the_address(run: Run, ana: User, open_page: OpenPage)
     expect(page.locator("#look-time")).to_be_checked()
     expect(page.locator("output")).to_have_text("60 %")
     drawn(page, "loss")
+
+
+def test_a_search_keeps_the_looks(run: Run, ana: User, open_page: OpenPage) -> None:
+    page = open_page(url(run), user=ana)
+    drawn(page, "loss")
+    page.get_by_label("Log scale").check()
+    page.get_by_label("Find a metric").press_sequentially("los")
+    page.wait_for_url(re.compile(r"[?&]q=los"))
+    assert "log=1" in page.url
+    page.get_by_label("Log scale").uncheck()
+    page.get_by_label("Find a metric").fill("loss")
+    page.wait_for_url(re.compile(r"[?&]q=loss"))
+    assert "log=1" not in page.url
 
 
 def test_a_new_theme_draws_anew(run: Run, ana: User, open_page: OpenPage) -> None:
