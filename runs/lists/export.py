@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from runs.models import Run
 
+Cell = str | float | None
 COLUMNS = (
     "experiment", "number", "name", "status", "kind", "duration_s", "submitter", "compute target", "node",
     "tags", "command", "submitted", "started", "ended", "exit code", "error", "parent", "run_id",
@@ -22,20 +23,20 @@ def safe_cell(text: str) -> str:
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
 
 
-def csv_lines(runs: Iterable[Run]) -> Iterator[str]:
-    """A head line, then one line for each run."""
+def csv_lines(rows: Iterable[tuple[Run, Sequence[Cell]]], heads: Sequence[str] = ()) -> Iterator[str]:
+    """A head line, then one line for each run, which ends with the values for these `heads`."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
-    for cells in _cells(runs):
+    for cells in _cells(rows, heads):
         writer.writerow([safe_cell(cell) if isinstance(cell, str) else cell for cell in cells])
         yield buffer.getvalue()
         buffer.seek(0)
         buffer.truncate()
 
 
-def _cells(runs: Iterable[Run]) -> Iterator[list[str | int | None]]:
-    yield [*COLUMNS]
-    for run in runs:
+def _cells(rows: Iterable[tuple[Run, Sequence[Cell]]], heads: Sequence[str]) -> Iterator[list[Cell]]:
+    yield [*COLUMNS, *heads]
+    for run, more in rows:
         duration = run.duration
         yield [
             run.experiment.name,
@@ -57,4 +58,5 @@ def _cells(runs: Iterable[Run]) -> Iterator[list[str | int | None]]:
             run.parent.run_id if run.parent else "",
             run.run_id,
             run.description,
+            *more,
         ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar
 from zlib import crc32
 
@@ -14,7 +15,7 @@ from django.db.models import QuerySet
 from runs.charts import BarRun
 from runs.formats import number_text
 from runs.lists.columns import Column
-from runs.lists.metrics import Shown, shown_last
+from runs.lists.metrics import Shown, last_value, shown_last
 from runs.models import Experiment, Metric, MetricLedger, Run
 from runs.search.cursors import SUMS, metric_order
 from runs.services.metrics import newest_with
@@ -157,16 +158,35 @@ def choose_metrics(person: User, experiment: Experiment, choices: Iterable[Choic
 def metric_cells(runs: Iterable[Run], choices: Sequence[Choice]) -> dict[int, dict[str, Shown]]:
     """What the columns of these metrics show, by run and column. One query, none without choices."""
     cells: dict[int, dict[str, Shown]] = {}
-    if not choices:
-        return cells
-    names = {choice.name for choice in choices}
-    rows = Metric.objects.filter(run__in={run.pk for run in runs}, name__in=names)
-    found = {(metric.run_id, metric.name): metric for metric in rows.defer("columns", "description")}
-    for (run, name), metric in found.items():
+    for (run, name), metric in _metrics(runs, choices).items():
         for choice in choices:
             if choice.name == name:
                 cells.setdefault(run, {})[choice.column.key] = _shown(metric, choice.sum)
     return cells
+
+
+def with_values(
+    runs: Iterable[Run], choices: Sequence[Choice], *, at_once: int
+) -> Iterator[tuple[Run, list[str | float | None]]]:
+    """Each run with the exact values of these columns. A query for each `at_once` runs, none without choices."""
+    left = iter(runs)
+    while chunk := list(islice(left, at_once)):
+        found = _metrics(chunk, choices)
+        for run in chunk:
+            metrics = [(found.get((run.pk, choice.name)), choice.sum) for choice in choices]
+            yield run, [_value(metric, sum_) if metric else None for metric, sum_ in metrics]
+
+
+def _metrics(runs: Iterable[Run], choices: Sequence[Choice]) -> dict[tuple[int, str], Metric]:
+    if not choices:
+        return {}
+    names = {choice.name for choice in choices}
+    rows = Metric.objects.filter(run__in={run.pk for run in runs}, name__in=names)
+    return {(metric.run_id, metric.name): metric for metric in rows.defer("columns", "description")}
+
+
+def _value(metric: Metric, sum_: str) -> str | float | None:
+    return last_value(metric) if sum_ == "last" else getattr(metric, SUMS[sum_])
 
 
 def _shown(metric: Metric, sum_: str) -> Shown:

@@ -106,11 +106,16 @@ class CardPage:
         return [(look, cards) for look, cards in groups.items() if cards]
 
 
-def shown_last(metric: Metric) -> Shown:
-    """What came last of a metric."""
+def last_value(metric: Metric) -> str | float | None:
+    """What came last of a metric; a text of at most 255 letters for what is no number."""
     text = metric.last_text
-    if text:
-        return shown(float(text) if text in ("NaN", "Infinity", "-Infinity") else text)
+    return float(text) if text in ("NaN", "Infinity", "-Infinity") else text or metric.last
+
+
+def shown_last(metric: Metric) -> Shown:
+    """What came last of a metric, as a table shows it."""
+    if metric.last_text:
+        return shown(last_value(metric))
     return Shown(number_text(metric.last), is_number=True)
 
 

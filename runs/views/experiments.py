@@ -131,7 +131,7 @@ def experiment_detail(request: MemberRequest, name: str) -> HttpResponseBase:
     workspace, metrics = request.membership.workspace, MetricColumns(request.user, experiment)
     runs = RunList(workspace, request.user, request.GET, place="experiment", experiment=experiment)
     if request.GET.get("format") == "csv":
-        return csv_response(runs, experiment.name)
+        return csv_response(runs, experiment.name, metrics.choices)
 
     def more(part: bool) -> dict[str, Any]:
         counts = chip_counts(experiment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -18,7 +18,14 @@ from runs.filters import RunFilter
 from runs.lists import columns
 from runs.lists.capped import Count
 from runs.lists.export import csv_lines
-from runs.lists.metric_columns import Choice, MetricColumns, choose_metrics, metric_cells, offered_metrics
+from runs.lists.metric_columns import (
+    Choice,
+    MetricColumns,
+    choose_metrics,
+    metric_cells,
+    offered_metrics,
+    with_values,
+)
 from runs.lists.runs import Row, RunList
 from runs.lists.version import Scope, workspace_scope
 from runs.models import Experiment, Run
@@ -205,8 +212,8 @@ def _heads(runs: RunList, shown: list[columns.Column]) -> list[dict[str, Any]]:
     return heads
 
 
-def csv_response(runs: RunList, name: str) -> StreamingHttpResponse:
-    """All runs that match, children too, as a file; sent while it is read."""
+def csv_response(runs: RunList, name: str, choices: Sequence[Choice] = ()) -> StreamingHttpResponse:
+    """All runs that match, children too, with these metrics, as a file; sent while it is read."""
     matching = runs.matching() if runs.is_valid else Run.objects.none()
     rows: Iterator[Run] = (
         matching.for_table("description", "exit_code", "parent__run_id")  # type: ignore[attr-defined]
@@ -214,7 +221,9 @@ def csv_response(runs: RunList, name: str) -> StreamingHttpResponse:
     )  # fmt: skip
     filename = f"{name}-{timezone.now():%Y-%m-%d}.csv"
     return StreamingHttpResponse(
-        csv_lines(rows),
+        csv_lines(
+            with_values(rows, choices, at_once=_EXPORT_CHUNK), [choice.column.title for choice in choices]
+        ),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{filename}"'},
     )

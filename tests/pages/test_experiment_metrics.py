@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,6 +19,7 @@ from runs.lists.runs import PAGE
 from runs.models import Experiment, MetricLedger
 from runs.models.metric import NAME_LENGTH
 from runs.status import Status
+from runs.views import runs as run_views
 from studio.accounts.models import User
 from tests.factories import log_metrics, make_experiment, make_pipeline, make_run, make_workspace
 
@@ -159,6 +162,65 @@ class TestColumns:
     def test_lists_of_the_workspace_have_none(self, ana: User, client_of: ClientOf) -> None:
         make_run(metrics={"loss": 0.25})
         assert metric_columns(client_of(ana).get("/runs/")) == []
+
+
+def table(response: Any) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
+
+
+class TestExport:
+    def test_it_has_the_metrics_that_are_shown_exact_and_no_formulas(
+        self, ana: User, client_of: ClientOf
+    ) -> None:
+        log_metrics(
+            make_run(tags={"a": "b"}), {"=loss": [-0.1, -1 / 3], "said": ["@SUM(1)"], "unseen": [1.0]}
+        )
+        log_metrics(make_run(tags={"a": "b"}), {"=loss": [-2.0, math.nan]})
+        make_run(tags={"a": "b"})
+        make_run(metrics={"=loss": 7.0})
+        client = client_of(ana)
+        metrics = {"metric": ["=loss", "said", "=loss", "=loss"], "sum": ["last", "last", "min", "max"]}
+        client.post(COLUMNS, {"experiment": "mnist", **metrics})
+        rows = table(client.get(URL, {"format": "csv", "q": "tag:a"}))
+        assert [list(row.items())[-4:] for row in rows] == [
+            [("'=loss", ""), ("said", ""), ("'=loss min", ""), ("'=loss max", "")],
+            [("'=loss", "nan"), ("said", ""), ("'=loss min", "-2.0"), ("'=loss max", "-2.0")],
+            [
+                ("'=loss", "-0.3333333333333333"),
+                ("said", "'@SUM(1)"),
+                ("'=loss min", "-0.3333333333333333"),
+                ("'=loss max", "-0.1"),
+            ],
+        ]
+        client.post(COLUMNS, {"experiment": "mnist", "metric": [], "sum": []})
+        assert list(table(client.get(URL, {"format": "csv"}))[0])[-1] == "description"
+
+    def test_it_is_read_in_pieces_at_a_fixed_cost(
+        self, ana: User, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client, counted = client_of(ana), []
+        make_run(metrics={"loss": 1.0})
+        client.get(URL)  # the first page of a process also asks once whether free text is indexed
+        for more in (1, 5):
+            for _ in range(more):
+                make_run(metrics={"loss": 0.5}, tags={"a": "b"})
+            with CaptureQueriesContext(connection) as asked:
+                rows = table(client.get(URL, {"format": "csv"}))
+            counted.append(len(asked))
+        assert [row["loss"] for row in rows] == ["0.5"] * 6 + ["1.0"]
+        # session · experiment with its versions · names of metrics (2) · runs · their tags · their metrics
+        assert counted == [7, 7]
+        monkeypatch.setattr(run_views, "_EXPORT_CHUNK", 3)
+        with CaptureQueriesContext(connection) as asked:
+            assert table(client.get(URL, {"format": "csv"})) == rows
+        assert len(asked) == 7 + 2 * 2  # tags and metrics of three runs at a time
+
+    def test_readers_have_it_and_strangers_do_not(self, ben: User, dan: User, client_of: ClientOf) -> None:
+        make_run(metrics={"loss": 1.0})
+        link = '<a class="btn wide-only" href="?format=csv" download>'
+        assert link in client_of(ben).get(URL).content.decode()
+        assert table(client_of(ben).get(URL, {"format": "csv"}))[0]["loss"] == "1.0"
+        assert client_of(dan).get(URL, {"format": "csv"}).status_code == 404
 
 
 class TestCharts:
