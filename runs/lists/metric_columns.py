@@ -168,7 +168,7 @@ def metric_cells(runs: Iterable[Run], choices: Sequence[Choice]) -> dict[int, di
 def with_values(
     runs: Iterable[Run], choices: Sequence[Choice], *, at_once: int
 ) -> Iterator[tuple[Run, list[str | float | None]]]:
-    """Each run with the exact values of these columns. A query for each `at_once` runs, none without choices."""
+    """Each run with the exact values of these columns. A query for every `at_once` runs."""
     left = iter(runs)
     while chunk := list(islice(left, at_once)):
         found = _metrics(chunk, choices)
