@@ -11,6 +11,9 @@ from runs.charts import PLOT_BASE, PLOT_HEIGHT, PLOT_TOP, BarRun, run_numbers
 from runs.documents import ticks
 from runs.formats import number_text
 
+#: Pixels of the axis, unless its longest label needs more, and of a letter of the widest font.
+_AXIS, _LETTER = 44, 7
+
 
 def value_chart_svg(
     runs: Sequence[BarRun], values: Mapping[int, float], name: str, base_url: str
@@ -26,10 +29,12 @@ def value_chart_svg(
         return round(PLOT_BASE - (value - least) / (most - least) * (PLOT_BASE - PLOT_TOP), 1)
 
     lines = ticks(least, most, 4)
+    labels = [number_text(t) for t in lines]
+    width = max(_AXIS, 6 + _LETTER * max(map(len, labels), default=0))
     axis = format_html_join(
         "",
-        '<text x="38" y="{}" text-anchor="end">{}</text>',
-        ((y(t) + 4, number_text(t)) for t in lines),
+        '<text x="{}" y="{}" text-anchor="end">{}</text>',
+        ((width - 6, y(t) + 4, label) for t, label in zip(lines, labels, strict=True)),
     )
     grid = format_html_join(
         "", '<line class="chart-grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>', ((y(t),) for t in lines)
@@ -47,8 +52,8 @@ def value_chart_svg(
         ),
     )  # fmt: skip
     return format_html(
-        '<div class="chart-frame"><svg class="chart" width="44" height="{h}" aria-hidden="true">{axis}</svg>'
+        '<div class="chart-frame"><svg class="chart" width="{w}" height="{h}" aria-hidden="true">{axis}</svg>'
         '<svg class="chart" height="{h}" role="group" aria-label="{name} by run number">'
         "{grid}{dots}{numbers}</svg></div>",
-        h=PLOT_HEIGHT, axis=axis, grid=grid, dots=dots, numbers=run_numbers(runs, slot), name=name,
+        w=width, h=PLOT_HEIGHT, axis=axis, grid=grid, dots=dots, numbers=run_numbers(runs, slot), name=name,
     )  # fmt: skip

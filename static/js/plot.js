@@ -99,6 +99,7 @@ export class Plot {
       const kept = this.looks.byLogX ? x.map((value) => (value > 0 ? value : 1e-9)) : x;
       return this.looks.smooth ? [kept, raw, smoothed(raw, this.looks.smooth)] : [kept, raw];
     });
+    this.smooth = tables.map(([, , values]) => values);
     if (tables.length === 1) return tables[0];
     return uPlot.join(tables, tables.map((table) => table.map(() => 2)));
   }
@@ -126,7 +127,7 @@ export class Plot {
         x: { time: false, distr: looks.byLogX ? 3 : 1, range: kept ? [kept.min, kept.max] : undefined },
         y: looks.byLog ? { distr: 3 } : { range: (u, min, max) => spread(min, max) },
       },
-      axes: [{ ...axis, values: ticks, size: 26, gap: 4, space: 64, grid: { show: false }, incrs }, { ...axis, values: ticks, size: 48, gap: 6, space: 34 }],
+      axes: [{ ...axis, values: ticks, size: 26, gap: 4, space: 64, grid: { show: false }, incrs }, { ...axis, values: ticks, size: labelRoom, gap: 6, space: 34 }],
       series: [{}, ...this.series()],
       hooks: { draw: [() => this.mark()], setCursor: [() => this.point()], setSelect: [() => this.zoom()] },
     };
@@ -175,7 +176,8 @@ export class Plot {
     ctx.fill();
   }
 
-  // The values under the pointer: of each line the one that is nearest, in the order of the lines.
+  // The values under the pointer: of each line the one that is nearest, in the order of the lines; of a smoothed one
+  // what is drawn, and beside it what was logged.
   point() {
     const { idx, left } = this.chart.cursor;
     this.tip.hidden = idx === null || idx === undefined || left < 0;
@@ -187,8 +189,10 @@ export class Plot {
       const row = document.createElement("div");
       const key = Object.assign(document.createElement("i"), { className: `series-${(i % HUES) + 1}` });
       const name = Object.assign(document.createElement("span"), { textContent: line.label ?? "" });
-      const value = Object.assign(document.createElement("b"), { textContent: numberText(line.y[place]) });
-      row.append(...(this.lines.length > 1 ? [key] : []), name, value);
+      const drawn = this.smooth[i]?.[place] ?? null;
+      const value = Object.assign(document.createElement("b"), { textContent: numberText(drawn ?? line.y[place]) });
+      const raw = Object.assign(document.createElement("small"), { textContent: `raw ${numberText(line.y[place])}` });
+      row.append(...(this.lines.length > 1 ? [key] : []), name, value, ...(drawn === null ? [] : [raw]));
       return row;
     });
     const head = Object.assign(document.createElement("div"), { textContent: isTime ? durationText(at) : `${axis} ${numberText(at)}`, className: "plot-tip-head" });
@@ -226,6 +230,13 @@ function nearest(x, at) {
     if (x[middle] < at) low = middle + 1; else high = middle;
   }
   return low > 0 && at - x[low - 1] <= x[low] - at ? low - 1 : low;
+}
+
+// The width of an axis at the left: that of its widest label, and for short ones what they have on all charts.
+function labelRoom(u, labels, axis) {
+  u.ctx.font = u.axes[axis].font[0];
+  const widths = (labels ?? []).map((label) => u.ctx.measureText(label).width / devicePixelRatio);
+  return Math.max(48, Math.ceil(Math.max(0, ...widths)) + 8);
 }
 
 // A little room above and below, and some for a line that does not move.

@@ -38,12 +38,14 @@ def url(run: Run) -> str:
     return f"/experiments/{run.experiment.name}/runs/{run.number}/metrics/"
 
 
-#: Keeps what is written on canvases, in order.
+#: Keeps what is written on canvases, in order, and where labels begin that end at an axis.
 WRITTEN = """
   window.written = [];
+  window.beginnings = [];
   const { fillText } = CanvasRenderingContext2D.prototype;
   CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
     written.push(text);
+    if (this.textAlign === "right") beginnings.push(place[0] - this.measureText(text).width);
     return fillText.call(this, text, ...place);
   };
 """
@@ -111,6 +113,32 @@ def test_few_steps_are_counted_in_whole_numbers(ana: User, open_page: OpenPage) 
     assert [text for text in page.evaluate("written") if float(text) < 50] == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+def test_nothing_of_a_label_or_a_text_is_cut(ana: User, open_page: OpenPage, width: int) -> None:
+    for number in (1, 2):
+        run = make_run()
+        log_metrics(run, {"steps": [-2e9 * number, 0.0], "said": ["going, quickly: jumpy"]})
+    page = open_page(url(run), user=ana, width=width)
+    page.add_init_script(WRITTEN)
+    page.reload()
+    drawn(page, "steps")
+    assert "-2,000,000,000" in page.evaluate("written")
+    assert min(page.evaluate("beginnings")) >= 0
+    said = page.get_by_text("going, quickly: jumpy")
+    assert said.evaluate("(text) => text.scrollHeight <= text.clientHeight")
+    page.goto(page.url.partition("runs/")[0] + "?over=steps&sum=min")
+    frame = page.locator(".chart-frame").bounding_box()
+    label = page.locator(".chart-frame text", has_text="-4,000,000,000").bounding_box()
+    assert frame
+    assert label
+    assert label["x"] >= frame["x"]
+    dots = page.locator(".value-dot")
+    assert dots.count() == 2
+    for dot in (dots.first.bounding_box(), dots.last.bounding_box()):
+        assert dot
+        assert dot["x"] + dot["width"] <= frame["x"] + frame["width"]
+
+
 def test_charts_wait_until_somebody_looks(ana: User, open_page: OpenPage) -> None:
     run = make_run()
     log_metrics(run, {f"layer {number:04}": [1.0, 2.0, number] for number in range(600)})
@@ -149,6 +177,25 @@ def test_the_pointer_shows_the_value_and_dragging_zooms(run: Run, ana: User, ope
     with page.expect_response(lambda answer: "from=0" in answer.url):
         back.click()
     expect(back).to_be_hidden()
+
+
+def test_the_pointer_shows_what_a_smoothed_line_draws_and_what_was_logged(
+    ana: User, open_page: OpenPage
+) -> None:
+    run = make_run()
+    log_metrics(run, {"jumpy": [0.0, 8.0, math.nan, 2.0]})
+    page = open_page(url(run) + "?smooth=50", user=ana)
+    drawn(page, "jumpy")
+    over, tip = page.locator('[data-plot="jumpy"] .u-over'), page.locator(".plot-tip")
+    box = over.bounding_box()
+    assert box
+    # Averages of (0 · 1 + 8 · 2) / 3 and (0 · 1 + 8 · 2 + 2 · 4) / 7, without what is no number
+    for step, said in enumerate(["step 00raw 0", "step 15.333raw 8", "step 2NaN", "step 33.429raw 2"]):
+        page.mouse.move(box["x"] + 1 + (box["width"] - 2) * step / 3, box["y"] + 60)
+        expect(tip).to_have_text(said)
+    page.locator("#look-smooth").fill("0")
+    page.mouse.move(box["x"] + 1 + (box["width"] - 2) / 3, box["y"] + 61)
+    expect(tip).to_have_text("step 18")
 
 
 def test_looks_are_kept_in_the_address(run: Run, ana: User, open_page: OpenPage) -> None:
