@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 
 from runs.models import Run
 from runs.reporter import LAUNCH_LOG
+from runs.services.metrics import read_points
 from runs.status import Status
 from tests.factories import make_node, make_run
 from tests.faults.conftest import Counting, ended, fresh, log_of, says
@@ -68,18 +69,25 @@ def test_lost_connections_cost_no_line(
     assert ended(second).status == Status.COMPLETED
 
 
+ENDS = {"killed": "os.kill(os.getpid(), 9)", "at its end": "", "completed": "run.complete()"}
+
+
+@pytest.mark.parametrize("end", ENDS)
 def test_without_a_web_server_no_metric_is_lost_and_no_slot_is_held(
-    make_worker: Callable[..., NodeProcess], send: Callable[..., Run]
+    make_worker: Callable[..., NodeProcess], send: Callable[..., Run], end: str
 ) -> None:
     node = make_worker(STUDIO_URL=f"http://127.0.0.1:{free_port()}")
     node.start()
     run = send(
         "import os\nfrom azureml.core import Run\nrun = Run.get_context()\n"
         "for number in range(1000): run.log('m', number)\n"
-        "os.kill(os.getpid(), 9)\n"
+        f"{ENDS[end]}\n"
     )
     ended(run, within_s=20)
-    assert run.metrics.get().count == 1000
+    metric = run.metrics.get()
+    assert list(read_points([metric])[metric.pk].columns[""]) == list(range(1000))
+    if end != "killed":
+        assert "The node of the run stores them" in log_of(run)
     assert "1000 metrics that the script had left were sent." in log_of(run, LAUNCH_LOG)
     wait_until(lambda: not (node.folder / "work" / run.run_id).exists())
     assert not (node.folder / "work" / ".set-aside").exists()

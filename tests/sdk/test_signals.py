@@ -57,7 +57,7 @@ def handle(moment):
     sent += 1
     stored = sender.api.metric_values(run_id, name='handler')[run_id]
     assert moment in metrics_of(run_id, stored)['handler'], stored
-files = ('sender.py', 'spool_folder.py', 'segments.py', 'batches.py')
+files = ('sender.py', 'sending.py', 'left_behind.py', 'spool_folder.py', 'segments.py', 'batches.py')
 print(at_every_line(files, act, handle), sent, waiting)
 """
     )

@@ -46,7 +46,7 @@ ENTRIES = st.lists(
 class Nowhere:
     """Stands for an API that nothing is sent through."""
 
-    url = "http://127.0.0.1:9"
+    url, written_by = "http://127.0.0.1:9", "person:ana"
 
 
 @contextmanager
@@ -61,7 +61,7 @@ def folder() -> Iterator[Path]:
 
 
 def new_spool() -> Spool:
-    return Spool.create("http://127.0.0.1:9", "run", "writer", 0)
+    return Spool.create("http://127.0.0.1:9", "run", "writer", 0, by="person:ana")
 
 
 def log_all(entries: list[tuple[str, int | None, Any]]) -> MetricSender:
@@ -292,7 +292,7 @@ WITHOUT_DISK = """
 import resource, sys
 from studio_client import spool
 class Nowhere:
-    url = "http://127.0.0.1:9"
+    url, written_by = "http://127.0.0.1:9", "person:ana"
 spool.EVERY_S = spool.EXIT_PATIENCE_S = 0
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # room for the first segment only
 sender = spool.MetricSender(Nowhere(), "run", lambda is_much: None)

@@ -94,7 +94,10 @@ def end(run: Run, act: str, content: dict[str, Any], *, set_status: bool) -> Non
 
 def keep_what_is_left(run: Run) -> None:
     """Metrics that wait, and the outputs of a run that this process made."""
-    run.flush()
+    if run._is_context:
+        run._sender.flush_at_the_end()
+    else:
+        run.flush()
     if run._owned and run._outputs and os.path.isdir(run._outputs):
         keep = partial(_run_files.upload, run._api, run.id, overwrite=True)
         _run_files.upload_all(_run_files.files_below("outputs", run._outputs), keep)

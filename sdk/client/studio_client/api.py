@@ -68,6 +68,18 @@ class Api:
         """The server's address, without a slash at its end."""
         return self.transport.url
 
+    @property
+    def written_by(self) -> str:
+        """What stands for who writes with this token; by a digest of it until the server was asked."""
+        return self.transport.login.marks[-1]
+
+    def learn_who_writes(self, *, timeout_s: float = 60.0) -> None:
+        """Ask the server whose token it is, once and unless it is known."""
+        login = self.transport.login
+        if not login.is_known:
+            me = self._send("GET", "/me", timeout_s=timeout_s, patience_s=0).json()
+            login.username, login.run_id = me["username"], me["run_id"] or ""
+
     def info(self) -> dict[str, Any]:
         """The server's version. Raises WrongServer if this client cannot speak with it."""
         return self.transport.check_version()

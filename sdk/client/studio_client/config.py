@@ -7,6 +7,7 @@ that `STUDIO_CONFIG_DIR` names), readable by its owner alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -21,15 +22,31 @@ _HOW = "Run `studio login --url http://your-studio:8000`, or set STUDIO_URL and 
 
 
 class Login:
-    """An address and the token to use there; `source` says in words where they come from."""
+    """An address and the token to use there; `source` says in words where they come from.
 
-    __slots__ = ("source", "token", "url", "username")
+    `username` or `run_id` says whose token it is; both are "" as long as the server was not asked.
+    """
 
-    def __init__(self, url: str, token: str, source: str, username: str = "") -> None:
+    __slots__ = ("run_id", "source", "token", "url", "username")
+
+    def __init__(self, url: str, token: str, source: str, username: str = "", run_id: str = "") -> None:
         self.url = clean_url(url)
         self.token = clean_token(token)
         self.source = source
-        self.username = username
+        self.username, self.run_id = username, run_id
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known whose token it is."""
+        return bool(self.run_id or self.username)
+
+    @property
+    def marks(self) -> list[str]:
+        """What stands for who writes with it, the best last: a digest of the token, a person or a run."""
+        found = ["token:" + hashlib.sha256(self.token.encode()).hexdigest()[:32]]
+        if self.is_known:
+            found.append(f"run:{self.run_id}" if self.run_id else f"person:{self.username}")
+        return found
 
     def __repr__(self) -> str:
         return f"Login(url={self.url!r}, source={self.source!r})"
@@ -91,7 +108,8 @@ def resolve(url: str = "") -> Login:
         return Login(address, env["STUDIO_TOKEN"], "the variables STUDIO_URL and STUDIO_TOKEN")
     if in_run() and not asked:
         address = address or env.get("AZUREML_SERVICE_ENDPOINT", "")
-        return Login(address, env["AZUREML_RUN_TOKEN"], f"the run {env['AZUREML_RUN_ID']}")
+        run_id = env["AZUREML_RUN_ID"]
+        return Login(address, env["AZUREML_RUN_TOKEN"], f"the run {run_id}", run_id=run_id)
     return _kept(address)
 
 

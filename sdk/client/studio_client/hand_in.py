@@ -21,7 +21,7 @@ from typing import Any
 from studio_client import config
 from studio_client.api import Api
 from studio_client.errors import StudioClientError, refusal
-from studio_client.sender import send_next
+from studio_client.sending import send_next
 from studio_client.spool_folder import Spool, left_behind
 from studio_client.transport import Transport
 

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sys
+import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Union
 
+from studio_client import config
 from studio_client.api import Api
-from studio_client.errors import (
-    Conflict,
-    InvalidInput,
-    NotAllowed,
-    NotFound,
-    NotSignedIn,
-    StudioClientError,
-    TooBig,
-)
+from studio_client.errors import Conflict, NotAllowed, NotFound, NotSignedIn, StudioClientError
+from studio_client.left_behind import send_left_behind
 from studio_client.segments import NO_STEP, Label, as_json, clean_name
+from studio_client.sending import ANSWER_S, say, send_next
 from studio_client.spool_folder import Spool, spool_folder
 
 FLUSH_S = 300.0
+#: How long the end of a process waits for the server where its node hands in what is left.
+HANDED_IN_PATIENCE_S = 2.0
 #: Values of one entry; what is logged with more is kept as several.
 ENTRY_VALUES = 50_000
-#: How long the server may take for one batch.
-ANSWER_S = 60.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
 _INT_END = 2**63
 #: What is logged, its value, its step, and when.
@@ -63,6 +57,7 @@ class MetricSender:
         self._spool: Spool | None = None
         self._writer, self._seq = str(uuid.uuid4()), 0
         self._warned: set[str] = set()
+        self._told: list[Any] = []  # what waited when that was said last
         self._is_busy = self._is_sending = False  # under their locks, so true only for who interrupts it
         self._late: list[Entry] = []
         aside: MetricSender | None = getattr(self, "_aside", None)
@@ -135,16 +130,45 @@ class MetricSender:
         return own + (0 if aside is None else aside.waiting())
 
     def flush(self, timeout: float = FLUSH_S) -> bool:
-        """Wait until all that was logged before is with the server.
+        """Wait until all is with the server that was logged before, also by processes that are gone.
 
         False, and a line on standard error that says what to do, if that takes longer or is refused.
         """
-        trouble = self._send_all(time.monotonic() + min(timeout, 1e6))
+        until = time.monotonic() + min(timeout, 1e6)
+        trouble = self._send_all(until)
         if trouble is not None:
             self._say_what_waits(trouble)
             return False
         self.tidy()
-        return True
+        return self._send_what_was_left(until)
+
+    def flush_at_the_end(self, patience_s: float = FLUSH_S, begin: float | None = None) -> bool:
+        """As `flush`, when a script logs no more: what its node hands in is waited for a moment only.
+
+        `begin` is when the waiting began, of which this is a part.
+        """
+        now = time.monotonic()
+        most_s = min(patience_s, HANDED_IN_PATIENCE_S) if self._is_handed_in() else patience_s
+        return self.flush(max(0.0, (now if begin is None else begin) + most_s - now))
+
+    def _is_handed_in(self) -> bool:
+        """Whether the node of this submitted run stores what its script leaves (`studio_client.hand_in`)."""
+        is_own = config.in_run() and self.api.written_by == f"run:{os.environ['AZUREML_RUN_ID']}"
+        spool, aside = self._spool, self._aside
+        is_kept = (spool is None or spool.is_on_disk) and (aside is None or aside._is_handed_in())
+        return is_own and bool(os.environ.get("STUDIO_SPOOL_DIR")) and is_kept
+
+    def _send_what_was_left(self, until: float) -> bool:
+        """Send what processes that are gone have left of this run, such as workers that were killed."""
+        try:
+            left = send_left_behind(self.api, run_id=self.run_id, until=until)
+            problem = next((one.problem for one in left if one.problem), "")
+        except (StudioClientError, OSError) as error:
+            problem = str(error)
+        if problem:
+            where = _where_they_wait()
+            self._warn_once(f"metrics that a process has left are not sent yet: {problem} {where}")
+        return not problem
 
     def _send_all(self, until: float) -> StudioClientError | None:
         """Send all that was logged before; what hindered it, if anything did."""
@@ -235,7 +259,8 @@ class MetricSender:
         self._settle()
 
     def _opened(self) -> Spool:
-        self._spool = Spool.create(self.api.url, self.run_id, self._writer, self._seq)
+        by = self.api.written_by
+        self._spool = Spool.create(self.api.url, self.run_id, self._writer, self._seq, by=by)
         return self._spool
 
     def _note(self, spool: Spool, kept: bool) -> None:
@@ -267,6 +292,8 @@ class MetricSender:
     def _send_batches(self, spool: Spool, goal: int, until: float) -> None:
         self._is_sending = True
         try:
+            self.api.learn_who_writes(timeout_s=min(ANSWER_S, max(1.0, until - time.monotonic())))
+            spool.sign(self.api.written_by)
             while spool is self._spool and spool.sent < goal:
                 left = until - time.monotonic()
                 if not send_next(self.api, spool, timeout_s=min(ANSWER_S, max(1.0, left))):
@@ -275,10 +302,20 @@ class MetricSender:
             self._is_sending = False
 
     def _say_what_waits(self, trouble: StudioClientError) -> None:
-        say(
-            f"{self.waiting():,} metrics of run {self.run_id} are not sent yet: {trouble.message} They are "
-            f"kept in {spool_folder()}; the next process that uses Studio sends them, or `studio sync`."
-        )
+        waiting = self._what_waits()
+        if waiting == self._told:
+            return
+        self._told = waiting
+        where = "The node of the run stores them when the script has ended."
+        if not self._is_handed_in():
+            where = _where_they_wait()
+        say(f"{self.waiting():,} metrics of run {self.run_id} are not sent yet: {trouble.message} {where}")
+
+    def _what_waits(self) -> list[Any]:
+        """Equal as long as the same entries wait."""
+        spool, aside = self._spool, self._aside
+        own = None if spool is None else (spool.writer, spool.seq, spool.added)
+        return [own, None if aside is None else aside._what_waits()]
 
     def _warn_once(self, text: str) -> None:
         if text not in self._warned:
@@ -286,36 +323,9 @@ class MetricSender:
             say(f"run {self.run_id}: {text}")
 
 
-def send_next(api: Api, spool: Spool, *, timeout_s: float = ANSWER_S, patience_s: float = 0.0) -> bool:
-    """Send the next batch of a spool; False if nothing waits.
-
-    Raises StudioClientError, and the batch still waits then. Entries that the server can never take are given
-    up, with a line on standard error.
-    """
-    batch = spool.next_batch()
-    if batch is None:
-        return False
-    try:
-        body = batch.body(spool.writer, spool.seq)
-        api.send_metrics(spool.run_id, body, patience_s=patience_s, timeout_s=timeout_s)
-    except (InvalidInput, TooBig) as error:
-        if not spool.shorten():
-            names = ", ".join(repr(series["name"]) for series in batch.series)
-            say(f"run {spool.run_id}: the server does not take an entry of {names}: {error.message}")
-            spool.skip()
-    except Conflict as error:
-        if error.code != "out_of_order":
-            raise
-        spool.change_writer()
-    else:
-        spool.confirm(batch)
-    return True
-
-
-def say(text: str) -> None:
-    """A line on standard error; a stream that is closed takes none."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"studio: {text}\n")
+def _where_they_wait() -> str:
+    folder = spool_folder()
+    return f"They are kept in {folder}; your next process that uses Studio sends them, or `studio sync`."
 
 
 def _is_final(trouble: StudioClientError) -> bool:

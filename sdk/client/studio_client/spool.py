@@ -8,6 +8,7 @@
 Nothing that goes wrong on the way stops a script: what cannot be sent waits, and a line on standard error
 says so. What a process leaves when it is killed is sent by the next one of the same person on the machine,
 by `studio sync`, or, if it belongs to a submitted run, by that run's node (`studio_client.hand_in`).
+`studio_client.left_behind` does the first two.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ import atexit
 import contextlib
 import logging
 import os
-import shutil
 import sys
 import threading
 import time
-from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from studio_client import config
-from studio_client.api import Api, connect
+from studio_client import left_behind
+from studio_client.api import Api
 from studio_client.background import Background
-from studio_client.errors import ConfigError, NotFound, Refused, StudioClientError
-from studio_client.sender import MetricSender, say, send_next
-from studio_client.spool_folder import STATE, Spool, left_behind, spool_folder
+from studio_client.errors import StudioClientError
+from studio_client.left_behind import Synced, send_left_behind, sync_all
+from studio_client.sender import MetricSender
+from studio_client.sending import say
+from studio_client.spool_folder import spool_folder
 
 __all__ = ["MetricSender", "Synced", "pump", "send_left_behind", "sender_for", "spool_folder", "sync_all"]
 
@@ -36,110 +37,12 @@ __all__ = ["MetricSender", "Synced", "pump", "send_left_behind", "sender_for", "
 EVERY_S, SWEEP_S = 1.0, 30.0
 #: How long the end of a process may wait for the server.
 EXIT_PATIENCE_S = 60.0
-#: What was left behind for a run that is gone is deleted after this.
-KEPT_S = 30 * 86_400.0
 logger = logging.getLogger("studio_client.spool")
 
 
 def sender_for(api: Api, run_id: str) -> MetricSender:
     """The sender of this run in this process, one for all who log to it, so that order is kept."""
     return pump.sender_for(api, run_id)
-
-
-def send_left_behind(api: Api, *, patience_s: float = 0.0) -> int:
-    """Send what processes that are gone have left for this server; how many entries that were.
-
-    Raises Unreachable. What is refused stays.
-    """
-    return sum(one.entries for one in _synced(api, patience_s))
-
-
-class Synced:
-    """What became of one spool: so many entries were sent; `problem` says why others were not."""
-
-    __slots__ = ("entries", "problem", "run_id", "url")
-
-    def __init__(self, run_id: str, url: str, entries: int, problem: str = "") -> None:
-        self.run_id, self.url = run_id, url
-        self.entries, self.problem = entries, problem
-
-    def __repr__(self) -> str:
-        return f"Synced({self.run_id!r}, {self.url!r}, {self.entries}, {self.problem!r})"
-
-
-def sync_all(url: str = "", *, patience_s: float = 10.0) -> list[Synced]:
-    """Send what processes that are gone have left on this machine, for one server or for all of them.
-
-    A result for each spool; nothing is raised.
-    """
-    results = []
-    for server in dict.fromkeys(str(state.get("url", "")) for _, state in left_behind()):
-        if url and server != url.rstrip("/"):
-            continue
-        try:
-            results += _synced(_connection(server), patience_s)
-        except StudioClientError as error:
-            results += [Synced(run_id, server, 0, str(error)) for run_id in _waiting(server)]
-    return results
-
-
-def _waiting(server: str) -> list[str]:
-    """The runs of the spools for this server that no living process has."""
-    found = []
-    for folder, state in left_behind():
-        if str(state.get("url", "")) == server:
-            try:
-                spool = Spool.take(folder)
-            except ValueError:
-                found.append(str(state.get("run_id", "")))
-                continue
-            if spool is not None:
-                spool.close()
-                found.append(spool.run_id)
-    return found
-
-
-def _connection(server: str) -> Api:
-    """As whom one is signed in there. A token of the environment goes to its own server only."""
-    with contextlib.suppress(ConfigError):
-        if config.resolve().url == server:
-            return connect()
-    if os.environ.get("STUDIO_TOKEN"):
-        raise ConfigError(f"STUDIO_TOKEN is not for {server}.", hint="Unset it, or set STUDIO_URL, too.")
-    return connect(server)
-
-
-def _synced(api: Api, patience_s: float) -> list[Synced]:
-    results = []
-    for folder, state in left_behind():
-        if state.get("url") != api.url:
-            continue
-        run_id, problem = str(state.get("run_id")), ""
-        spool = None
-        try:
-            spool = Spool.take(folder)
-            if spool is None:
-                continue
-            while send_next(api, spool, patience_s=patience_s):
-                pass
-        except (Refused, ValueError, KeyError, OSError) as error:
-            problem = str(error)
-            logger.debug("the metrics that were left of run %s wait: %s", run_id, problem)
-            if isinstance(error, (NotFound, ValueError)):
-                _delete_if_old(folder)
-        finally:
-            if spool is not None and (problem or spool.waiting):
-                spool.close()
-            elif spool is not None:
-                spool.delete()
-        results.append(Synced(run_id, api.url, spool.sent if spool else 0, problem))
-    return results
-
-
-def _delete_if_old(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        if time.time() - (folder / STATE).stat().st_mtime > KEPT_S:
-            shutil.rmtree(folder)
 
 
 class Pump:
@@ -236,11 +139,11 @@ class Pump:
 
     def flush_all(self) -> None:
         """Before the process ends: send what waits, and what its own children have left."""
-        until = time.monotonic() + EXIT_PATIENCE_S
+        begin = time.monotonic()
         try:
             for sender in list(self._senders.values()):
-                sender.flush(max(0.0, until - time.monotonic()))
-            if time.monotonic() < until:
+                sender.flush_at_the_end(EXIT_PATIENCE_S, begin)
+            if time.monotonic() < begin + EXIT_PATIENCE_S:
                 for api in list(self._apis.values()):
                     with contextlib.suppress(StudioClientError, OSError):
                         send_left_behind(api)
@@ -250,6 +153,7 @@ class Pump:
     def after_fork(self) -> None:
         """In the child: locks, thread and spools are the parent's."""
         self._begin_anew()
+        left_behind.forget_parent()
         for sender in self._senders.values():
             sender.forget_parent()
 

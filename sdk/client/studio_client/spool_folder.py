@@ -1,6 +1,6 @@
 """The folder of one writer's spool: segments that wait, and a file that says how far they are sent.
 
-    <spool>/<id>/state.json        whose it is, and which entries are batch number `seq`
+    <spool>/<id>/state.json        whose it is, who logged it, and which entries are batch number `seq`
     <spool>/<id>/00000001.entries  segments, oldest first; deleted once they are sent
 
 `state.json` is locked as long as its process lives, so nobody else sends what it is sending. What a batch
@@ -48,19 +48,24 @@ class Spool:
     def __init__(self, state: dict[str, Any], folder: Path | None, lock: int | None) -> None:
         self.url, self.run_id = str(state["url"]), str(state["run_id"])
         self.writer, self.seq = str(state["writer"]), int(state["seq"])
+        self.by = str(state.get("by") or "")
         self.folder, self._lock = folder, lock
         self._segments: list[Segment] = []
         self._next_number, self._next_size = 1, FIRST_BYTES
         self._batch: Batch | None = None
+        self._noted = 0, 0, 0
         self.added = self.sent = 0
         self.trouble: OSError | None = None  # why entries lie in memory only
         self.lost: OSError | None = None  # why entries cannot be sent any more
         self.has_grown = False  # a segment has become full, so sending need not wait for more
 
     @classmethod
-    def create(cls, url: str, run_id: str, writer: str, seq: int) -> Spool:
-        """A new one, on disk if that is possible; its next batch has the number after `seq`."""
-        state = {"url": url, "run_id": run_id, "writer": writer, "seq": seq}
+    def create(cls, url: str, run_id: str, writer: str, seq: int, *, by: str) -> Spool:
+        """A new one, on disk if that is possible; its next batch has the number after `seq`.
+
+        `by` stands for who logs, as `Api.written_by` says it.
+        """
+        state = {"url": url, "run_id": run_id, "writer": writer, "seq": seq, "by": by}
         spool = cls(state, None, None)
         place = spool_folder()
         fresh = place / f".{uuid.uuid4()}"  # nobody looks there before it is locked
@@ -105,6 +110,18 @@ class Spool:
     def waiting(self) -> int:
         """How many entries are not sent."""
         return self.added - self.sent
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether whoever comes after this process finds all that waits."""
+        waiting = [one for one in list(self._segments) if one.sent < one.end]
+        return all(one.path is not None and one.path.exists() for one in waiting)
+
+    def sign(self, by: str) -> None:
+        """Write down who logs, if more of that is known by now."""
+        if by != self.by:
+            self.by = by
+            self._note(*self._noted)
 
     def add(self, label: Label, value: float | bytes, step: int, at: float) -> bool:
         """Keep what a segment keeps; False if there is no room left anywhere."""
@@ -208,6 +225,7 @@ class Spool:
 
     def _load(self, state: dict[str, Any]) -> None:
         assert self.folder is not None
+        self._noted = state["segment"], state["start"], state["end"]
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             segment = Segment.found(path)
             self._segments.append(segment)
@@ -261,6 +279,7 @@ class Spool:
 
     def _note(self, segment: int, start: int, end: int) -> None:
         """Write down what the batch `seq` holds, in one piece."""
+        self._noted = segment, start, end
         if self._lock is None:
             return
         state = {
@@ -268,6 +287,7 @@ class Spool:
             "run_id": self.run_id,
             "writer": self.writer,
             "seq": self.seq,
+            "by": self.by,
             "segment": segment,
             "start": start,
             "end": end,

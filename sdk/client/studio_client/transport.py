@@ -71,7 +71,7 @@ class Transport:
     ) -> None:
         self.url = login.url
         self.patience_s = patience_s
-        self._login = login
+        self.login = login
         self._parts = urllib.parse.urlsplit(login.url)
         self._idle = _Idle()
         weakref.finalize(self, self._idle.close)
@@ -269,7 +269,7 @@ class Transport:
     def _unreachable(self, error: Exception) -> Unreachable:
         return Unreachable(
             f"The Studio at {self.url} does not answer: {_reason(error)}.",
-            hint=f"Is it running, and is the address right? It comes from {self._login.source}.",
+            hint=f"Is it running, and is the address right? It comes from {self.login.source}.",
         )
 
 

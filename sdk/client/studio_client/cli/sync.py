@@ -12,14 +12,16 @@ from studio_client.cli.frame import Command, Failed
 
 @click.command("sync", cls=Command)
 @click.option("--url", default="", metavar="ADDRESS", help="Only what is for this server.")
-def sync(url: str) -> dict[str, Any]:
+@click.option("--all", "everyone", is_flag=True, help="Also what somebody else has logged, in your name.")
+def sync(url: str, everyone: bool) -> dict[str, Any]:
     """Send metrics that are still on this machine because the process that logged them was killed.
 
-    The next process that logs does the same by itself.
+    The next process that logs does the same by itself. What was logged with somebody else's token stays, and
+    is said.
     """
-    from studio_client.spool import sync_all
+    from studio_client.left_behind import sync_all
 
-    results = sync_all(config.clean_url(url) if url else "")
+    results = sync_all(config.clean_url(url) if url else "", everyone=everyone)
     problems = [one for one in results if one.problem]
     if problems:
         listed = "\n".join(f"  {one.run_id} for {one.url}: {one.problem}" for one in problems)

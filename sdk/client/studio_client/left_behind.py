@@ -1,0 +1,174 @@
+"""What processes that are gone have left: sending it, each as the person who logged it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from studio_client import config
+from studio_client.api import Api, connect
+from studio_client.errors import ConfigError, NotFound, Refused, StudioClientError
+from studio_client.sending import send_next
+from studio_client.spool_folder import STATE, Spool, left_behind
+
+#: What was left behind for a run that is gone is deleted after this.
+KEPT_S = 30 * 86_400.0
+logger = logging.getLogger("studio_client.spool")
+#: Had by who sends what was left, so that who waits for that in another thread waits until it is sent.
+_sending = threading.RLock()
+
+
+class Synced:
+    """What became of one spool: so many entries were sent; `problem` says why others were not."""
+
+    __slots__ = ("entries", "problem", "run_id", "url")
+
+    def __init__(self, run_id: str, url: str, entries: int, problem: str = "") -> None:
+        self.run_id, self.url = run_id, url
+        self.entries, self.problem = entries, problem
+
+    def __repr__(self) -> str:
+        return f"Synced({self.run_id!r}, {self.url!r}, {self.entries}, {self.problem!r})"
+
+
+def send_left_behind(api: Api, *, run_id: str = "", until: float = 0.0) -> list[Synced]:
+    """Send what processes that are gone have left, of all runs or of one, for whom this token stands.
+
+    Once unless there is time left `until` then. Raises Unreachable. What is refused stays, as does what
+    others have logged.
+    """
+    sending = _sending
+    if not sending.acquire(timeout=max(0.0, until - time.monotonic())):
+        return []
+    try:
+        mine = [
+            folder
+            for folder, state in left_behind()
+            if state.get("url") == api.url
+            and run_id in ("", state.get("run_id"))
+            and _is_mine(api, str(state.get("by")))
+        ]
+        patience_s = max(0.0, until - time.monotonic())
+        found = [_sent(api, folder, patience_s, until or math.inf) for folder in mine]
+        return [one for one in found if one is not None]
+    finally:
+        sending.release()
+
+
+def sync_all(url: str = "", *, patience_s: float = 10.0, everyone: bool = False) -> list[Synced]:
+    """Send what processes that are gone have left on this machine, for one server or for all of them.
+
+    With `everyone` also what others have logged, as who is signed in. A result for each spool; nothing is
+    raised.
+    """
+    results = []
+    for server in dict.fromkeys(str(state.get("url", "")) for _, state in left_behind()):
+        if url and server != url.rstrip("/"):
+            continue
+        try:
+            results += _synced(_connection(server), patience_s, everyone)
+        except StudioClientError as error:
+            results += [Synced(run_id, server, 0, str(error)) for run_id in _waiting(server)]
+    return results
+
+
+def forget_parent() -> None:
+    """In the child of a fork: whoever was sending is in the parent."""
+    global _sending
+    _sending = threading.RLock()
+
+
+def _is_mine(api: Api, by: str) -> bool:
+    """Whether the person or run that this token stands for has logged it; asks the server if need be."""
+    login = api.transport.login
+    if by not in login.marks:
+        api.learn_who_writes()
+    return by in login.marks
+
+
+def _why_not(by: str) -> str:
+    """Why what somebody else has logged is left."""
+    kind, _, name = by.partition(":")
+    known = {"person": name, "run": f"the run {name}, with its own token,"}
+    hint = f"Sign in as {name}, or send" if kind == "person" else "Send"
+    who = known.get(kind, "somebody with another token")
+    return f"{who} has logged them. {hint} them in your name: studio sync --all"
+
+
+def _waiting(server: str) -> list[str]:
+    """The runs of the spools for this server that no living process has."""
+    found = []
+    for folder, state in left_behind():
+        if str(state.get("url", "")) == server and _is_abandoned(folder):
+            found.append(str(state.get("run_id", "")))
+    return found
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether no living process has it."""
+    try:
+        spool = Spool.take(folder)
+    except ValueError:
+        return True
+    if spool is not None:
+        spool.close()
+    return spool is not None
+
+
+def _connection(server: str) -> Api:
+    """As whom one is signed in there. A token of the environment goes to its own server only."""
+    with contextlib.suppress(ConfigError):
+        if config.resolve().url == server:
+            return connect()
+    if os.environ.get("STUDIO_TOKEN"):
+        raise ConfigError(f"STUDIO_TOKEN is not for {server}.", hint="Unset it, or set STUDIO_URL, too.")
+    return connect(server)
+
+
+def _synced(api: Api, patience_s: float, everyone: bool) -> list[Synced]:
+    results = []
+    for folder, state in left_behind():
+        if state.get("url") != api.url:
+            continue
+        by = str(state.get("by"))
+        if everyone or _is_mine(api, by):
+            results.append(_sent(api, folder, patience_s))
+        elif _is_abandoned(folder):
+            results.append(Synced(str(state.get("run_id")), api.url, 0, _why_not(by)))
+    return [one for one in results if one is not None]
+
+
+def _sent(api: Api, folder: Path, patience_s: float, until: float = math.inf) -> Synced | None:
+    """Send a spool; None if a living process has it, or somebody else has sent it."""
+    problem, spool = "", None
+    try:
+        spool = Spool.take(folder)
+        if spool is None:
+            return None
+        while send_next(api, spool, patience_s=patience_s):
+            if time.monotonic() > until:
+                problem = "the server takes too long."
+                break
+    except (Refused, ValueError, KeyError, OSError) as error:
+        problem = str(error)
+        logger.debug("the metrics that were left in %s wait: %s", folder, problem)
+        if isinstance(error, (NotFound, ValueError)):
+            _delete_if_old(folder)
+    finally:
+        if spool is not None and (problem or spool.waiting):
+            spool.close()
+        elif spool is not None:
+            spool.delete()
+    return Synced(spool.run_id if spool else folder.name, api.url, spool.sent if spool else 0, problem)
+
+
+def _delete_if_old(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        if time.time() - (folder / STATE).stat().st_mtime > KEPT_S:
+            shutil.rmtree(folder)

@@ -1,0 +1,163 @@
+"""What processes leave that are gone: sent by whom, and waited for by whom."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from studio_client import config, left_behind
+from studio_client.api import Api
+from studio_client.config import Login
+from studio_client.segments import NO_STEP
+from studio_client.spool_folder import Spool
+from studio_client.transport import Transport
+
+from tests.fixtures.processes import wait_until
+from tests.sdk.command_line import Shell
+from tests.sdk.live import Signed, studio_command
+from tests.sdk.spooling import spools, values
+from tests.sdk.wire import Wire
+
+Start = Callable[..., "subprocess.Popen[str]"]
+LOG_AND_DIE = "for n in range(200): sender.add('m', n)\nos.kill(os.getpid(), 9)\n"
+SEND_ONE_LOG_AND_DIE = "sender.add('m', -1)\nassert sender.flush(60)\n" + LOG_AND_DIE
+
+
+@pytest.fixture(scope="module")
+def ben(server: Signed) -> str:
+    """The token of another contributor."""
+    studio_command(
+        server.studio,
+        "shell",
+        "-c",
+        "from studio.accounts.models import Membership, User, Workspace;"
+        "ben = User.objects.create(username='ben');"
+        "Membership.objects.create(user=ben, workspace=Workspace.objects.get(), role='contributor')",
+    )
+    return studio_command(server.studio, "token", "--user", "ben").splitlines()[-1]
+
+
+def leave(start: Start, code: str) -> None:
+    assert start(code).wait(60) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_one_person_has_logged_is_not_sent_as_another(
+    start: Start, api: Api, run_id: str, ben: str, signed_in: Signed, home: Path, shell: Shell, known: bool
+) -> None:
+    before = [-1] if known else []
+    leave(start, SEND_ONE_LOG_AND_DIE if known else LOG_AND_DIE)
+    (left,) = spools(home)
+    assert signed_in.token not in (left / "state.json").read_text()
+
+    as_ben = Api(Transport(Login(signed_in.url, ben, "a test")))
+    assert left_behind.send_left_behind(as_ben) == []
+    shell.env["STUDIO_TOKEN"] = ben
+    said = shell("studio sync").refused()
+    assert f"{run_id} for {signed_in.url}" in said
+    assert ("admin has logged them. Sign in as admin" if known else "somebody with another token") in said
+    assert values(api, run_id) == ({"m": -1} if known else {})
+
+    shell.env["STUDIO_TOKEN"] = signed_in.token
+    assert shell("studio sync").json["sent"] == 200
+    assert values(api, run_id) == {"m": before + list(range(200))}
+    assert spools(home) == []
+
+
+def test_another_token_of_the_same_person_sends_what_was_left(
+    start: Start, api: Api, run_id: str, signed_in: Signed, shell: Shell
+) -> None:
+    leave(start, SEND_ONE_LOG_AND_DIE)
+    shell.env["STUDIO_TOKEN"] = studio_command(signed_in.studio, "token", "--user", "admin").splitlines()[-1]
+    assert shell("studio sync").json["sent"] == 200
+    assert values(api, run_id) == {"m": [-1, *range(200)]}
+
+
+def test_whoever_owns_the_files_may_send_them_in_their_own_name(
+    start: Start, api: Api, run_id: str, ben: str, shell: Shell, home: Path
+) -> None:
+    leave(start, LOG_AND_DIE)
+    shell.env["STUDIO_TOKEN"] = ben
+    assert shell("studio sync --all").json["sent"] == 200
+    assert values(api, run_id) == {"m": list(range(200))}
+    assert spools(home) == []
+
+
+def test_what_a_run_has_logged_is_for_its_own_token(
+    api: Api, run_id: str, monkeypatch: pytest.MonkeyPatch, shell: Shell
+) -> None:
+    spool = Spool.create(api.url, run_id, "writer", 0, by=f"run:{run_id}")
+    spool.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
+    spool.close()
+    assert f"the run {run_id}, with its own token, has logged them" in shell("studio sync").refused()
+    monkeypatch.delenv("STUDIO_TOKEN")
+    monkeypatch.setenv("AZUREML_RUN_ID", run_id)
+    monkeypatch.setenv("AZUREML_RUN_TOKEN", "the-token-of-that-run")
+    assert config.resolve().marks[-1] == spool.by
+
+
+FLUSHES = {
+    "after metrics of its own": "sender.add('parent', 1)\n",
+    "without any": "",
+}
+
+
+@pytest.mark.parametrize("way", FLUSHES)
+def test_a_flush_waits_for_what_dead_children_have_left(
+    start: Start, api: Api, run_id: str, home: Path, way: str
+) -> None:
+    code = (
+        "for n in range(3):\n"
+        "    pid = os.fork()\n"
+        "    if pid == 0:\n        sender.add(f'child{n}', n)\n        os.kill(os.getpid(), 9)\n"
+        "    os.waitpid(pid, 0)\n"
+        f"{FLUSHES[way]}assert sender.flush(60)\nprint('flushed', flush=True)\nsys.stdin.readline()\n"
+    )
+    process = start(code)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "flushed\n"
+    own = {"parent": 1} if FLUSHES[way] else {}
+    assert values(api, run_id) == {**own, "child0": 0, "child1": 1, "child2": 2}
+    assert spools(home) == []
+
+
+def test_a_flush_says_what_of_dead_children_it_could_not_send(
+    start: Start, api: Api, wire: Wire, home: Path
+) -> None:
+    wire.cut()
+    process = start(
+        "pid = os.fork()\n"
+        "if pid == 0:\n    sender.add('child', 1)\n    os.kill(os.getpid(), 9)\n"
+        "os.waitpid(pid, 0)\nbegin = time.monotonic()\n"
+        "assert not sender.flush(0.5)\nassert time.monotonic() - begin < 10\nos._exit(0)\n",
+        wire.url,
+    )
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert "metrics that a process has left are not sent yet" in said
+    assert "does not answer" in said
+    assert len(spools(home)) == 1
+
+
+def test_what_waits_at_the_end_is_said_once(start: Start, wire: Wire) -> None:
+    wire.cut()
+    process = start(
+        "spool.EXIT_PATIENCE_S = 0.3\nsender.add('m', 1)\nassert not sender.flush(0.3)\n"
+        "sender.add('m', 2)\nassert not sender.flush(0.3)\n",
+        wire.url,
+    )
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert [line.split()[1] for line in said.splitlines() if "not sent yet" in line] == ["1", "2"]
+
+
+def test_the_next_process_of_the_same_person_sends_it(
+    start: Start, api: Api, run_id: str, home: Path
+) -> None:
+    leave(start, SEND_ONE_LOG_AND_DIE)
+    start("spool.pump.serve(sender.api)\nsys.stdin.readline()\n")
+    wait_until(lambda: not spools(home))
+    assert values(api, run_id) == {"m": [-1, *range(200)]}
