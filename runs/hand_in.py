@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 from typing import Any
 
 from django.db import DataError
@@ -27,7 +28,7 @@ SILENCE_S = 60
 def hand_in_metrics(run: Run, folder: RunFolder) -> list[str]:
     """Store what the script has left in its spool; what came of it, in sentences. Can be repeated.
 
-    What is refused, and what lies there for another server, stays in the folder. Raises OSError when the SDK,
+    What is refused, such as that of another server's runs, stays in the folder. Raises OSError when the SDK,
     which reads the spool in a process of its own, does not do its work.
     """
     if not folder.holds_metrics:
@@ -35,19 +36,25 @@ def hand_in_metrics(run: Run, folder: RunFolder) -> list[str]:
     environment = launch.build_env(
         os.environ, run_env=run_environment(run, folder), user_env={}, python_path=SDK
     )
-    reader = subprocess.Popen(
-        [sys.executable, "-m", "studio_client.hand_in"],
-        env=environment,
-        cwd="/",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        return _store_all(run, reader)
-    finally:
-        reader.kill()
-        reader.communicate()
+    with tempfile.TemporaryFile() as said:
+        reader = subprocess.Popen(
+            [sys.executable, "-m", "studio_client.hand_in"],
+            env=environment,
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+        )
+        try:
+            return _store_all(run, reader)
+        except EOFError:
+            reader.wait(SILENCE_S)
+            said.seek(0)
+            last = said.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+            raise OSError(f"The process that reads them ended. {last}".strip()) from None
+        finally:
+            reader.kill()
+            reader.communicate()
 
 
 def _store_all(run: Run, reader: subprocess.Popen[bytes]) -> list[str]:
@@ -63,7 +70,10 @@ def _store_all(run: Run, reader: subprocess.Popen[bytes]) -> list[str]:
 
 
 def _line(reader: subprocess.Popen[bytes]) -> bytes:
-    """The next line; the one before has been answered since, so none is in the buffer yet."""
+    """The next line; the one before has been answered since, so none is in the buffer yet.
+
+    Raises EOFError when the process has ended.
+    """
     assert reader.stdout is not None
     poll = select.poll()
     poll.register(reader.stdout, select.POLLIN)
@@ -71,7 +81,7 @@ def _line(reader: subprocess.Popen[bytes]) -> bytes:
         raise TimeoutError(f"The process that reads them said nothing for {SILENCE_S} s.")
     line = reader.stdout.readline()
     if not line.endswith(b"\n"):
-        raise OSError("The process that reads them ended.")
+        raise EOFError
     return line
 
 

@@ -94,12 +94,27 @@ def test_those_of_a_child_run_are_stored_and_those_of_a_stranger_stay(reporter):
     assert left_aside(reporter.folder)
 
 
-def test_those_for_another_server_stay(reporter):
-    leave_metrics(reporter, reporter.run, STUDIO_URL="http://studio.example")
+def test_the_address_may_change_while_a_script_runs(reporter):
+    leave_metrics(reporter, reporter.run, STUDIO_URL=f"http://127.0.0.1:{free_port()}")
     reporter.ended(EXIT_0)
-    assert counts(reporter.run) == []
-    assert "they are for http://studio.example." in launch_log(reporter.run)
-    assert left_aside(reporter.folder)
+    assert counts(reporter.run) == [100]
+
+
+def test_what_else_lies_there_stays_and_hinders_nobody(reporter):
+    leave_metrics(reporter, reporter.run)
+    (reporter.folder.spool / "0_note.txt").write_text("not ours")
+    reporter.ended(EXIT_0)
+    assert counts(reporter.run) == [100]
+    assert "0_note.txt cannot be read" in launch_log(reporter.run)
+
+
+def test_why_nobody_could_read_them_is_said(reporter, monkeypatch):
+    leave_metrics(reporter, reporter.run)
+    reporter.patience_s = 0
+    monkeypatch.setattr("runs.hand_in.SDK", [])
+    reporter.ended(EXIT_0)
+    assert "could not be read" in launch_log(reporter.run)
+    assert "studio_client" in launch_log(reporter.run)
 
 
 def test_damaged_ones_stay_and_hold_up_nobody(reporter):

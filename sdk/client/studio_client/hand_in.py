@@ -54,8 +54,8 @@ def main() -> None:
     node = _Node(Transport(config.resolve()))
     entries, sentences, said = 0, [], io.StringIO()
     with contextlib.redirect_stderr(said):
-        for folder, state in left_behind():
-            sent, problem = _hand_over(node, folder, state)
+        for folder, _ in left_behind():
+            sent, problem = _hand_over(node, folder)
             entries += sent
             if problem:
                 sentences.append(f"Metrics that the script had left could not be stored: {problem}")
@@ -65,10 +65,11 @@ def main() -> None:
     _write("", json.dumps(sentences[:MOST_SENTENCES]).encode())
 
 
-def _hand_over(node: _Node, folder: Path, state: dict[str, Any]) -> tuple[int, str]:
-    """How many entries of a spool were stored, and why others were not."""
-    if state and state.get("url") != node.url:
-        return 0, f"they are for {state.get('url')}."
+def _hand_over(node: _Node, folder: Path) -> tuple[int, str]:
+    """How many entries of a spool were stored, and why others were not.
+
+    The node knows its runs by their ids, whatever address its server had when they were started.
+    """
     try:
         spool = Spool.take(folder)
     except ValueError as error:

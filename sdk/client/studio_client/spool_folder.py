@@ -93,6 +93,8 @@ class Spool:
             lock = _open(folder / STATE)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise ValueError(f"{folder} cannot be read: {error}") from error
         try:
             if not _lock(lock) or not _is_still(lock, folder / STATE):
                 os.close(lock)
