@@ -248,4 +248,8 @@ function spread(min, max) {
 
 const again = () => { for (const plot of all) if (plot.box.isConnected) plot.draw(); else all.delete(plot); };
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+// On paper the page is light; its styles say so themselves, a canvas has to be drawn for it.
+const paper = (isPaper) => { document.documentElement.style.colorScheme = isPaper ? "light" : ""; again(); };
+addEventListener("beforeprint", () => paper(true));
+addEventListener("afterprint", () => paper(false));
 new MutationObserver(again).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });

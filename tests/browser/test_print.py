@@ -1,0 +1,98 @@
+"""Pages on paper: light whatever the theme, as wide as the paper, without what only a screen can use."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from runs.models import Run
+from runs.services.logs import STD_LOG, append_log
+from runs.status import Status
+from studio.accounts.models import User
+from tests.factories import log_metrics, make_run
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+OpenPage = Callable[..., Page]
+
+#: Pixels across A4 between margins of 12 mm.
+PAPER = 703
+MARGINS = dict.fromkeys(("top", "right", "bottom", "left"), "12mm")
+RUN = "/experiments/mnist/runs/1/"
+PAGES = [
+    RUN,
+    f"{RUN}logs/",
+    f"{RUN}metrics/",
+    f"{RUN}metrics/one/?name=loss",
+    "/experiments/mnist/?over=loss",
+]
+#: What nobody can use on paper.
+USELESS = ".side, .top, .head-tools, .tabs, .toolbar, .btn, .menu, .looks, input, select, .log-rail"
+#: Charts stay as they were drawn for the screen.
+KEEP_CHARTS = "for (const plot of document.querySelectorAll('.plot')) plot.replaceWith(plot.cloneNode(true))"
+#: Keeps the colours in which canvases are written on.
+INKS = """
+  window.inks = [];
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.fillText = function (...all) {
+    inks.push(this.fillStyle);
+    return fillText.apply(this, all);
+  };
+"""
+
+
+@pytest.fixture
+def run(ana: User) -> Run:
+    """A failed run with everything that its pages show."""
+    run = make_run(status=Status.FAILED, tags={"quality": "good"}, command_words=["python", "train.py"])
+    log_metrics(run, {"loss": [1 / (step + 1) for step in range(40)], "said": ["Hello"]})
+    lines = b"".join(b"epoch %d\n" % epoch for epoch in range(60))
+    append_log(run, run.attempt, STD_LOG, 0, lines + b"word " * 60)
+    return run
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_fits_on_paper_without_what_paper_cannot_do(
+    run: Run, ana: User, open_page: OpenPage, path: str
+) -> None:
+    page = open_page(path, user=ana, theme="dark")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    if "metrics" in path or "over" in path:
+        expect(page.locator(".plot canvas")).to_be_visible()
+    page.evaluate(KEEP_CHARTS)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": PAPER, "height": 1000})
+    assert page.evaluate("document.documentElement.scrollWidth") <= PAPER
+    assert page.locator(USELESS).filter(visible=True).count() == 0
+    expect(page.locator("h1")).to_be_visible()
+    ink = re.findall(r"\d+", page.locator("h1").evaluate("(title) => getComputedStyle(title).color"))
+    assert max(map(int, ink[:3])) < 80
+    if "logs" in path:
+        expect(page.get_by_role("heading", name=STD_LOG)).to_be_visible()
+
+
+def test_a_log_begins_on_the_first_page(run: Run, ana: User, open_page: OpenPage) -> None:
+    page = open_page(f"{RUN}logs/", user=ana)
+    expect(page.get_by_text("epoch 59")).to_be_visible()
+    paper = page.pdf(format="A4", margin=MARGINS)  # type: ignore[arg-type]
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 2
+
+
+def test_charts_are_drawn_for_paper_and_then_for_the_screen_again(
+    run: Run, ana: User, open_page: OpenPage
+) -> None:
+    inks = {}
+    for theme in ("light", "dark"):
+        page = open_page("/experiments/", user=ana, theme=theme)
+        page.add_init_script(INKS)
+        page.goto(page.url.replace("/experiments/", f"{RUN}metrics/"))
+        expect(page.locator(".plot canvas")).to_be_visible()
+        page.wait_for_function("inks.length")
+        inks[theme] = page.evaluate("inks")
+    assert set(inks["light"]).isdisjoint(inks["dark"])
+    page.evaluate("inks.length = 0")
+    page.pdf(format="A4", margin=MARGINS)  # type: ignore[arg-type]
+    page.wait_for_function("(ink) => inks.at(-1) === ink", arg=inks["dark"][-1])
+    assert page.evaluate("inks")[0] == inks["light"][0]
