@@ -11,6 +11,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from runs.errors import InvalidInput, OffsetMismatch, OutOfOrder, SearchError, StudioError
 from runs.middleware import status_of
+from runs.services.run_tokens import why_refused
 from studio.accounts.middleware import to_sign_in
 from studio.accounts.refusals import refuse
 
@@ -45,7 +46,9 @@ def install(api: NinjaAPI) -> None:
 
 
 def _not_signed_in(request: HttpRequest, error: Any) -> HttpResponse:
-    return to_sign_in(request)
+    return to_sign_in(
+        request, why_refused(request.headers.get("Authorization", "").partition(" ")[2].strip())
+    )
 
 
 def _refused(request: HttpRequest, error: Any) -> HttpResponse:

@@ -35,6 +35,30 @@ def check_run_token(text: str) -> Run | None:
     return found.exclude(status__in=_WITHOUT_TOKEN).first()
 
 
+def why_refused(text: str) -> tuple[str, str] | None:
+    """Why a run's own token is worth nothing, and what to do; None if it is none. One query."""
+    signed = _signed(text)
+    if signed is None:
+        return None
+    run = Run.objects.select_related("submitter").filter(run_id=signed["run"]).first()
+    if run is None:
+        return None
+    if run.attempt == signed["attempt"] and run.status not in _WITHOUT_TOKEN:
+        who = run.submitter.username if run.submitter else "a person who is gone"
+        return (
+            f"The account of {who}, who submitted this run, is deactivated, and the run's own token with it.",
+            "The run goes on, and its node keeps what the script prints, logs and leaves. "
+            "For all else, somebody else has to resubmit it.",
+        )
+    state = f"is {run.status}" if run.is_terminal else f"is at another attempt by now ({run.attempt})"
+    if run.attempt == signed["attempt"] and not run.is_terminal:
+        state = "waits for another attempt"
+    return (
+        f"The run {run.run_id} {state}, and its own token ended with its script.",
+        "To go on with it from elsewhere, use a token of your own: `studio login`.",
+    )
+
+
 def newer_attempt(text: str) -> int | None:
     """The attempt that the run of this token is at, if it is a later one than the token's. One query."""
     signed = _signed(text)

@@ -17,7 +17,7 @@ from django.utils.crypto import constant_time_compare
 from studio.accounts.models import Membership
 from studio.accounts.permissions import REFUSED, has_role, is_public, role_for
 from studio.accounts.refusals import is_api, is_htmx, refuse
-from studio.accounts.services import check_token
+from studio.accounts.services import check_token, why_refused
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -130,16 +130,19 @@ class PersonMiddleware:
         request.membership = memberships.order_by("pk").first()  # type: ignore[attr-defined]
 
 
-def to_sign_in(request: HttpRequest) -> HttpResponse:
-    """Send the person to the sign-in page and, after it, back to the page they were on."""
+def to_sign_in(request: HttpRequest, why: tuple[str, str] | None = None) -> HttpResponse:
+    """Send the person to the sign-in page and, after it, back to the page they were on.
+
+    Programs are told why their token is refused, and what to do: `why`, or what is known of a person's token.
+    """
     if is_api(request) or "Authorization" in request.headers:
-        response = refuse(
-            request,
-            401,
+        why = why or why_refused(request.headers.get("Authorization", "").partition(" ")[2].strip())
+        message, hint = why or (
             "This needs a valid token.",
-            code="not_signed_in",
-            hint="Make one under Tokens and send it as “Authorization: Bearer …”.",
+            "Make one under Tokens and send it as “Authorization: Bearer …”.",
         )
+        code = "token_refused" if why else "not_signed_in"
+        response = refuse(request, 401, message, code=code, hint=hint)
         response["WWW-Authenticate"] = "Bearer"
         return response
     sign_in = reverse("sign-in")

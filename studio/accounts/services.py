@@ -183,6 +183,25 @@ def check_token(text: str) -> tuple[User, ApiToken] | None:
     return token.user, token
 
 
+def why_refused(text: str) -> tuple[str, str] | None:
+    """Why this token is worth nothing, and what to do, for whoever has all of it; None if nobody knows it."""
+    known = ApiToken.objects.select_related("user").filter(prefix=text[:PREFIX_LENGTH])
+    token = known.first() if TOKEN.match(text) else None
+    if token is None or not constant_time_compare(token.digest, digest_of(text)):
+        return None
+    another = "Make another one on the page Tokens, and give it to `studio login` or STUDIO_TOKEN."
+    if not token.user.is_active:
+        return (
+            f"The account of {token.user.username} is deactivated.",
+            "Whoever runs this server can say why.",
+        )
+    if token.revoked_at is not None:
+        return f"This token was revoked on {token.revoked_at:%Y-%m-%d at %H:%M} UTC.", another
+    if token.expires_at is not None and token.expires_at <= timezone.now():
+        return f"This token expired on {token.expires_at:%Y-%m-%d at %H:%M} UTC.", another
+    return None
+
+
 def revoke_token(token: ApiToken) -> bool:
     """End a token at once. False if it was revoked before."""
     return bool(ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=Now()))

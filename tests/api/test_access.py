@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from runs.api.access import Reach, Token
 from runs.api.api import api as studio_api
 from runs.models import Run
+from runs.services.run_tokens import run_token
 from runs.status import Kind, Status
-from studio.accounts.models import Role, User
+from studio.accounts.models import ApiToken, Role, User
 from studio.accounts.permissions import READING
 from studio.accounts.services import make_token, revoke_token
 from tests.api_kit import Api, refusal
@@ -125,6 +129,44 @@ def test_a_wrong_token_gets_401(things: dict[str, str], address: Address) -> Non
         answer = address.call(Api(token), things)
         assert answer.status_code == 401
         assert token not in answer.content.decode()
+
+
+def why(token: str) -> str:
+    answer = Api(token).get("/me")
+    assert answer.status_code == 401
+    assert answer["WWW-Authenticate"] == "Bearer"
+    assert token not in answer.content.decode()
+    error = refusal(answer)
+    assert (error["code"], bool(error["hint"])) == ("token_refused", True)
+    return str(error["message"])
+
+
+def test_whoever_has_a_token_is_told_why_it_is_refused(ana: User) -> None:
+    tokens = {name: make_token(ana, name, timezone.now() + timedelta(days=1)) for name in "abc"}
+    revoke_token(tokens["a"][0])
+    ApiToken.objects.filter(name="b").update(expires_at=datetime(2026, 1, 2, 23, 59, tzinfo=UTC))
+    assert why(tokens["a"][1]).startswith("This token was revoked on 20")
+    assert why(tokens["b"][1]) == "This token expired on 2026-01-02 at 23:59 UTC."
+    User.objects.filter(pk=ana.pk).update(is_active=False)
+    assert why(tokens["c"][1]) == "The account of ana is deactivated."
+    guessed = tokens["a"][1][:-1] + ("A" if tokens["a"][1][-1] != "A" else "B")
+    assert refusal(Api(guessed).get("/me"))["code"] == "not_signed_in"
+
+
+def test_a_script_is_told_why_its_runs_token_is_refused(run: Run, ana: User) -> None:
+    token = run_token(run)
+    assert Api(token).get("/me").status_code == 200
+    User.objects.filter(pk=ana.pk).update(is_active=False)
+    assert "The account of ana, who submitted this run, is deactivated" in why(token)
+    User.objects.filter(pk=ana.pk).update(is_active=True)
+    Run.objects.filter(pk=run.pk).update(status=Status.QUEUED, started_at=None)
+    assert "waits for another attempt" in why(token)
+    Run.objects.filter(pk=run.pk).update(status=Status.RUNNING, attempt=run.attempt + 1)
+    assert f"another attempt by now ({run.attempt + 1})" in why(token)
+    Run.objects.filter(pk=run.pk).update(
+        status=Status.COMPLETED, attempt=run.attempt, ended_at=Now(), holds_slot=False
+    )
+    assert f"{run.run_id} is Completed, and its own token ended" in why(token)
 
 
 @WRITES

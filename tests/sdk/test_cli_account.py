@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from azureml.core import Workspace
+from azureml.exceptions import AuthenticationException
 
 from tests.sdk.command_line import Shell
 from tests.sdk.live import Signed, studio_command
@@ -106,6 +108,45 @@ def test_a_revoked_token_is_said(shell: Shell, server: Signed) -> None:
     message = shell("studio run list -w default -e x").refused()
     assert token not in message
     assert "studio login" in message
+
+
+def change_token(server: Signed, name: str, how: str) -> None:
+    code = f"from django.utils.timezone import now; from studio.accounts.models import *; {how}"
+    studio_command(server.studio, "shell", "-c", code.format(f"ApiToken.objects.filter(name={name!r})"))
+
+
+REFUSED = {
+    "expired": (
+        "{}.update(expires_at='2026-01-02T23:59Z')",
+        "This token expired on 2026-01-02 at 23:59 UTC.",
+    ),
+    "revoked": (
+        "{}.update(revoked_at='2026-01-02T23:59Z')",
+        "This token was revoked on 2026-01-02 at 23:59 UTC.",
+    ),
+}
+
+
+@pytest.mark.parametrize("end", REFUSED)
+def test_a_token_that_is_worth_nothing_any_more_is_told_why(
+    shell: Shell, server: Signed, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    how, why = REFUSED[end]
+    token = studio_command(server.studio, "token", "--user", "admin", "--name", end).splitlines()[-1]
+    change_token(server, end, how)
+    for line in (
+        f"studio login --url {server.url} --token {token}",
+        f"STUDIO_URL={server.url} STUDIO_TOKEN={token} studio run list -w default -e x",
+    ):
+        message = shell(line).refused()
+        assert f"ERROR: {why} Make another one on the page Tokens" in message
+        assert token not in message
+    monkeypatch.setenv("STUDIO_URL", server.url)
+    monkeypatch.setenv("STUDIO_TOKEN", token)
+    with pytest.raises(AuthenticationException) as refused:
+        Workspace.get("default")
+    assert f"Message: {why} Make another one on the page Tokens" in str(refused.value)
+    assert token not in str(refused.value)
 
 
 def test_debug_says_what_is_asked_and_never_the_token(studio: Shell, server: Signed) -> None:

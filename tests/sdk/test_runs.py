@@ -33,6 +33,7 @@ from azureml.exceptions import (
 from azureml.widgets import RunDetails
 
 from tests.fixtures.processes import wait_until
+from tests.sdk.conftest import SDK
 from tests.sdk.live import Signed, environment_of
 
 
@@ -466,7 +467,23 @@ def test_a_wrong_token_is_told_and_never_shown(signed_in: Signed, monkeypatch: p
     with pytest.raises(AuthenticationException) as refused:
         Workspace("s", "g", "default")
     assert "x" * 40 not in str(refused.value)
-    assert "Make a token on the Tokens page" in str(refused.value)
+    assert "Make a token on the page Tokens" in str(refused.value)
+
+
+def test_what_outlives_its_script_is_told_that_the_runs_token_ended(exp: Experiment, attached: Path) -> None:
+    """A process that a script leaves, as far as its token goes; no token may ever be printed in earnest."""
+    (attached / "spill.py").write_text("import os\nprint(os.environ['AZUREML_RUN_TOKEN'])\n")
+    run = exp.submit(ScriptRunConfig(".", "spill.py"))
+    run.wait_for_completion()
+    token = run.get_details_with_logs()["logFiles"]["user_logs/std_log.txt"].strip()
+    env = {**os.environ, "PYTHONPATH": ":".join(SDK), "AZUREML_RUN_ID": run.id, "AZUREML_RUN_TOKEN": token}
+    del env["STUDIO_TOKEN"]
+    code = "from azureml.core import Run\nrun = Run.get_context()\nrun.log('m', 1)\nrun.tag('late')\n"
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    why = f"The run {run.id} is Completed, and its own token ended with its script."
+    assert f"1 metrics of run {run.id} are not sent yet: {why} To go on" in done.stderr
+    assert f"Message: {why} To go on with it from elsewhere, use a token of your own" in done.stderr
+    assert token not in done.stderr
 
 
 def test_a_warning_free_import(signed_in: Signed) -> None:

@@ -15,8 +15,6 @@ from azureml.exceptions import (
     UserErrorException,
 )
 
-_SIGN_IN = "Make a token on the Tokens page, and give it to `studio login` or STUDIO_TOKEN."
-
 
 class _Translated:
     """A `with` block in which errors of the client become exceptions of azureml. It holds nothing."""
@@ -37,9 +35,7 @@ translated = _Translated()
 def translate(error: errors.StudioClientError) -> AzureMLException:
     """The exception of azureml for an error of the client."""
     text = str(error)
-    if isinstance(error, errors.NotSignedIn):
-        return AuthenticationException(f"{text} {_SIGN_IN}", error)
-    if isinstance(error, errors.ConfigError):
+    if isinstance(error, (errors.NotSignedIn, errors.ConfigError)):
         return AuthenticationException(text, error)
     if isinstance(error, (errors.InvalidSource, errors.TooBig)):
         return SnapshotException(text, error)

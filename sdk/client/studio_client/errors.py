@@ -27,6 +27,8 @@ from __future__ import annotations
 
 from typing import Any
 
+SIGN_IN = "Make a token on the page Tokens, and give it to `studio login` or STUDIO_TOKEN."
+
 
 class StudioClientError(Exception):
     """Something that a person can understand and put right:
@@ -137,6 +139,8 @@ def refusal(status: int, body: dict[str, Any]) -> Refused:
     kind = _BY_STATUS.get(status, ServerFailed if status >= 500 else Refused)
     found = body.get("error")
     error: dict[str, Any] = found if isinstance(found, dict) else {}
+    if error.get("code") == "not_signed_in":  # the server's hint is for programs of other kinds
+        error = {**error, "hint": SIGN_IN}
     return kind(
         str(error.get("message") or f"The server answered {status}."),
         status=status,

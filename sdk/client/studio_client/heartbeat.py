@@ -9,7 +9,8 @@ from queue import Empty, SimpleQueue
 
 from studio_client.api import Api
 from studio_client.background import Background
-from studio_client.errors import Conflict, NotFound, StudioClientError
+from studio_client.errors import Conflict, NotFound, NotSignedIn, StudioClientError
+from studio_client.sending import say
 
 EVERY_S = 8.0
 #: How long the server may take for one; then it is the next run's turn.
@@ -28,6 +29,7 @@ class Heartbeat:
     def __init__(self, every_s: float = EVERY_S) -> None:
         self.every_s = every_s
         self._runs: dict[str, Api] = {}
+        self._told: set[str] = set()
         self._background = Background(self._beat_on, "studio-heartbeat")
 
     def add(self, api: Api, run_id: str) -> None:
@@ -80,6 +82,10 @@ class Heartbeat:
         except (Conflict, NotFound) as error:
             logger.info("run %s needs no more signs of life: %s", run_id, error.message)
             self.remove(run_id)
+        except NotSignedIn as error:
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                say(f"run {run_id}: its signs of life are refused, so it will fail: {error}")
         except StudioClientError as error:
             logger.debug("a sign of life of run %s was lost: %s", run_id, error.message)
 

@@ -223,7 +223,7 @@ class MetricSender:
             return not spool.waiting
         logger.debug("metrics of run %s wait: %s", self.run_id, trouble.message)
         if _is_final(trouble):
-            self._warn_once(f"its metrics are refused: {trouble.message}")
+            self._warn_once(f"its metrics are refused: {trouble}")
         self._pause_s = min(_LONGEST_PAUSE_S, max(1.0, 2 * self._pause_s))
         self._retry_at = time.monotonic() + self._pause_s
         return False
@@ -309,7 +309,8 @@ class MetricSender:
         where = "The node of the run stores them when the script has ended."
         if not self._is_handed_in():
             where = _where_they_wait()
-        say(f"{self.waiting():,} metrics of run {self.run_id} are not sent yet: {trouble.message} {where}")
+        why = str(trouble) if isinstance(trouble, NotSignedIn) else trouble.message
+        say(f"{self.waiting():,} metrics of run {self.run_id} are not sent yet: {why} {where}")
 
     def _what_waits(self) -> list[Any]:
         """Equal as long as the same entries wait."""

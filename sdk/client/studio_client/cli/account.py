@@ -105,9 +105,11 @@ def _sign_in(address: str, token: str) -> list[dict[str, Any]]:
     api.info()
     try:
         me = api.me()
-    except NotSignedIn:
+    except NotSignedIn as error:
+        if error.code == "token_refused":
+            raise
         raise Failed(
-            f"{address} does not know this token, or it was revoked or has expired.",
+            f"{address} does not know this token.",
             hint=f"Make another one on {address}{TOKENS_PAGE}",
         ) from None
     file = config.save(Login(address, token, "this login", me["username"]))

@@ -18,11 +18,10 @@ from studio_client.cli import account, folder, lists, logs, pipelines, runs, sub
 from studio_client.cli.completion import completion
 from studio_client.cli.frame import Failed, Group
 from studio_client.cli.sync import sync
-from studio_client.errors import NotSignedIn, StudioClientError
+from studio_client.errors import StudioClientError
 
 _WITH_MODULES = (logs, submit, pipelines, watch)  # their commands are in the group `run`
 _ML_GROUPS = (runs.run, lists.experiment, lists.computetarget, lists.compute, lists.workspace, folder.folder)
-_SIGN_IN = "Make a token on the page Tokens, and sign in with it: studio login"
 _ABSENT = (
     "model",
     "service",
@@ -129,8 +128,7 @@ def _refuse_usage(error: click.ClickException) -> int:
 def _failed(error: StudioClientError, words: Sequence[str]) -> int:
     if "--debug" in words:
         traceback.print_exc()
-    hint = _SIGN_IN if isinstance(error, NotSignedIn) else error.hint
-    click.echo(f"ERROR: {error.message} {hint}".rstrip(), err=True)
+    click.echo(f"ERROR: {error}", err=True)
     return 1
 
 
