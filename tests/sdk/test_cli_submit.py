@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from studio_client.api import connect
 
 from tests.fixtures.processes import wait_until
 from tests.sdk.command_line import Shell
@@ -153,6 +154,10 @@ def test_bash_completes_commands_options_and_names(studio: Shell, train: Path) -
     assert "completed-names" in offered("studio", "run", "list", "-e")
     assert {"sklearn", "local"} <= offered("studio", "run", "submit-script", "-c")
     assert "gpu-compute" in offered("studio", "compute", "show", "-n")
+    connect().change_experiment("default", "completed-names", description="Two lines,\nand a\ttab.")
+    asked = "COMP_WORDS='studio run list -e ' COMP_CWORD={} _STUDIO_COMPLETE={}_complete studio"
+    assert "completed-names\nTwo lines, and a tab.\n" in studio(asked.format(4, "zsh")).out
+    assert "completed-names\tTwo lines, and a tab." in studio(asked.format("''", "fish")).out
     for name, position in (("zsh", "2"), ("fish", "l")):
         assert f"_STUDIO_COMPLETE={name}_complete" in studio(f"studio completion {name}").out
         asked = f"COMP_WORDS='studio run l' COMP_CWORD={position} _STUDIO_COMPLETE={name}_complete"

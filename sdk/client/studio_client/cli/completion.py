@@ -15,6 +15,8 @@ from studio_client.errors import StudioClientError
 
 SHELLS = ("bash", "zsh", "fish")
 _MOST = 50
+#: A ~/.zshrc that has not set completion up lacks what the script ends with.
+_LOAD_COMPDEF = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }"
 _PATIENCE_S = 0.0
 
 
@@ -33,7 +35,11 @@ def _offer(find: Callable[[Any, str], Iterable[tuple[str, str]]]) -> Callable[..
         try:
             place.api.transport.patience_s = _PATIENCE_S
             found = itertools.islice(find(place, incomplete), _MOST)
-            return [CompletionItem(value, help=help) for value, help in found if value.startswith(incomplete)]
+            return [
+                CompletionItem(value, help=" ".join(help.split()))  # shells take one line for each
+                for value, help in found
+                if value.startswith(incomplete)
+            ]
         except (StudioClientError, OSError):
             return []
 
@@ -84,4 +90,11 @@ def completion(shell: str) -> Sentence:
     variable = f"_{name.replace('-', '_').upper()}_COMPLETE"
     maker = get_completion_class(shell)
     assert maker is not None, shell
-    return Sentence(maker(root.command, {}, name, variable).source())
+    source = maker(root.command, {}, name, variable).source()
+    if shell == "zsh":
+        source = source.replace(
+            "\n", f"\n\n{_LOAD_COMPDEF}\n", 1
+        )  # its first line is for files that zsh finds
+    if shell == "fish":  # which would cut what a command does at its first comma
+        source = source.replace('string split "," ', 'string split --max 1 "," ')
+    return Sentence(source)
