@@ -19,8 +19,9 @@ from django.http import QueryDict
 
 from runs.errors import StudioError
 from runs.models import ComputeTarget, Snapshot
+from runs.services.descriptions import check_description
 from runs.services.examples import list_examples
-from runs.services.submit import MOST_RETRIES, split_arguments
+from runs.services.submit import MOST_RETRIES, RETRIES_RULE, split_arguments
 from runs.services.tags import parse_tag
 
 SOURCES = [
@@ -178,6 +179,7 @@ class StepForm(PageForm):
         required=False,
         min_value=0,
         max_value=MOST_RETRIES,
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), RETRIES_RULE),
         widget=forms.NumberInput(attrs={"class": "input", "placeholder": "0"}),
     )
     x = _hidden()
@@ -377,24 +379,33 @@ class RunForm(PageForm):
             raise ValidationError(f"There is no compute target “{name[:60]}” in this workspace.")
         return self.targets.get(name)
 
+    def clean_description(self) -> str:
+        try:
+            return check_description(self.cleaned_data["description"])
+        except StudioError as error:
+            raise ValidationError(str(error)) from None
+
     def clean_tags(self) -> dict[str, str | None]:
         found: dict[str, str | None] = {}
-        for line in self.cleaned_data["tags"].splitlines():
-            if not line.strip():
-                continue
+        wrong: list[str] = []
+        for line in filter(None, map(str.strip, self.cleaned_data["tags"].splitlines())):
             try:
-                key, value = parse_tag(line.strip())
+                key, value = parse_tag(line)
             except StudioError as error:
-                raise ValidationError(str(error)) from None
+                wrong.append(str(error))
+                continue
             if key in found:
-                raise ValidationError(f"The tag {key[:60]} is there twice.")
+                wrong.append(f"The tag {key[:60]} is there twice.")
             found[key] = value
+        if wrong:
+            raise ValidationError(wrong)
         return found
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         existing, new = cleaned.get("experiment", ""), cleaned.get("new_experiment", "")
-        chosen = existing if cleaned.get("experiment_kind") == "existing" else new or existing
+        kinds = {"existing": existing, "new": new}
+        chosen = kinds.get(cleaned.get("experiment_kind", ""), new or existing)
         cleaned["experiment_name"] = chosen
         if not chosen and not self.steps_only and "new_experiment" not in self.errors:
             self.add_error(self.experiment_field, "Choose an experiment, or name a new one.")

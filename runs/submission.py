@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -23,12 +22,20 @@ from runs.forms import UPLOADS, RunForm, StepForm
 from runs.models import ComputeTarget, Experiment, Run, Snapshot
 from runs.services.drafts import OwnSnapshots
 from runs.services.examples import load_example
+from runs.services.experiments import check_experiment
 from runs.services.snapshots import snapshot_from_files, snapshot_from_text, snapshot_from_zip
-from runs.services.submit import MOST_STEPS, StepSpec, check_steps
+from runs.services.submit import MOST_STEPS, StepSpec, step_errors
 from studio.accounts.models import Workspace
 
 EXPERIMENTS_OFFERED = 300
 _STEP_FIELD = re.compile(r"steps-(\d{1,4})-[a-z_]+\Z")
+_STEP_PLACE = re.compile(r"steps-(\d+)-(\w+)")
+_FOLLOWS_FROM = {
+    "script": ("script", "source", "command"),
+    "arguments": ("command",),
+    "name": ("name", "source", "script", "command"),
+}
+_BELOW_RUN = re.compile(r"((?:[^?#]*?/experiments/[^/]+)?[^?#]*?/runs/[^/?#\s]+)[/?#].*", re.S)
 _RUN_BY_NUMBER = re.compile(r"(?:.*/experiments/)?([A-Za-z0-9_-]+)(?:/runs/|#| )(\d{1,15})/?\Z")
 _RUN_BY_ID = re.compile(r"(?:.*/runs/)?([^/\s]+)/?\Z")
 _RUN_FIELDS = frozenset(RunForm.base_fields) - {"submission_key", "draft"}
@@ -97,24 +104,34 @@ class Submission:
 
     def is_valid(self) -> bool:
         """Whether it can be submitted; each error is at its field then."""
-        valid = [form.is_valid() for form in (self.run, *self.steps)]
+        for form in (self.run, *self.steps):
+            form.full_clean()
         if not self.steps:
             self.run.add_error(None, "There is nothing to run. Add a step.")
             return False
-        if not all(valid[1:]):
-            return False
-        specs = self.specs()
-        for step, spec in zip(self.steps, specs, strict=True):
-            self._check([replace(spec, after=())], [step])
-        if all(form.is_valid() for form in self.steps):
-            self._check(specs, self.steps)
+        for error in step_errors(self.workspace, self.specs(), self.default_target):
+            if not self._follows(error):
+                self.refuse(error)
+        self._check_experiment()
         return all(form.is_valid() for form in (self.run, *self.steps))
 
-    def _check(self, specs: list[StepSpec], steps: list[StepForm]) -> None:
-        try:
-            check_steps(self.workspace, specs, self.default_target)
-        except StudioError as error:
-            self.refuse(error, steps)
+    def _follows(self, error: StudioError) -> bool:
+        """Whether an error of a step is there only because something else is wrong and was named already."""
+        place = _STEP_PLACE.fullmatch(error.field)
+        if place is None:
+            return False
+        step, field = self.steps[int(place[1])], place[2]
+        if field == "name" and step.text("name").strip():
+            return "name" in step.errors
+        return any(earlier in step.errors for earlier in _FOLLOWS_FROM.get(field, ()))
+
+    def _check_experiment(self) -> None:
+        name = self.run.cleaned_data.get("experiment_name")
+        if name and not self.run.steps_only:
+            try:
+                check_experiment(self.workspace, name)
+            except StudioError as error:
+                self.refuse(error)
 
     @property
     def default_target(self) -> ComputeTarget | None:
@@ -122,33 +139,31 @@ class Submission:
         return self.run.cleaned_data.get("target")
 
     def specs(self) -> list[StepSpec]:
-        """The steps as `submit` takes them; needs forms that are valid by themselves."""
-        names = {str(step.index): step.cleaned_data["name"] for step in self.steps}
+        """The steps as `submit` takes them; what a field was refused for is left out."""
+        names = {str(step.index): step.cleaned_data.get("name", "") for step in self.steps}
         return [self._spec(step, names) for step in self.steps]
 
     def _spec(self, step: StepForm, names: dict[str, str]) -> StepSpec:
         cleaned = step.cleaned_data
-        if step.snapshot is None:
-            raise InvalidSnapshot("This step has no source.", field="source")
+        after = dict.fromkeys(cleaned.get("after") or [])
         return StepSpec(
-            name=cleaned["name"],
-            script=cleaned["script"],
-            snapshot=step.snapshot,
-            arguments=cleaned["arguments"],
-            command=cleaned["command"],
-            target=cleaned["target"],
-            environment_variables=cleaned["env"],
-            time_limit_s=cleaned["time_limit"],
-            max_retries=cleaned["retries"],
-            after=[names.get(index, f"step {index}") for index in dict.fromkeys(cleaned["after"] or [])],
+            name=cleaned.get("name", ""),
+            script=cleaned.get("script", ""),
+            snapshot=step.snapshot or Snapshot(files=[]),
+            arguments=cleaned.get("arguments", ""),
+            command=cleaned.get("command", ()),
+            target=cleaned.get("target"),
+            environment_variables=cleaned.get("env", {}),
+            time_limit_s=cleaned.get("time_limit"),
+            max_retries=cleaned.get("retries", 0),
+            after=[names.get(index, f"step {index}") for index in after],
         )
 
-    def refuse(self, error: StudioError, steps: list[StepForm] | None = None) -> None:
-        """Put an error of a service where it belongs; `steps` are those the service was given."""
-        among = self.steps if steps is None else steps
-        place = re.fullmatch(r"steps-(\d+)-(\w+)", error.field)
-        if place and int(place[1]) < len(among):
-            among[int(place[1])].refuse(place[2], error)
+    def refuse(self, error: StudioError) -> None:
+        """Put an error of a service where it belongs."""
+        place = _STEP_PLACE.fullmatch(error.field)
+        if place and int(place[1]) < len(self.steps):
+            self.steps[int(place[1])].refuse(place[2], error)
             if place[2] == "target" and self.default_target is None and "target" not in self.run.errors:
                 self.run.add_error("target", "Choose where steps run.")
         elif error.field == "experiment":
@@ -247,8 +262,8 @@ def _by_path(uploads: list[UploadedFile], paths: str) -> Iterable[tuple[str, Any
 
 
 def find_run(workspace: Workspace, text: str) -> Run:
-    """The run meant by a run id, by the address of its page, or by `experiment#12`. Raises NotFound."""
-    text = text.strip()
+    """The run meant by a run id, an address of its pages, or `experiment#12`. Raises NotFound."""
+    text = _BELOW_RUN.sub(r"\1", text.strip())
     runs = Run.objects.in_workspace(workspace).select_related("snapshot", "experiment", "target")
     by_number, by_id = _RUN_BY_NUMBER.match(text), _RUN_BY_ID.match(text)
     wanted = Q(pk=None)
@@ -261,7 +276,7 @@ def find_run(workspace: Workspace, text: str) -> Run:
         raise NotFound(
             "There is no such run in this workspace.",
             field="from_run",
-            hint="Give its run id, or experiment#12.",
+            hint="Give its run id, its address, or experiment#12.",
         )
     return found
 

@@ -63,13 +63,24 @@ def find_or_create_experiment(workspace: Workspace, name: str, *, by: User | Non
 def get_or_create_experiment(workspace: Workspace, name: str, *, by: User | None) -> Experiment:
     """The experiment of this name, made when it is new. Raises InvalidName; Conflict when it is archived."""
     experiment, _ = find_or_create_experiment(workspace, name, by=by)
+    _refuse_archived(experiment)
+    return experiment
+
+
+def check_experiment(workspace: Workspace, name: str) -> None:
+    """Raise what `get_or_create_experiment` would, and make nothing. One query."""
+    known = _experiment.first(workspace=workspace.pk, name=check_experiment_name(name))
+    if known is not None:
+        _refuse_archived(known)
+
+
+def _refuse_archived(experiment: Experiment) -> None:
     if experiment.archived_at is not None:
         raise Conflict(
             f"The experiment {experiment.name} is archived.",
             field="experiment",
             hint="Unarchive it on its page, or choose another name.",
         )
-    return experiment
 
 
 def reserve_numbers(experiment: Experiment, count: int) -> tuple[int, datetime]:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from runs.errors import Conflict, InvalidInput, InvalidPipeline, InvalidSnapshot, UnknownTarget
+from runs.errors import (
+    Conflict,
+    InvalidInput,
+    InvalidPipeline,
+    InvalidSnapshot,
+    StudioError,
+    UnknownTarget,
+)
 from runs.folding import clean
 from runs.lifecycle import move
 from runs.models import ComputeTarget, Run, RunDependency, Snapshot
@@ -34,6 +41,7 @@ MOST_STEPS = 100
 MOST_ARGUMENTS = 1_000
 ARGUMENTS_LENGTH = 100_000
 MOST_RETRIES = 10
+RETRIES_RULE = f"Retries are a number between 0 and {MOST_RETRIES}."
 LONGEST_TIME_LIMIT_S = 60 * 24 * 3600
 _STEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,98}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
@@ -200,89 +208,104 @@ def check_steps(
     workspace: Workspace, steps: Sequence[StepSpec], default_target: ComputeTarget | None
 ) -> list[_Checked]:
     """The steps, checked and completed. Raises as `submit` does."""
+    for error in step_errors(workspace, steps, default_target):
+        raise error
+    return [
+        _Checked(step, step.target or cast("ComputeTarget", default_target), split_arguments(step.arguments))
+        for step in steps
+    ]
+
+
+def step_errors(
+    workspace: Workspace, steps: Sequence[StepSpec], default_target: ComputeTarget | None
+) -> Iterator[StudioError]:
+    """Everything for which `submit` refuses steps; it raises the first."""
     if not steps:
-        raise InvalidPipeline("There is nothing to run.", hint="Add a step with a source and a script.")
+        yield InvalidPipeline("There is nothing to run.", hint="Add a step with a source and a script.")
+        return
     if len(steps) > MOST_STEPS:
-        raise InvalidPipeline(f"{len(steps)} steps are too many.", hint=f"At most {MOST_STEPS}.")
+        yield InvalidPipeline(f"{len(steps)} steps are too many.", hint=f"At most {MOST_STEPS}.")
     if default_target and default_target.workspace_id != workspace.pk:
-        raise UnknownTarget("This compute target belongs to another workspace.", field="target")
-    checked = [_check_step(workspace, index, step, default_target) for index, step in enumerate(steps)]
+        yield UnknownTarget("This compute target belongs to another workspace.", field="target")
+    for index, step in enumerate(steps):
+        yield from _errors_of_step(workspace, f"steps-{index}-", step, step.target or default_target)
     if len(steps) > 1:
-        _check_graph(steps)
+        yield from _errors_of_graph(steps)
     elif steps[0].after:
-        raise InvalidPipeline(
+        yield InvalidPipeline(
             "There is no other step that this one could run after.",
             field="steps-0-after",
             hint="Add that step, or leave “after” empty.",
         )
-    return checked
 
 
-def _check_step(
-    workspace: Workspace, index: int, step: StepSpec, default_target: ComputeTarget | None
-) -> _Checked:
-    prefix = f"steps-{index}-"
-    target = step.target or default_target
+def _errors_of_step(
+    workspace: Workspace, prefix: str, step: StepSpec, target: ComputeTarget | None
+) -> Iterator[StudioError]:
     if target is None:
-        raise UnknownTarget(
+        yield UnknownTarget(
             "This step has no compute target.",
             field=prefix + "target",
             hint="Choose one here, or a default compute target for all steps.",
         )
-    if target.workspace_id != workspace.pk:
-        raise UnknownTarget("This compute target belongs to another workspace.", field=prefix + "target")
-    if step.command:
-        _check_command(step, prefix)
-    else:
-        _check_script(step, prefix)
-    _check_variables(step, prefix)
+    elif target.workspace_id != workspace.pk:
+        yield UnknownTarget("This compute target belongs to another workspace.", field=prefix + "target")
+    yield from _errors_of_command(step, prefix) if step.command else _errors_of_script(step, prefix)
+    yield from _errors_of_variables(step, prefix)
     limit = step.time_limit_s
     if limit is not None and not 1 <= limit <= LONGEST_TIME_LIMIT_S:
-        raise InvalidInput("A time limit is between 1 second and 60 days.", field=prefix + "time_limit")
+        yield InvalidInput("A time limit is between 1 second and 60 days.", field=prefix + "time_limit")
     if not 0 <= step.max_retries <= MOST_RETRIES:
-        raise InvalidInput(f"Retries are between 0 and {MOST_RETRIES}.", field=prefix + "retries")
-    return _Checked(step, target, split_arguments(step.arguments, field_name=prefix + "arguments"))
+        yield InvalidInput(RETRIES_RULE, field=prefix + "retries")
+    yield from _errors_of_words(step.arguments, prefix + "arguments")
 
 
-def _check_script(step: StepSpec, prefix: str) -> None:
+def _errors_of_script(step: StepSpec, prefix: str) -> Iterator[StudioError]:
     paths = [entry["path"] for entry in step.snapshot.files]
     if not step.script:
-        raise InvalidSnapshot(
+        yield InvalidSnapshot(
             "No script is chosen.", field=prefix + "script", hint="Name a file of the source."
         )
-    if step.script not in paths:
+    elif step.script not in paths:
         scripts = [path for path in paths if path.endswith((".py", ".sh"))][:5]
         hint = f"It has {', '.join(scripts)}." if scripts else "It has no .py or .sh file."
         shown = clean(step.script[:80])
-        raise InvalidSnapshot(f"{shown} is not in the source.", field=prefix + "script", hint=hint)
+        yield InvalidSnapshot(f"{shown} is not in the source.", field=prefix + "script", hint=hint)
 
 
-def _check_command(step: StepSpec, prefix: str) -> None:
+def _errors_of_command(step: StepSpec, prefix: str) -> Iterator[StudioError]:
     if step.script or step.arguments:
-        raise InvalidInput(
+        yield InvalidInput(
             "There is a command and a script too.",
             field=prefix + "command",
             hint="Give a command, or a script with its arguments.",
         )
-    split_arguments(step.command, field_name=prefix + "command")
+    yield from _errors_of_words(step.command, prefix + "command")
     if not step.command[0]:
-        raise InvalidInput("The command names no program.", field=prefix + "command")
+        yield InvalidInput("The command names no program.", field=prefix + "command")
 
 
-def _check_variables(step: StepSpec, prefix: str) -> None:
+def _errors_of_variables(step: StepSpec, prefix: str) -> Iterator[StudioError]:
     for name, value in step.environment_variables.items():
         if not _VARIABLE.fullmatch(name):
-            raise InvalidInput(
+            yield InvalidInput(
                 f"“{clean(name[:40])}” cannot be the name of an environment variable.",
                 field=prefix + "env",
                 hint="Letters, digits and _, not a digit first.",
             )
-        if _RESERVED.fullmatch(name):
-            raise InvalidInput(
+        elif _RESERVED.fullmatch(name):
+            yield InvalidInput(
                 f"{name} is set by Studio itself.", field=prefix + "env", hint="Choose another name."
             )
         if "\0" in value:
-            raise InvalidInput(f"The value of {name} holds a NUL character.", field=prefix + "env")
+            yield InvalidInput(f"The value of {name} holds a NUL character.", field=prefix + "env")
+
+
+def _errors_of_words(words: str | Sequence[str], field_name: str) -> Iterator[StudioError]:
+    try:
+        split_arguments(words, field_name=field_name)
+    except InvalidInput as error:
+        yield error
 
 
 def split_arguments(arguments: str | Sequence[str], *, field_name: str = "arguments") -> list[str]:
@@ -309,35 +332,35 @@ def split_arguments(arguments: str | Sequence[str], *, field_name: str = "argume
     return words
 
 
-def _check_graph(steps: Sequence[StepSpec]) -> None:
+def _errors_of_graph(steps: Sequence[StepSpec]) -> Iterator[StudioError]:
     names: dict[str, int] = {}
     for index, step in enumerate(steps):
         if not _STEP_NAME.fullmatch(step.name):
-            raise InvalidPipeline(
+            yield InvalidPipeline(
                 f"“{clean(step.name[:40])}” cannot be a step's name."
                 if step.name
                 else "A step needs a name.",
                 field=f"steps-{index}-name",
                 hint="Up to 99 letters, digits, blanks and . _ -, a letter or digit first.",
             )
-        if step.name in names:
-            raise InvalidPipeline(
+        elif step.name in names:
+            yield InvalidPipeline(
                 f"Two steps are called {step.name}.",
                 field=f"steps-{index}-name",
                 hint="Each needs a name of its own.",
             )
-        names[step.name] = index
+        names.setdefault(step.name, index)
     for index, step in enumerate(steps):
         for before in step.after:
             if before not in names:
-                raise InvalidPipeline(
+                yield InvalidPipeline(
                     f"{step.name} runs after {clean(before[:40])}, which is no step of this pipeline.",
                     field=f"steps-{index}-after",
                     hint=f"The steps are {', '.join(list(names)[:10])}.",
                 )
-    cycle = find_cycle({step.name: list(step.after) for step in steps})
-    if cycle:
-        raise InvalidPipeline(
+    cycle = find_cycle({step.name: [before for before in step.after if before in names] for step in steps})
+    if cycle and len(names) == len(steps):
+        yield InvalidPipeline(
             f"These steps wait for each other: {' → '.join(cycle)}.",
             field=f"steps-{names[cycle[0]]}-after",
             hint="Take one of these edges away.",

@@ -7,6 +7,7 @@ import io
 import re
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -57,9 +58,11 @@ def field_errors(response: Any, field: str) -> list[str]:
         ({"steps-0-time_limit": "soon"}, "steps-0-time_limit", "90s, 5m or 1h 30m"),
         ({"steps-0-time_limit": "0s"}, "steps-0-time_limit", "between 1 second and 60 days"),
         ({"steps-0-time_limit": "9999999d"}, "steps-0-time_limit", "between 1 second and 60 days"),
-        ({"steps-0-retries": "11"}, "steps-0-retries", "less than or equal to 10"),
-        ({"steps-0-retries": "-1"}, "steps-0-retries", "greater than or equal to 0"),
+        ({"steps-0-retries": "11"}, "steps-0-retries", "a number between 0 and 10"),
+        ({"steps-0-retries": "-1"}, "steps-0-retries", "a number between 0 and 10"),
+        ({"steps-0-retries": "some"}, "steps-0-retries", "a number between 0 and 10"),
         ({"steps-0-name": "x" * 10_000}, "steps-0-name", "at most 100"),
+        ({"description": "x" * 50_001}, "description", "50,001 characters"),
     ],
 )
 def test_it_is_said_at_the_field(client: Client, over: dict[str, str], field: str, said: str) -> None:
@@ -67,6 +70,61 @@ def test_it_is_said_at_the_field(client: Client, over: dict[str, str], field: st
     assert response.status_code == 422
     assert any(said in error for error in field_errors(response, field)), errors_of(response)
     assert Run.objects.count() == Experiment.objects.count() == 0
+
+
+def test_everything_that_is_wrong_is_said_at_once(client: Client) -> None:
+    make_experiment("old", archived_at=datetime.now(UTC))
+    response = client.post(
+        "/submit/",
+        form(
+            **{
+                "steps-0-arguments": "--x 'unclosed",
+                "steps-0-time_limit": "5 parsecs",
+                "steps-0-env_name": ["1 bad", "STUDIO_TOKEN"],
+                "steps-0-env_value": ["x", "x"],
+                "steps-0-retries": "77",
+                "new_experiment": "old",
+                "tags": "=a\n=b",
+            }
+        ),
+    )
+    assert "no closing quotation" in field_errors(response, "steps-0-arguments")[0]
+    assert "90s, 5m or 1h 30m" in field_errors(response, "steps-0-time_limit")[0]
+    assert field_errors(response, "steps-0-retries") == ["Retries are a number between 0 and 10."]
+    assert "is archived" in field_errors(response, "new_experiment")[0]
+    assert len(field_errors(response, "tags")) == 2
+    said = errors_of(response)
+    assert len(said) == 8, said
+    assert any("“1 bad” cannot be the name" in error for error in said)
+    assert any("STUDIO_TOKEN is set by Studio itself" in error for error in said)
+    assert Run.objects.count() == 0
+
+
+def test_what_only_follows_from_a_missing_source_is_not_said(client: Client) -> None:
+    second = {"steps-1-name": "", "steps-1-source": "zip", "steps-1-script": "a.py", "steps-1-retries": "77"}
+    response = client.post("/submit/", form(**second))
+    assert errors_of(response) == ["Choose a zip or tar file.", "Retries are a number between 0 and 10."]
+
+
+def test_what_is_wrong_with_each_step_and_between_them_is_said_at_once(client: Client) -> None:
+    steps = step(0, "a", [1]) | step(1, "b", [0, 7]) | {"steps-0-arguments": "'", "steps-1-time_limit": "0s"}
+    said = errors_of(client.post("/submit/", form(**steps)))
+    assert len(said) == 4, said
+    for words in (
+        "no closing quotation",
+        "between 1 second",
+        "no step of this pipeline",
+        "wait for each other",
+    ):
+        assert any(words in error for error in said), words
+
+
+def test_new_without_a_name_is_not_the_existing_one(client: Client) -> None:
+    make_experiment("mnist")
+    response = client.post("/submit/", form(experiment="mnist", new_experiment=""))
+    assert response.status_code == 422
+    assert field_errors(response, "new_experiment") == ["Choose an experiment, or name a new one."]
+    assert Run.objects.count() == 0
 
 
 @pytest.mark.parametrize(
@@ -258,6 +316,25 @@ class TestSnapshotsOfOthers:
         assert digest in text_of(taken)
         held = {"steps-0-source": "file", "steps-0-digest": digest, "steps-0-digest_source": "file"}
         assert client.post("/submit/", form(**held)).status_code == 303
+
+    @pytest.mark.parametrize(
+        "named",
+        [
+            "runs#1",
+            "runs/runs/1",
+            "http://studio:8000/experiments/runs/runs/1/",
+            "http://studio:8000/experiments/runs/runs/1/?x=1",
+            "http://studio:8000/experiments/runs/runs/1/logs/?file=user_logs%2Fstd_log.txt#L5",
+            "https://host/studio/experiments/runs/runs/1/outputs/file/outputs/experiments/x/runs/2",
+            "http://studio:8000/runs/{run_id}/?x=/experiments/other/runs/2/",
+            "/runs/{run_id}",
+        ],
+    )
+    def test_a_run_is_found_by_what_people_copy(self, client: Client, named: str) -> None:
+        run = make_run(experiment=make_experiment("runs"), snapshot=make_snapshot())
+        source = {"steps-0-source": "run", "steps-0-from_run": f"  {named.format(run_id=run.run_id)} "}
+        assert client.post("/submit/", form(**source)).status_code == 303
+        assert Run.objects.exclude(pk=run.pk).get().snapshot == run.snapshot
 
     def test_a_snapshot_of_a_run_of_the_workspace_may_be_used(self, client: Client) -> None:
         run = make_run(snapshot=make_snapshot())
