@@ -78,7 +78,7 @@ def run_graph(request: HttpRequest, name: str, number: int) -> HttpResponse:
 def graph_page(request: HttpRequest, run: Run) -> HttpResponse:
     """The same for a run that was found already. 7 queries, 2 more for the log of an open step."""
     context = {**run_frame(run, request, tab="graph"), **graph(run, request.GET.get("step", ""))}
-    template = "run/_graph.html" if wants_part(request, "run-graph") else "run/run_graph.html"
+    template = "run/_graph_with_head.html" if wants_part(request, "run-graph") else "run/run_graph.html"
     return render(request, template, context)
 
 

@@ -30,10 +30,13 @@ def run_by_id(request: HttpRequest, run_id: str) -> HttpResponse:
 def run_head(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The head of the page, asked for again and again; 204 while nothing is newer than `?seen=`.
 
-    2 queries when nothing is new. An answer with news lets the tab below ask for itself.
+    2 queries when nothing is new. An answer with news lets the tab below ask for itself; of a graph it is no
+    more than that, because the graph brings the head along: a pipeline and its steps show one state.
     """
     if not is_news(request, name, number):
         return HttpResponse(status=204)
+    if request.GET.get("tab") == "graph":
+        return add_trigger(HttpResponse(status=204), "run-changed")
     run = find_run(request, name, number)
     context = run_frame(run, request, tab=request.GET.get("tab", "overview"))
     return add_trigger(render(request, "run/_head.html", context), "run-changed")

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from runs.models import Run
 from runs.services.artifacts import keep_outputs
+from runs.services.cancel import cancel_run
 from runs.services.logs import STD_LOG, append_log
 from runs.status import Status
 from studio.accounts.models import User
@@ -202,6 +203,29 @@ def test_steps_over_time_grow_without_the_server(pipeline: Run, ana: User, open_
     assert float((bar.get_attribute("x") or "").rstrip("%")) < was
     assert float((bar.get_attribute("width") or "").rstrip("%")) > 50
     assert not [target for target in drawn if "run-graph" in target]
+
+
+def test_a_pipeline_and_its_steps_change_in_the_same_frame(ana: User, open_page: OpenPage) -> None:
+    statuses = {"prepare": Status.QUEUED, "train": Status.NOT_STARTED, "evaluate": Status.NOT_STARTED}
+    pipeline = make_pipeline(status=Status.QUEUED, statuses=statuses)
+    page = open_page(url_of(pipeline), user=ana)
+    page.evaluate("""() => {
+      window.seen = [];
+      const look = () => {
+        const words = (part) => [...document.querySelectorAll(part)].map((word) => word.textContent.trim());
+        const now = [words(".head-title .status"), words(".graph-word")].map(String).join(" with ");
+        if (window.seen.at(-1) !== now) window.seen.push(now);
+        requestAnimationFrame(look);
+      };
+      look();
+    }""")
+    cancel_run(pipeline, by=ana)
+    expect(page.locator(".head-title .status")).to_have_text("Canceled")
+    expect(page.locator(".graph-word", has_text="Canceled")).to_have_count(3)
+    assert page.evaluate("seen") == [
+        "Queued with Queued,NotStarted,NotStarted",
+        "Canceled with Canceled,Canceled,Canceled",
+    ]
 
 
 @pytest.mark.parametrize("width", [1440, 390])

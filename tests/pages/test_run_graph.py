@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from runs.models import Run
+from runs.services.cancel import cancel_run
 from runs.services.logs import STD_LOG, append_log
 from runs.status import Status
 from studio.accounts.models import User
@@ -84,6 +85,25 @@ def test_the_live_part_comes_alone_with_its_open_step(pipeline: Run, ana: User, 
     part = answer.content.decode().strip()
     assert part.startswith('<div id="run-graph"')
     assert f'hx-get="{url_of(pipeline, "run-graph")}?step=train"' in part
+
+
+def test_a_graph_with_news_brings_the_head_of_the_same_moment(
+    pipeline: Run, ana: User, client_of: SignIn
+) -> None:
+    client = client_of(ana)
+    page = client.get(url_of(pipeline))
+    assert "hx-swap-oob" not in page.content.decode()
+    poll = page.context["head_url"]
+    assert client.get(poll, headers={"HX-Request": "true"}).status_code == 204
+    cancel_run(pipeline, by=ana)
+    answer = client.get(poll, headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "run-changed" in answer["HX-Trigger"]
+    headers = {"HX-Request": "true", "HX-Target": "div#run-graph"}
+    part = client.get(url_of(pipeline, "run-graph"), headers=headers).content.decode()
+    assert part.count('id="run-head"') == 1
+    assert part.count('hx-swap-oob="outerMorph"') == 1
+    assert "CancelRequested" in part
 
 
 def test_a_log_without_news_costs_two_queries(
