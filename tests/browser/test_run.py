@@ -22,6 +22,15 @@ from tests.pages.test_run_frame import url_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
+#: All that a description can hold, with a line of code and a word that no window is wide enough for.
+DESCRIPTION = f"""See [the plan](https://example.org) and `train.py`.
+
+    {"python train.py --learning-rate 0.1 " * 12}
+
+| width | loss | why |
+|---|---|---|
+| 512 | 0.25 | {"long" * 60} |
+"""
 
 
 @pytest.fixture
@@ -31,7 +40,7 @@ def failed(ana: User, tmp_path: Any) -> Run:
     run = make_run(
         status=Status.FAILED,
         display_name="width 2048",
-        description="See [the plan](https://example.org).",
+        description=DESCRIPTION,
         arguments=["--lr", "0.3"],
         resubmitted_from=before,
         snapshot=make_snapshot({"train.py": "x = 2\n", "lib/a.py": ""}),
