@@ -153,6 +153,7 @@ class Agent:
         is_unwanted = functools.partial(self._is_unwanted, run)
         unpack(run.snapshot, folder.code, should_stop=is_unwanted)
         place_inputs(run, folder.code, should_stop=is_unwanted)
+        folder.create_kept()
         environment = launch.build_env(
             os.environ,
             run_env=run_environment(run, folder),

@@ -1,7 +1,7 @@
 """The folder in which one attempt of a run lives on a node, and the files through which its parts speak.
 
 <work>/<run_id>/<attempt>/
-    code/             the unpacked snapshot and the script's working folder (it writes ./outputs, ./logs)
+    code/             the unpacked snapshot and the script's working folder, with ./outputs and ./logs in it
     user_logs/        std_log.txt: what the script prints
     system_logs/      launch.log: what Studio did to start and stop it
     spool/            metrics that the script has logged and that are not sent yet
@@ -57,7 +57,7 @@ class RunFolder:
 
     @property
     def script_logs(self) -> Path:
-        """Where the script may write logs of its own; it need not exist."""
+        """Where the script may write logs of its own."""
         return self.code / "logs"
 
     @property
@@ -113,6 +113,12 @@ class RunFolder:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except FileNotFoundError:  # in that moment the run's folder went with an earlier attempt
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def create_kept(self) -> None:
+        """Make the folders whose files are kept, for the script to write to; what the source has stays."""
+        for folder in (self.outputs, self.script_logs):
+            with suppress(FileExistsError):  # also when it is a file
+                folder.mkdir()
 
     def remove(self) -> None:
         """Delete the attempt with everything in it, and the run's folder with its last attempt.

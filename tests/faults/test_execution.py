@@ -182,12 +182,30 @@ def is_left_off(pipe: RawIOBase) -> bool:
     return False
 
 
+def test_outputs_and_logs_are_there_for_the_script(worker: NodeProcess, send: Callable[..., Run]) -> None:
+    run = send("for name in ('outputs/x.txt', 'logs/y.txt'):\n    open(name, 'w').write('kept')\n")
+    assert ended(run).status == Status.COMPLETED, log_of(run)
+    assert sorted(run.artifacts.values_list("path", flat=True)) == ["logs/y.txt", "outputs/x.txt"]
+
+
+def test_empty_outputs_are_none_and_a_file_of_that_name_stays(
+    worker: NodeProcess, workspace: Any, ana: Any
+) -> None:
+    source = {"train.py": "import os\nprint(open('outputs').read(), os.listdir('logs'))\n", "outputs": "mine"}
+    step = StepSpec("train", "train.py", make_snapshot(source))
+    target = ComputeTarget.objects.get(name="local")
+    run = submit(workspace, by=ana, experiment_name="faults", steps=[step], default_target=target)
+    assert ended(run).status == Status.COMPLETED, log_of(run)
+    assert log_of(run) == "mine []\n"
+    assert run.artifacts.count() == 0
+
+
 def test_a_cancel_does_not_wait_until_large_inputs_are_there(
     worker: NodeProcess, workspace: Any, ana: Any, storage: Path, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
     texts = {
-        "make": "import os\nos.mkdir('outputs')\nopen('outputs/big.bin', 'w').write('some')\n",
+        "make": "open('outputs/big.bin', 'w').write('some')\n",
         "wait": f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)\n",
         "use": "print('never')\n",
     }
