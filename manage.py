@@ -15,15 +15,21 @@ def use_own_python() -> None:
     except ModuleNotFoundError:
         if os.path.exists(OWN_PYTHON) and sys.prefix != os.path.dirname(os.path.dirname(OWN_PYTHON)):
             os.execv(OWN_PYTHON, [OWN_PYTHON, *sys.argv])  # noqa: S606
+        refuse_old_python()
         sys.exit("Studio is not installed here: make run, or pip install -r requirements.txt.")
+
+
+def refuse_old_python() -> None:
+    """End with one line where Python is too old."""
+    if sys.version_info < OLDEST:
+        found = ".".join(map(str, sys.version_info[:3]))
+        sys.exit(f"Studio needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is Python {found}.")
 
 
 def main() -> None:
     """Run the command that the command line names."""
     use_own_python()
-    if sys.version_info < OLDEST:
-        found = ".".join(map(str, sys.version_info[:3]))
-        sys.exit(f"Studio needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is Python {found}.")
+    refuse_old_python()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

@@ -30,13 +30,17 @@ from runs.errors import StudioError
 from runs.execution.locking import LockTaken, hold_lock
 from runs.models import Run
 from runs.models.run import RunQuerySet
+from runs.private_data import make_private
 from runs.search.index import restore_triggers
 from runs.services.cancel import cancel_runs
 from runs.services.compute import check_target_name, create_target
 from runs.status import Status
+from runs.sweeper import Sweeper
 from studio.accounts.models import SignInLink, Workspace
 from studio.accounts.services import ensure_first_start, make_sign_in_link
 from studio.addresses import remember_address
+from studio.hosts import address_of
+from studio.secret_key import keep_secret_key
 
 #: How long a second Ctrl-C is waited for, and how long a node may take to let go of its runs.
 SECOND_CTRL_C_S = 5.0
@@ -58,8 +62,8 @@ class CannotStart(Exception):
     """Studio cannot start here; the message is one line for the person who tried."""
 
 
-def _unusable(error: DatabaseError) -> CannotStart:
-    return CannotStart(f"The database cannot be used: {' '.join(str(error).split())}")
+def _unusable_folder(error: OSError) -> CannotStart:
+    return CannotStart(f"The data folder {settings.DATA_DIR} cannot be used: {error.strerror}.")
 
 
 class Studio:
@@ -75,20 +79,15 @@ class Studio:
     def run(self) -> None:
         """Blocks. Raises CannotStart before anything is changed."""
         self._check_targets()
+        listener = self._listen()
+        is_new = not settings.DATA_DIR.exists()
         with self._lock_data_folder():
             try:
-                listener = self._listen()
+                link, active = self._prepare()
             except CannotStart:
-                self._leave_nothing()
+                if is_new:
+                    shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
                 raise
-            self._migrate()
-            try:
-                link = self._first_start()
-                active = self._names_of_active()
-            except StudioError as error:
-                raise CannotStart(str(error)) from None
-            except DatabaseError as error:
-                raise _unusable(error) from None
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._on_signal)
             signal.signal(CLAIM_NO_MORE, signal.SIG_IGN)  # inherited by the node until it has a handler
@@ -96,6 +95,7 @@ class Studio:
             self._start_node()
             _leave_alone_what_stays()
             threading.Thread(target=server.run, name="web", daemon=True).start()
+            threading.Thread(target=Sweeper().run, name="sweeper", daemon=True).start()
             self._greet(link, active)
             self._stop(server, self._look_after_node())
 
@@ -108,7 +108,7 @@ class Studio:
 
     def _lock_data_folder(self) -> Any:
         try:
-            settings.DATA_DIR.mkdir(parents=True, exist_ok=True)
+            settings.DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
             return hold_lock(settings.DATA_DIR / "up.lock")
         except LockTaken as error:
             raise CannotStart(
@@ -116,14 +116,21 @@ class Studio:
                 "choose another folder with STUDIO_DATA."
             ) from None
         except OSError as error:
-            raise CannotStart(
-                f"The data folder {settings.DATA_DIR} cannot be used: {error.strerror}."
-            ) from None
+            raise _unusable_folder(error) from None
 
-    def _leave_nothing(self) -> None:
-        """Undo what a first start that is refused has made: the folder, with the key and the lock in it."""
-        if not settings.HAD_DATA:
-            shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
+    def _prepare(self) -> tuple[str, str]:
+        """Make what is missing; a path that signs the owner in, and what is active. Raises CannotStart."""
+        try:
+            keep_secret_key()
+            make_private()
+            self._migrate()
+            return self._first_start(), self._names_of_active()
+        except StudioError as error:
+            raise CannotStart(str(error)) from None
+        except DatabaseError as error:
+            raise CannotStart(f"The database cannot be used: {' '.join(str(error).split())}") from None
+        except OSError as error:
+            raise _unusable_folder(error) from None
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -134,6 +141,8 @@ class Studio:
             listener.listen(128)
         except OSError as error:
             listener.close()
+            if (settings.DATA_DIR / "up.lock").exists():
+                self._lock_data_folder().close()  # says so if it is the port of a Studio on this folder
             is_host = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
             variable = "STUDIO_HOST" if is_host else "STUDIO_PORT"
             raise CannotStart(
@@ -164,13 +173,10 @@ class Studio:
         )
 
     def _migrate(self) -> None:
-        try:
-            executor = MigrationExecutor(connections["default"])
-            if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-                call_command("migrate", verbosity=0, interactive=False)
-            restore_triggers()  # which a migration that was killed before its end may have lost
-        except DatabaseError as error:
-            raise _unusable(error) from None
+        executor = MigrationExecutor(connections["default"])
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", verbosity=0, interactive=False)
+        restore_triggers()  # which a migration that was killed before its end may have lost
 
     def _first_start(self) -> str:
         """Make what is missing; a path that signs the owner in, once, and "" for one who has a password."""
@@ -184,8 +190,7 @@ class Studio:
         return reverse("sign-in-link", args=[make_sign_in_link(owner, timedelta(hours=24))])
 
     def _greet(self, link: str, active: str) -> None:
-        shown = "localhost" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
-        address = settings.PUBLIC_URL or f"http://{shown}:{self.port}"
+        address = settings.PUBLIC_URL or address_of(self.host, self.port)
         remember_address(address)
         self.say(f"Studio is at  {address}/")
         if link:

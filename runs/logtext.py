@@ -60,7 +60,7 @@ class LogLine:
     """One line as a page shows it.
 
     `offset` and `size` are its place in the file (its newline included), `text` what can be read, `html` the
-    same with colours, links and hits, `level` is error, warning, debug or "", `hidden_bytes` were cut from
+    same with colours, links and hits, `level` is error, warning, debug or "", `is_cut` says that more was on
     the end. `is_open` lines have no newline yet: what comes next may still change them.
     """
 
@@ -71,17 +71,13 @@ class LogLine:
     html: SafeString
     level: str = ""
     matches: int = 0
-    hidden_bytes: int = 0
+    is_cut: bool = False
     is_open: bool = False
 
     @property
     def note(self) -> str:
         """What is not shown, in words; "" for nothing."""
-        return (
-            f"{self.hidden_bytes:,} more bytes on this line; download the log to see them."
-            if self.hidden_bytes
-            else ""
-        )
+        return "The rest of this line is not shown; download the log to see it." if self.is_cut else ""
 
 
 @dataclass(frozen=True)
@@ -135,7 +131,7 @@ def _line(raw: bytes, number: int, offset: int, find: str, *, is_open: bool, who
         html=_markup(text, styles, matches),
         level=level_of(text),
         matches=len(matches),
-        hidden_bytes=hidden,
+        is_cut=hidden > 0,
         is_open=is_open,
     )
 

@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from studio.database import parse_database_url
 from studio.env import env_address, env_bool, env_broker, env_int, env_list, env_path, env_str
+from studio.hosts import address_of
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -25,7 +26,7 @@ STUDIO_HOST = env_str("STUDIO_HOST", "127.0.0.1")
 STUDIO_PORT = env_int("STUDIO_PORT", 8000, least=1, most=65535)
 #: Where people reach Studio, if whoever runs it said so; "" leaves it to each request.
 PUBLIC_URL = env_str("STUDIO_URL").rstrip("/")
-STUDIO_URL = PUBLIC_URL or f"http://{STUDIO_HOST}:{STUDIO_PORT}"
+STUDIO_URL = PUBLIC_URL or address_of(STUDIO_HOST, STUDIO_PORT)
 TRUSTED_PROXY = env_address("STUDIO_TRUSTED_PROXY")
 
 WEB_THREADS = env_int("STUDIO_WEB_THREADS", 24, least=3, most=512)
@@ -48,33 +49,21 @@ LOST_AFTER_SECONDS = env_int("STUDIO_LOST_AFTER", 300, least=3)
 INTERACTIVE_LOST_AFTER_SECONDS = env_int("STUDIO_INTERACTIVE_LOST_AFTER", 3600, least=3)
 
 
+SECRET_KEY_FILE = DATA_DIR / "secret_key"
+
+
 def _secret_key() -> str:
-    """The key from the environment, or one that the first start makes and keeps in the data folder."""
-    given = env_str("STUDIO_SECRET_KEY")
-    if given:
-        return given
-    path = DATA_DIR / "secret_key"
+    """The key from the environment or the data folder, else a new one, which a start keeps there."""
     try:
-        if not path.exists():
-            DATA_DIR.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{os.getpid()}")
-            draft.touch(mode=0o600)
-            draft.write_text(secrets.token_urlsafe(50))
-            try:
-                os.link(draft, path)
-            except FileExistsError:
-                pass
-            finally:
-                draft.unlink()
-        return path.read_text().strip()
+        kept = SECRET_KEY_FILE.read_text().strip() if SECRET_KEY_FILE.exists() else ""
     except OSError as error:
         raise ImproperlyConfigured(
             f"The data folder {DATA_DIR} cannot be used: {error.strerror}. "
             "Choose one that you may write to with STUDIO_DATA or --data."
         ) from None
+    return env_str("STUDIO_SECRET_KEY") or kept or secrets.token_urlsafe(50)
 
 
-HAD_DATA = DATA_DIR.exists()  # before the key was made: a first start that is refused takes it away again
 SECRET_KEY = _secret_key()
 DEBUG = env_bool("STUDIO_DEBUG", False)
 ALLOWED_HOSTS = env_list("STUDIO_ALLOWED_HOSTS", f"127.0.0.1,localhost,[::1],{STUDIO_HOST},{NODE_NAME}")

@@ -8,6 +8,7 @@ import os
 import py_compile
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -109,10 +110,13 @@ def start(folder: RunFolder, spec: LaunchSpec) -> None:
         if folder.launch_file.exists():
             raise Conflict(f"Attempt {folder.attempt} of run {folder.run_id} has been started already.")
         _announce(folder, spec)
+        problem = _missing_interpreter(folder, spec)
         try:
-            _spawn(folder, lock, order)
+            if not problem:
+                _spawn(folder, lock, order)
         except OSError as error:
             problem = f"The process that watches a run could not be started: {error.strerror}."
+        if problem:
             folder.note(problem)
             folder.write_ended({"reason": "launch", "message": problem})
     finally:
@@ -136,6 +140,25 @@ def _check_variable(name: str, value: str) -> None:
         raise InvalidInput(
             f"{name} is set by Studio itself.", field="environment_variables", hint="Choose another name."
         )
+
+
+def _missing_interpreter(folder: RunFolder, spec: LaunchSpec) -> str:
+    """What is missing of a script whose first line asks `env` for its interpreter; "" if that is there.
+
+    It would end with exit code 127, as a script may by itself; what misses without `env` the system says.
+    """
+    script = spec.argv[0]
+    try:
+        with open(folder.code / script, "rb") as file:
+            first = file.readline(200).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+    words = [word for word in first[2:].split() if not word.startswith("-") and "=" not in word]
+    if not first.startswith("#!") or len(words) < 2 or os.path.basename(words[0]) != "env":
+        return ""
+    if shutil.which(words[1], path=spec.env.get("PATH")):
+        return ""
+    return f"The interpreter that the first line of {script} names is missing: {first}"
 
 
 def _order(spec: LaunchSpec) -> bytes:

@@ -13,6 +13,10 @@ PAGE_BYTES = 256 << 10
 #: So much is shown before the line that somebody asked for.
 LINES_BEFORE = 300
 _BYTES_BEFORE = 64 << 10
+#: A page with less to see than this, as after a progress bar that was written ten thousand times, begins
+#: further back, but not more than so far.
+_LITTLE = PAGE_BYTES // 8
+_MOST_REACH = 4 << 20
 #: So far back the beginning of a line is looked for; of a longer line the end is shown.
 _LINE_REACH = 1 << 20
 _STEP = 64 << 10
@@ -113,6 +117,8 @@ def page_of_news(log: Log, offset: int, number: int, find: str = "") -> LogPage:
         if not page.has_later:
             return page
     page = page_at_end(log, find)
+    if page.start <= offset:
+        return _page(log, offset, log.read(offset, log.size), number=number, find=find)
     return replace(page, is_reset=page.number != number)
 
 
@@ -141,6 +147,10 @@ def _before(
     """
     low = max(0, offset - reach)
     data = log.read(low, offset)
+    while low > 0 and reach < _MOST_REACH and data.count(b"\n") < lines and _seen(data) < _LITTLE:
+        reach *= 4
+        low = max(0, offset - reach)
+        data = log.read(low, offset)
     end = at = len(data) - data.endswith(b"\n")
     for _ in range(lines):
         at = data.rfind(b"\n", 0, at)
@@ -151,6 +161,11 @@ def _before(
         if at < 0:
             return _line_start(log, low), None
     return low + at + 1, data[at + 1 :]
+
+
+def _seen(data: bytes) -> int:
+    """About how many bytes of it can be seen: of each line what its last carriage return has left."""
+    return sum(len(line.rstrip(b"\r").rpartition(b"\r")[2]) for line in data.split(b"\n"))
 
 
 def _page_before(log: Log, offset: int, find: str) -> LogPage:

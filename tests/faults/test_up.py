@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fixtures.processes import REPOSITORY, StudioProcess, wait_until
+from tests.fixtures.processes import REPOSITORY, StudioProcess, free_port, wait_until
 
 pytestmark = pytest.mark.worker
 
@@ -109,6 +110,64 @@ def test_a_folder_that_cannot_be_written_is_refused(
     studio.folder.mkdir(parents=True)
     assert f"The data folder {in_the_way} cannot be used" in refusal(studio)
     assert in_the_way.read_text() == "not a folder"
+
+
+def test_half_an_option_is_refused_and_nothing_is_made(make_studio: Callable[..., StudioProcess]) -> None:
+    studio = make_studio()
+    studio.folder.mkdir(parents=True)
+    answer = subprocess.run([sys.executable, str(REPOSITORY / "manage.py"), "up", "--slot", "3"],
+                            env=studio.env, capture_output=True, text=True, timeout=60)  # fmt: skip
+    assert answer.returncode != 0
+    assert "unrecognized arguments: --slot 3" in answer.stderr
+    assert not studio.data.exists()
+
+
+def test_a_refused_start_leaves_somebody_elses_folder_as_it_was(
+    make_studio: Callable[..., StudioProcess],
+) -> None:
+    studio = make_studio()
+    studio.data.mkdir(parents=True)
+    (studio.data / "thesis.txt").write_text("mine")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", studio.port))
+        other.listen()
+        refusal(studio)
+    assert [each.name for each in studio.data.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_whose_name_the_system_refuses_is_refused(make_studio: Callable[..., StudioProcess]) -> None:
+    studio = make_studio(STUDIO_DATA=f"/tmp/{'x' * 300}")
+    assert "cannot be used: File name too long" in refusal(studio)
+
+
+def test_a_database_that_does_not_answer_is_refused_and_nothing_is_made(
+    make_studio: Callable[..., StudioProcess],
+) -> None:
+    studio = make_studio(STUDIO_DATABASE_URL=f"postgresql://ana@127.0.0.1:{free_port()}/none")
+    studio.folder.mkdir(parents=True)
+    assert "The database cannot be used" in refusal(studio)
+    assert not studio.data.exists()
+
+
+def test_nobody_else_reads_what_is_kept(make_studio: Callable[..., StudioProcess]) -> None:
+    studio = make_studio()
+    (studio.data / "storage").mkdir(parents=True)  # of a version that left it open to all
+    (studio.data / "db.sqlite3").touch(mode=0o644)
+    studio.start()
+    for path in (studio.data / name for name in ("storage", "work", "broker")):
+        assert stat.filemode(path.stat().st_mode) == "drwx------", path
+    for path in (*studio.data.glob("db.sqlite3*"), studio.data / "secret_key"):
+        assert stat.filemode(path.stat().st_mode) == "-rw-------", path
+
+
+def test_a_node_that_hangs_alone_is_missed(make_studio: Callable[..., StudioProcess]) -> None:
+    studio = make_studio(STUDIO_NOT_RESPONDING_AFTER="4")
+    studio.start()
+    submit_one(studio)
+    node_of(studio).suspend()
+    wait_until(lambda: statuses(studio) == ["NotResponding"], within_s=60)
+    node_of(studio).resume()
+    wait_until(lambda: statuses(studio) == ["Running"], within_s=60)
 
 
 def test_ctrl_c_leaves_runs_and_the_next_start_takes_them_up(studio: StudioProcess) -> None:
@@ -208,7 +267,7 @@ def test_where_there_is_no_studio_a_command_says_so(name: str, tmp_path: Path) -
     assert answer.stdout == ""
     [line] = answer.stderr.strip().splitlines()
     assert f"There is no Studio with STUDIO_DATA={tmp_path / 'nothing'}" in line
-    assert not (tmp_path / "nothing" / "db.sqlite3").exists()
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_any_python_finds_the_one_with_the_requirements(tmp_path: Path) -> None:

@@ -361,6 +361,13 @@ class TestRaw:
         assert client.get(url_of(run, "raw/")).status_code == 404
 
 
+class TestProgressBars:
+    def test_a_short_log_with_a_long_bar_is_shown_whole(self, run: Run, client: Client) -> None:
+        bar = b"".join(b"\rstep %05d of 10000, and what a bar says more" % step for step in range(10_000))
+        grow(run, numbered(5) + bar + b"\n" + numbered(5))
+        assert numbers_in(client.get(url_of(run))) == list(range(1, 12))
+
+
 class TestLongLines:
     @pytest.mark.parametrize("size", [300_000, 3_000_000, 12_000_000])
     def test_a_line_longer_than_a_page_is_shown_bounded(self, run: Run, client: Client, size: int) -> None:

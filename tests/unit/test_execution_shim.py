@@ -268,6 +268,13 @@ def test_the_end_by_a_signal_of_somebody_else_is_told(place: Place) -> None:
         ("train.py", "pass\n", 0o644, "/no/such/python", "program /no/such/python is missing"),
         ("train.py", "pass\n", 0o644, "python-of-nobody", "program python-of-nobody is missing"),
         ("tool", "#!/no/such/sh\n", 0o755, sys.executable, "./tool names is missing: #!/no/such/sh"),
+        (
+            "tool",
+            "#!/usr/bin/env no-such-sh\n",
+            0o755,
+            sys.executable,
+            "is missing: #!/usr/bin/env no-such-sh",
+        ),
         ("tool", "#!/bin/sh\n", 0o644, sys.executable, "Permission denied: ./tool may not be executed"),
         ("tool", "just text\n", 0o755, sys.executable, "./tool is not a program"),
     ],
@@ -281,6 +288,13 @@ def test_what_cannot_be_started_says_why(
     assert says in facts["message"]
     assert says in folder.launch_log.read_text()
     assert folder.read_state() is None
+
+
+@pytest.mark.parametrize("first", ["#!/usr/bin/env sh", "#!/usr/bin/env -S A=b sh -e", "#! /usr/bin/env  sh"])
+def test_what_env_finds_is_started(place: Place, first: str) -> None:
+    folder = place.start(f"{first}\necho here\n", name="tool", mode=0o755)
+    assert ended(folder)["exit_code"] == 0
+    assert printed(folder) == "here\n"
 
 
 def test_a_folder_is_no_script(place: Place) -> None:

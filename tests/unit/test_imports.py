@@ -46,7 +46,17 @@ LAYERS: list[set[str]] = [
         "lists",
         "versions",
     },
-    {"agent", "embedded", "middleware", "downloads", "toasts", "context", "templatetags"},
+    {
+        "agent",
+        "private_data",
+        "sweeper",
+        "embedded",
+        "middleware",
+        "downloads",
+        "toasts",
+        "context",
+        "templatetags",
+    },
     {"views", "api", "tasks", "management"},
     {"urls", "apps"},
 ]

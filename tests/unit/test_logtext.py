@@ -216,8 +216,7 @@ def test_the_level_is_what_the_line_speaks_of(text: str, level: str) -> None:
 def test_a_very_long_line_is_cut_with_a_note() -> None:
     line = one(b"x" * 1_000_000 + b"\n")
     assert len(line.text) == LINE_MAX_BYTES
-    assert line.hidden_bytes == 1_000_000 - LINE_MAX_BYTES
-    assert line.note.startswith("934,464 more bytes")
+    assert line.note.startswith("The rest of this line is not shown")
     assert one("short").note == ""
     cut = one("é" * 1_000_000)
     assert set(cut.text) == {"é"}

@@ -26,6 +26,7 @@ from runs.errors import StudioError
 from runs.execution.locking import LockTaken, hold_lock
 from runs.wake import node_queue, target_queue
 from studio.celery import app
+from studio.secret_key import keep_secret_key
 
 CLAIM_EVERY_S = 2.0
 PR_SET_PDEATHSIG = 1
@@ -109,12 +110,14 @@ class Command(BaseCommand):
 
 def _lock_work_folder() -> IO[str]:
     try:
-        settings.WORK_DIR.mkdir(parents=True, exist_ok=True)
+        keep_secret_key()
+        settings.WORK_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
         return hold_lock(settings.WORK_DIR / "node.lock")
     except LockTaken as error:
         raise CommandError(f"Another node uses {settings.WORK_DIR} (process {error.holder}).") from None
     except OSError as error:
-        raise CommandError(f"The work folder {settings.WORK_DIR} cannot be used: {error.strerror}.") from None
+        folder = error.filename or settings.WORK_DIR
+        raise CommandError(f"The work folder {folder} cannot be used: {error.strerror}.") from None
 
 
 def _serve(node: agent.Agent) -> None:

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
 from runs.embedded import CannotStart, Studio
 from studio.options import OPTIONS
@@ -18,6 +18,10 @@ class Command(BaseCommand):
 
     help = "Start Studio: web server and a node on this machine. Ctrl-C stops it and leaves runs running."
     requires_system_checks = ()
+
+    def create_parser(self, *args: Any, **options: Any) -> CommandParser:
+        """Half an option is none: the settings, which are made before, know only whole ones."""
+        return super().create_parser(*args, allow_abbrev=False, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Each option has its variable; docs/operations.md has them in one table."""
