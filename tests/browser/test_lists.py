@@ -53,6 +53,21 @@ def test_a_row_for_more_takes_no_room_from_the_columns(
     expect(page).to_have_url(re.compile("/runs/1/children/$"))
 
 
+def test_a_head_with_a_long_name_sorts_and_shows_how(ana: User, open_page: Callable[..., Page]) -> None:
+    for value in (0.5, 0.25, 0.75):
+        make_run(metrics={"validation/loss_smoothed": value})
+    page = open_page("/experiments/mnist/", user=ana)
+    names, head = page.locator("tr[data-row] .row-link"), page.locator("th", has_text="validation/")
+    for direction, order in (("descending", "312"), ("ascending", "213")):
+        head.locator("a").click()
+        expect(head).to_have_attribute("aria-sort", direction)
+        expect(names).to_have_text([f"Run {number}" for number in order])
+        arrow, cell = head.locator(".icon").bounding_box(), head.bounding_box()
+        assert arrow
+        assert cell
+        assert arrow["x"] + arrow["width"] <= cell["x"] + cell["width"]
+
+
 @pytest.mark.parametrize(("width", "theme"), LOOKS)
 @pytest.mark.parametrize(
     "path",
