@@ -99,6 +99,7 @@ def _context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "saved_draft": next((draft for draft in drafts if str(draft.pk) == opened), None),
         "recent_runs": recent_runs(membership.workspace),
         "errors_in_dialog": submission.is_wrong_in_dialog,
+        **(_waiting(submission) if submission.is_wrong_in_dialog else {}),
     }
 
 

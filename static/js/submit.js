@@ -264,10 +264,11 @@ function takeRefused(page) {
   toast({ text: `Nothing was submitted: ${wrong === 1 ? "one thing is" : `${wrong} things are`} to put right.`, kind: "error" });
 }
 
+/** Open it with this summary, or with the one that came with the form. */
 function openDialog(summary) {
   const several = panels().length > 1;
   get("run-dialog-heading").textContent = several ? "Run this pipeline" : "Run this script";
-  get("run-summary").replaceChildren(...summary);
+  if (summary) get("run-summary").replaceChildren(...summary);
   if (!dialog().open) dialog().showModal();
   const wrong = dialog().querySelector('[aria-invalid="true"]');
   const experiment = document.querySelector('.experiment-part [name="new_experiment"]');
@@ -285,8 +286,19 @@ function begin() {
   const keep = selected !== null && panel(selected) ? selected : panels()[0]?.dataset.step ?? null;
   selected = wrong?.dataset.step ?? (narrow.matches && !wrong ? null : keep);
   show();
-  if ("openDialog" in form().dataset) openDialog([]);
+  if ("openDialog" in form().dataset) openDialog();
   else (wrong?.querySelector('[aria-invalid="true"]') ?? form().querySelector('[aria-invalid="true"]'))?.focus();
+}
+
+/** What is being put right is red no more; whether it is right now, the next Run says. */
+function forgive(target) {
+  const part = target.closest?.(".field, .submit-target");
+  const errors = part?.querySelectorAll("p.error:not([data-source-error], [hidden])") ?? [];
+  if (errors.length !== 1) return;
+  errors[0].hidden = true;
+  part.querySelectorAll('[aria-invalid="true"]').forEach((wrong) => wrong.removeAttribute("aria-invalid"));
+  const step = part.closest(".step");
+  if (step && !step.querySelector("p.error:not([hidden])")) delete step.dataset.wrong;
 }
 
 // Listeners ------------------------------------------------------------------------------------------------
@@ -325,6 +337,7 @@ document.addEventListener("keydown", (event) => {
 
 for (const kind of ["input", "change"]) {
   document.addEventListener(kind, (event) => {
+    if (form().contains(event.target)) forgive(event.target);
     if (event.target.closest?.("#steps .step, .submit-target")) show();
   });
 }

@@ -267,4 +267,52 @@ def test_an_error_of_the_dialog_opens_it_again(open_page: OpenPage, ana: User) -
     expect(dialog).to_contain_text("cannot be an experiment's name")
     expect(dialog.get_by_label("New experiment")).to_be_focused()
     expect(dialog.get_by_label("Display name")).to_have_value("kept")
+    expect(dialog).to_contain_text("1 step: 1 on local (default)")
     assert Run.objects.count() == 0
+    dialog.get_by_label("New experiment").fill("good")
+    expect(dialog.get_by_text("cannot be an experiment's name")).to_be_hidden()
+    expect(dialog.locator('[aria-invalid="true"]')).to_have_count(0)
+
+
+def test_new_without_a_name_is_refused_in_the_dialog(open_page: OpenPage, ana: User) -> None:
+    make_experiment("mnist")
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("New", exact=True).check()
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    expect(dialog).to_contain_text("Choose an experiment, or name a new one.")
+    expect(dialog.get_by_label("New experiment")).to_be_focused()
+    assert Run.objects.count() == 0
+
+
+def test_what_is_put_right_is_red_no_more(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.get_by_label("Arguments").fill("--name 'open")
+    page.get_by_label("Time limit").fill("5 parsecs")
+    page.get_by_label("Variable name").fill("1 bad")
+    page.get_by_label("Retries").fill("77")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("4 things are to put right")
+    expect(page.locator(".step.is-selected p.error:visible")).to_have_count(4)
+    for label, text in (("Arguments", ""), ("Time limit", "5m"), ("Variable name", "GOOD")):
+        page.get_by_label(label).fill(text)
+    expect(page.locator(".step.is-selected p.error:visible")).to_have_count(1)
+    expect(page.locator(".node.is-wrong")).to_have_count(1)
+    page.get_by_label("Retries").fill("7")
+    expect(page.locator(".node.is-wrong")).to_have_count(0)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("dialog", name="Run this script")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 1440])
+def test_the_name_of_a_draft_takes_the_room_there_is(open_page: OpenPage, ana: User, width: int) -> None:
+    page = open_page("/submit/?example=digits", user=ana, width=width)
+    name = page.get_by_label("Name of the draft")
+    name.fill("Digits with a wide network")
+    assert name.evaluate("input => input.scrollWidth <= input.clientWidth")
+    name.fill("Digits with a network as wide as anybody has ever tried, and then some more words")
+    bar = page.locator(".submit-bar")
+    assert bar.evaluate("bar => bar.scrollWidth <= bar.clientWidth && bar.clientHeight < 60")
