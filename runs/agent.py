@@ -33,6 +33,7 @@ from runs.services import nodes, sweeps
 from runs.services.artifacts import place_inputs
 from runs.services.snapshots import unpack
 from runs.services.sweeps import now_with_sleep
+from runs.services.unused_snapshots import delete_unused
 from runs.status import ErrorClass
 
 logger = logging.getLogger("studio.agent")
@@ -40,6 +41,8 @@ logger = logging.getLogger("studio.agent")
 TICK_S = 0.25
 BEAT_S = 5.0
 SWEEP_EVERY_S = 5.0
+#: What nobody needs is deleted so often.
+TIDY_EVERY_S = 3_600.0
 #: Without a call to sweep for so long, as while the broker is away, the node sweeps unasked.
 SWEEP_UNASKED_AFTER_S = 3 * SWEEP_EVERY_S
 
@@ -78,7 +81,7 @@ class Agent:
         self._states: dict[int, State] = {}
         self._watching_since = self._beat_at = now_with_sleep()
         self._sweeping = threading.Lock()
-        self._swept_at = time.monotonic()
+        self._swept_at = self._tidies_at = time.monotonic()
         self._ready = threading.Event()
         self._claims_no_more = False  # no Event: a signal handler sets it, and must not need a lock
         self._stopping = threading.Event()
@@ -336,8 +339,16 @@ class Agent:
                 self._swept_at = time.monotonic()
                 if not sweeps.sweep(self.watching_for):
                     self._watching_since = now_with_sleep()
+                self._tidy()
         finally:
             self._sweeping.release()
+
+    def _tidy(self) -> None:
+        """Delete what nobody needs, once in a while."""
+        now = time.monotonic()
+        if now >= self._tidies_at:
+            self._tidies_at = now + TIDY_EVERY_S
+            delete_unused()
 
     @property
     def watching_for(self) -> timedelta:

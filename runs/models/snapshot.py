@@ -37,6 +37,7 @@ class Snapshot(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
+    last_named_at = models.DateTimeField(db_default=Now(), editable=False)  # see services.unused_snapshots
 
     class Meta:
         constraints = [

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from runs.errors import InvalidInput, NotFound
 from runs.folding import clean
 from runs.models import Draft, Run, Snapshot
+from runs.services.unused_snapshots import keep
 from studio.accounts.models import Membership
 
 MOST_DRAFTS = 100
@@ -85,7 +86,10 @@ class OwnSnapshots:
         return snapshot
 
     def find(self, digests: Iterable[str]) -> dict[str, Snapshot]:
-        """Those of these digests that the person may submit, by digest. At most three queries."""
+        """Those of these digests that the person may submit, by digest; they stay for a day at least.
+
+        At most three queries, and a write for each once an hour.
+        """
         wanted = {digest for digest in digests if _DIGEST.match(digest)}
         if not wanted:
             return {}
@@ -100,7 +104,8 @@ class OwnSnapshots:
             unknown -= self._used_by_runs(unknown)
         if unknown:
             unknown -= self._named_by_drafts()
-        return {digest: snapshot for digest, snapshot in found.items() if digest not in unknown}
+        may = {digest: snapshot for digest, snapshot in found.items() if digest not in unknown}
+        return {digest: snapshot for digest, snapshot in may.items() if keep(snapshot)}
 
     def _used_by_runs(self, digests: set[str]) -> set[str]:
         runs = Run.objects.filter(workspace_id=self.membership.workspace_id, snapshot__digest__in=digests)

@@ -11,6 +11,7 @@ from runs.models import Run, Snapshot, SnapshotUpload
 from runs.services.archives import limit_text
 from runs.services.snapshots import snapshot_from_zip, source_limits
 from runs.services.streams import Readable, received
+from runs.services.unused_snapshots import keep
 from studio.accounts.models import User, Workspace
 
 #: What an archive may have on top of its files: names, headers, the list at its end.
@@ -43,14 +44,15 @@ def _too_big() -> SnapshotTooBig:
 def find_snapshot(workspace: Workspace, digest: str, *, by: User) -> Snapshot:
     """The snapshot with this digest that a run of the workspace has, or that this person sent to it.
 
-    One query; the list of files is not read. Raises NotFound, also for content of other workspaces.
+    It stays for a day at least. One query, and a write once an hour; the list of files is not read. Raises
+    NotFound, also for content of other workspaces.
     """
     # Asked for by runs.workspace, SQLite would walk through all runs of the workspace.
     runs = Run.objects.filter(snapshot=OuterRef("pk"), experiment__workspace=workspace)
     uploads = SnapshotUpload.objects.filter(snapshot=OuterRef("pk"), workspace=workspace, by=by)
     known = Snapshot.objects.filter(Exists(uploads) | Exists(runs), digest=digest.replace("\0", ""))
     snapshot = known.defer("files").first()
-    if snapshot is None:
+    if snapshot is None or not keep(snapshot):
         raise NotFound(
             "This workspace has no such snapshot.", field="snapshot", hint="Upload it, then name its digest."
         )

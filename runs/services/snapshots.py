@@ -22,6 +22,7 @@ from runs.models import Snapshot
 from runs.models.snapshot import SnapshotFile
 from runs.services import archive_formats, archives
 from runs.services.archives import Limits, Packed
+from runs.services.unused_snapshots import keep
 from studio.accounts.models import User
 
 #: How much of a file the Snapshot tab shows, and the largest file whose difference it works out.
@@ -113,6 +114,8 @@ def _snapshot(packed: Packed, *, by: User | None) -> Snapshot:
     """
     with packed:
         known = Snapshot.objects.filter(digest=packed.digest).first()
+        if known is not None and not keep(known):
+            known = None
         if known is not None and default_storage.exists(known.storage_name):
             return known
         stored = default_storage.save(

@@ -1,18 +1,21 @@
-"""`manage.py node`: what it refuses to start on, in one line."""
+"""`manage.py node`: what it refuses to start on, in one line, and what it does beside its runs."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db.models.functions import Now
 
-from runs.models import Node, Run
+from runs.models import Node, Run, Snapshot
 from runs.status import Status
+from tests.factories import make_run, make_snapshot
 from tests.faults.conftest import Counting, ended, log_of, says
-from tests.fixtures.processes import REPOSITORY, NodeProcess, free_port
+from tests.fixtures.processes import REPOSITORY, NodeProcess, free_port, wait_until
 
 pytestmark = pytest.mark.worker
 
@@ -51,6 +54,17 @@ def test_a_second_node_on_one_work_folder(
     second = make_worker()
     second.env["STUDIO_WORK"] = str(worker.folder / "work")
     assert f"Another node uses {worker.folder / 'work'} (process {worker.pid})." in refusal(second)
+
+
+def test_it_deletes_sources_that_nothing_uses(
+    transactional_db: None, make_worker: Callable[..., NodeProcess]
+) -> None:
+    used, unused = make_snapshot({"a": "used"}), make_snapshot({"a": "unused"})
+    make_run(snapshot=used)
+    Snapshot.objects.update(last_named_at=Now() - timedelta(hours=25))
+    make_worker().start()
+    wait_until(lambda: not Snapshot.objects.filter(pk=unused.pk).exists())
+    assert Snapshot.objects.get() == used
 
 
 def test_a_database_that_is_not_there(make_worker: Callable[..., NodeProcess]) -> None:
