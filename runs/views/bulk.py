@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -113,11 +114,11 @@ def _cancel(request: HttpRequest, selection: Selection) -> HttpResponse:
     total = len(chosen) + len(below)
     if not total:
         return _refused(request, selection, "Nothing to cancel", "All of these runs have ended already.")
-    shown = [*chosen[:NAMED], *below[: NAMED - len(chosen[:NAMED])]]
+    shown = [*chosen, *below][:NAMED]
     rows = {run.pk: run for run in Run.objects.filter(pk__in=shown).select_related("experiment")}
     context = {
         "heading": f"Cancel {_runs(len(chosen))}?",
-        "children": len(below),
+        "also": also_ends(below.values()),
         "ended": selection.count - len(chosen),
         "rows": [rows[pk] for pk in shown if pk in rows],
         "unnamed": total - len(shown),
@@ -128,16 +129,27 @@ def _cancel(request: HttpRequest, selection: Selection) -> HttpResponse:
     return _dialog(request, selection, "cancel", context)
 
 
-def _open_below(pks: list[int]) -> list[int]:
-    """The descendants of these runs that a cancel ends too, newest first. One query per level."""
-    seen, level, found = set(pks), pks, []
+def _open_below(pks: list[int]) -> dict[int, str]:
+    """The descendants of these runs that a cancel ends too, newest first: key and status. A query per level."""
+    seen, level, found = set(pks), pks, dict[int, str]()
     while level:
         rows = Run.objects.filter(parent__in=level).values_list("pk", "status")
         new = [(pk, status) for pk, status in rows if pk not in seen]
-        found += [pk for pk, status in new if status in _STOPPABLE]
+        found |= {pk: status for pk, status in new if status in _STOPPABLE}
         level = [pk for pk, _ in new]
         seen.update(level)
-    return sorted(found, reverse=True)
+    return dict(sorted(found.items(), reverse=True))
+
+
+def also_ends(statuses: Collection[str]) -> str:
+    """What a cancel ends besides, in words, from the statuses of those child runs; "" for none."""
+    waiting = sum(status == Status.NOT_STARTED for status in statuses)
+    active = len(statuses) - waiting
+    parts = [f"{active} active child run{'s' if active > 1 else ''}"] if active else []
+    if waiting:
+        which = "" if active else " child run" + ("s" if waiting > 1 else "")
+        parts.append(f"{waiting}{which} that {'have' if waiting > 1 else 'has'} not started")
+    return f"It also ends {' and '.join(parts)}." if parts else ""
 
 
 def _cancel_text(report: CancelReport) -> str:

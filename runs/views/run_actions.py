@@ -17,7 +17,7 @@ from runs.services.runs import archive_runs, edit_run
 from runs.services.tags import parse_tag, remove_tag, set_tag
 from runs.status import OPEN, TERMINAL
 from runs.toasts import toast
-from runs.views.bulk import tag_undo_url
+from runs.views.bulk import also_ends, tag_undo_url
 from runs.views.parts import done, is_htmx, render_dialog
 from runs.views.run_frame import find_run, run_url
 from studio.accounts.permissions import contributor
@@ -88,15 +88,15 @@ def cancel_text(run: Run, report: CancelReport) -> str:
 
 def _cancel_context(run: Run) -> dict[str, Any]:
     below = Run.objects.filter(pk__in=subtree(run.pk)[1:])
-    active = below.filter(status__in=sorted(OPEN)).select_related("experiment").order_by("number")
-    n_active = active.count()
-    n_ending = n_active + int(run.may_cancel)
+    ending = below.filter(status__in=sorted(OPEN)).select_related("experiment").order_by("number")
+    statuses = list(ending.values_list("status", flat=True))
+    n_ending = len(statuses) + int(run.may_cancel)
     return {
         "run": run,
-        "active": active[:CANCEL_SHOWN],
-        "n_active": n_active,
-        "n_hidden": max(0, n_active - CANCEL_SHOWN),
-        "n_finished": below.count() - n_active,
+        "also": also_ends(statuses),
+        "below": ending[:CANCEL_SHOWN],
+        "n_hidden": max(0, len(statuses) - CANCEL_SHOWN),
+        "n_finished": below.count() - len(statuses),
         "action": run_url(run, "run-cancel"),
         "heading": f"Cancel {_title(run)}?",
         "size": "dialog-sm",

@@ -6,9 +6,10 @@ function scale() {
   for (const bar of document.querySelectorAll("[data-timeline]:has([data-growing])")) {
     const parts = [...bar.children];
     const from = parts.map((part) => Date.parse(part.dataset.from));
-    const all = now() - from[0];
+    const end = Math.max(now(), from.at(-1)); // what the browser takes for the server's time may be behind
+    const all = end - from[0];
     if (!(all > 0)) continue;
-    parts.forEach((part, i) => part.setAttribute("width", `${(100 * ((from[i + 1] ?? now()) - from[i])) / all}%`));
+    parts.forEach((part, i) => part.setAttribute("width", `${(100 * ((from[i + 1] ?? end) - from[i])) / all}%`));
   }
 }
 

@@ -95,6 +95,29 @@ def test_a_list_has_no_barriers_and_fits(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+#: Whether this element is seen whole between the table's head and the lower edge of the window.
+IS_FREE = """(selector) => {
+    const box = document.querySelector(selector).getBoundingClientRect();
+    return box.top >= document.querySelector("th").getBoundingClientRect().bottom && box.bottom <= innerHeight;
+}"""
+
+
+def test_no_row_hides_under_the_head_of_the_table(open_page: Callable[..., Page], ana: User) -> None:
+    for _ in range(45):
+        make_run()
+    page = open_page("/experiments/mnist/", user=ana)
+    page.locator("tr[data-row] input.box").last.focus()
+    for _ in range(60):
+        page.keyboard.press("Shift+Tab")
+    assert page.evaluate("scrollY") > 0
+    expect(page.locator("tr[data-row] :focus")).to_have_count(1)
+    page.wait_for_function(IS_FREE, arg=":focus")
+    for key in "j" * 45 + "k" * 40:
+        page.keyboard.press(key)
+    assert page.evaluate("scrollY") > 0
+    page.wait_for_function(IS_FREE, arg="tr[data-current]")
+
+
 def test_a_search_is_typed_by_keyboard_alone(open_page: Callable[..., Page], ana: User) -> None:
     fill()
     page = open_page("/runs/", user=ana)

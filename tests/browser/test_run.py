@@ -10,7 +10,7 @@ import pytest
 from django.db.models.functions import Now
 from playwright.sync_api import Page, expect
 
-from runs.models import Run
+from runs.models import Run, RunEvent
 from runs.services.artifacts import keep_outputs
 from runs.services.cancel import cancel_run
 from runs.services.logs import STD_LOG, append_log
@@ -235,6 +235,18 @@ def test_a_pipeline_and_its_steps_change_in_the_same_frame(ana: User, open_page:
         "Queued with Queued,NotStarted,NotStarted",
         "Canceled with Canceled,Canceled,Canceled",
     ]
+
+
+def test_a_clock_that_is_behind_draws_no_negative_part(ana: User, open_page: OpenPage) -> None:
+    run = make_run(status=Status.PREPARING)
+    ahead = datetime.now(UTC) + timedelta(minutes=1)
+    RunEvent.objects.filter(run=run, to_status=Status.PREPARING).update(at=ahead)
+    page = open_page(url_of(run), user=ana)
+    parts = page.locator(".timeline-part")
+    expect(parts.first).to_have_attribute("width", "100%")
+    widths = [float((part.get_attribute("width") or "").rstrip("%")) for part in parts.all()]
+    assert min(widths) >= 0
+    assert sum(widths) == pytest.approx(100, abs=1)
 
 
 @pytest.mark.parametrize("width", [1440, 390])

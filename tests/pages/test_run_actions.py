@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.messages import get_messages
+from django.db.models.functions import Now
 from django.test import Client
 
 from runs.models import Run, Tag
@@ -74,11 +75,23 @@ def test_the_cancel_dialog_names_what_else_it_ends(ana_client: Client) -> None:
     make_run(status=Status.QUEUED, parent=child, kind=Kind.SCRIPT, display_name="deep")
     make_run(status=Status.COMPLETED, parent=parent, kind=Kind.SCRIPT, display_name="over")
     page = ana_client.get(url_of(parent, "run-cancel"), headers=HTMX).content.decode()
-    assert "It also ends 2 active children. 1 finished one stays as it is." in page
+    assert "It also ends 2 active child runs. 1 finished one stays as it is." in page
     assert "fold 2" in page
     assert "deep" in page
     assert "over<" not in page
     assert "Cancel 3 runs" in page
+
+
+def test_the_cancel_dialog_counts_no_step_as_active_that_has_not_started(ana_client: Client) -> None:
+    statuses = {"prepare": Status.RUNNING, "train": Status.NOT_STARTED, "evaluate": Status.NOT_STARTED}
+    pipeline = make_pipeline(status=Status.RUNNING, statuses=statuses)
+    page = ana_client.get(url_of(pipeline, "run-cancel"), headers=HTMX).content.decode()
+    assert "It also ends 1 active child run and 2 that have not started." in page
+    assert "Cancel 4 runs" in page
+    ended = {"status": Status.COMPLETED, "ended_at": Now(), "holds_slot": False}
+    Run.objects.filter(parent=pipeline, step_name="prepare").update(**ended)
+    page = ana_client.get(url_of(pipeline, "run-cancel"), headers=HTMX).content.decode()
+    assert "It also ends 2 child runs that have not started. 1 finished one stays as it is." in page
 
 
 def test_cancelling_a_queued_run_ends_it_at_once(ana_client: Client, ana: User) -> None:
