@@ -130,7 +130,7 @@ def _cancel(request: HttpRequest, selection: Selection) -> HttpResponse:
 
 
 def _open_below(pks: list[int]) -> dict[int, str]:
-    """The descendants of these runs that a cancel ends too, newest first: key and status. A query per level."""
+    """The descendants of these runs that a cancel ends too, newest first: key and status."""
     seen, level, found = set(pks), pks, dict[int, str]()
     while level:
         rows = Run.objects.filter(parent__in=level).values_list("pk", "status")

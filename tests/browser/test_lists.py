@@ -98,7 +98,8 @@ def test_a_list_has_no_barriers_and_fits(
 #: Whether this element is seen whole between the table's head and the lower edge of the window.
 IS_FREE = """(selector) => {
     const box = document.querySelector(selector).getBoundingClientRect();
-    return box.top >= document.querySelector("th").getBoundingClientRect().bottom && box.bottom <= innerHeight;
+    const head = document.querySelector("th").getBoundingClientRect();
+    return box.top >= head.bottom && box.bottom <= innerHeight;
 }"""
 
 
