@@ -56,9 +56,17 @@ function connection(isLost) {
   banner.querySelector("[data-truth]").textContent = truth.toTimeString().slice(0, 8);
 }
 
+const say = (text) => document.dispatchEvent(new CustomEvent("toast", { detail: { toasts: [{ text, kind: "error" }] } }));
+
+// The line says enough for a part that asks for itself; what a person has asked for is answered.
+function unreached(ctx) {
+  connection(true);
+  if (!["every", "run-changed", "refresh"].includes(ctx.sourceEvent?.type)) say("The server could not be reached. Try again.");
+}
+
 document.addEventListener("htmx:error", (event) => {
   const { ctx, error } = event.detail;
-  if (ctx && (error instanceof TypeError || error === "timeout")) connection(true);
+  if (ctx && (error instanceof TypeError || error === "timeout")) unreached(ctx);
 });
 addEventListener("offline", () => connection(true));
 addEventListener("online", pollNow);
@@ -73,8 +81,8 @@ function toSignIn() {
 document.addEventListener("htmx:before:response", (event) => {
   const { response } = event.detail.ctx;
   const { pathname } = new URL(response.raw.url);
-  const gateway = [502, 503, 504].includes(response.status);
-  connection(gateway);
+  if ([502, 503, 504].includes(response.status)) unreached(event.detail.ctx);
+  else connection(false);
   if (response.status === 401 || (response.raw.redirected && pathname === meta("sign-in"))) {
     event.preventDefault();
     toSignIn();
@@ -86,8 +94,7 @@ document.addEventListener("htmx:response:error", (event) => {
   if (ctx.response.status === 422 || isPoll(ctx) || lost) return;
   const page = new DOMParser().parseFromString(ctx.text, "text/html");
   const said = page.querySelector("[data-error]")?.textContent.trim();
-  const text = said || `The server answered ${ctx.response.status}. Nothing was changed.`;
-  document.dispatchEvent(new CustomEvent("toast", { detail: { toasts: [{ text, kind: "error" }] } }));
+  say(said || `The server answered ${ctx.response.status}. Nothing was changed.`);
 });
 
 // Durations and ages. The texts are those of ticking_text and ago_text in runs/formats.py.

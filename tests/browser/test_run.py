@@ -169,6 +169,29 @@ def test_a_run_is_cancelled_by_keyboard_alone(ana: User, open_page: OpenPage) ->
     expect(page.locator(".toast")).to_contain_text(f"Run {run.number} canceled")
 
 
+def test_what_is_done_while_the_server_is_away_is_answered(ana: User, open_page: OpenPage) -> None:
+    run = make_run(status=Status.RUNNING)
+    page = open_page(url_of(run), user=ana)
+    toast = page.locator(".toast", has_text="The server could not be reached")
+    page.context.set_offline(True)
+    expect(page.locator("#connection")).to_be_visible()
+    expect(toast).to_have_count(0)
+    page.get_by_label("Add a tag").fill("quality=good")
+    page.get_by_label("Add a tag").press("Enter")
+    expect(toast).to_be_visible()
+    expect(page.get_by_label("Add a tag")).to_have_value("quality=good")
+    toast.get_by_role("button", name="Dismiss").click()
+    page.locator("#run-cancel").click()
+    expect(toast).to_be_visible()
+    page.context.set_offline(False)
+    expect(page.locator("#connection")).to_be_hidden()
+    page.locator("#run-cancel").click()
+    page.context.set_offline(True)
+    page.get_by_role("dialog").get_by_role("button", name="Cancel run").click()
+    expect(toast).to_be_visible()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
 def test_an_archive_is_undone_from_its_toast(ana: User, open_page: OpenPage) -> None:
     run = make_run()
     page = open_page(url_of(run), user=ana)
