@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
 from zlib import crc32
@@ -102,10 +102,15 @@ def duration_filter(value: timedelta | float | None) -> str:
 
 @register.simple_tag
 def duration(run: Any, since: datetime | None = None) -> SafeString:
-    """How long a run takes; it ticks in the browser while the run is active. `since` replaces its start."""
+    """How long a run takes; it ticks in the browser while the run is active. `since` replaces its start.
+
+    It ticks no more once a cancel is requested, so that it does not go back when the end is known.
+    """
     start = since or run.started_at
     if start is None:
         return format_html('<span class="duration dim">{}</span>', DASH)
+    if run.ended_at is None and run.status == Status.CANCEL_REQUESTED:
+        return format_html('<span class="duration">{}</span>', ticking_text(datetime.now(UTC) - start))
     if run.ended_at is None:
         return ticking(start)
     return format_html('<span class="duration">{}</span>', duration_text(run.ended_at - start))

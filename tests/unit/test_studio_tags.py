@@ -29,6 +29,7 @@ class Who:
 class Timed:
     started_at: datetime | None
     ended_at: datetime | None = None
+    status: str = Status.RUNNING
 
 
 @pytest.mark.parametrize("value", list(Status))
@@ -55,6 +56,9 @@ def test_duration_ticks_only_while_it_runs() -> None:
     assert ">41s<" in ended
     assert "data-since" not in ended
     assert "–" in studio.duration(Timed(None))
+    stopping = studio.duration(Timed(start, status=Status.CANCEL_REQUESTED))
+    assert ">12m 04s<" in stopping
+    assert "data-since" not in stopping
 
 
 def test_ago_has_the_exact_time_as_title() -> None:
