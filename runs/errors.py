@@ -6,6 +6,8 @@ A `StudioError` is safe to show; any other exception is not.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class StudioError(Exception):
     """Something that a person can understand and put right.
@@ -96,6 +98,17 @@ class Conflict(StudioError):
     """The request was right when it was made, and no longer is."""
 
     code = "conflict"
+
+
+class Overtaken(Conflict):
+    """Others changed the same fields since the form was opened; `now` has what those fields hold."""
+
+    code = "overtaken"
+
+    def __init__(self, now: dict[str, Any]) -> None:
+        names = " and ".join(field.replace("_", " ") for field in now)
+        super().__init__(f"The {names} changed meanwhile.", field=next(iter(now)))
+        self.now = now
 
 
 class PropertyIsSet(Conflict):

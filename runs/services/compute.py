@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.core.exceptions import ValidationError
@@ -14,6 +15,7 @@ from runs.folding import clean
 from runs.models import ComputeTarget, Node, Run
 from runs.models.compute import TARGET_NAME, TARGET_NAME_RULE
 from runs.services.descriptions import check_description
+from runs.services.edits import changed_fields
 from runs.status import Status
 from studio.accounts.changes import record
 from studio.accounts.models import User, Workspace
@@ -72,15 +74,30 @@ def create_target(
     return target
 
 
+def about_target(target: ComputeTarget) -> str:
+    """What changes of this target are kept under."""
+    return f"target:{target.name}"
+
+
 def _record(target: ComputeTarget, text: str, *, by: User | None) -> None:
-    record(target.workspace_id, f"target:{target.name}", text, by=by)
+    record(target.workspace_id, about_target(target), text, by=by)
 
 
-def edit_target(target: ComputeTarget, *, by: User, description: str) -> None:
-    """Change the description. Raises InvalidInput. The name stays: queues and scripts are bound to it."""
-    changed = check_description(description)
-    ComputeTarget.objects.filter(pk=target.pk).update(description=changed, updated_at=Now())
-    _record(target, "changed the description", by=by)
+def edit_target(
+    target: ComputeTarget, *, by: User, description: str, opened: Mapping[str, str] | None = None
+) -> None:
+    """Change the description if it differs from `opened`, what was seen of it (else from what is there).
+
+    Raises InvalidInput, Overtaken if somebody else changed it. The name stays: queues and scripts are bound
+    to it.
+    """
+    with transaction.atomic():
+        held = ComputeTarget.objects.select_for_update().get(pk=target.pk)
+        typed, now = {"description": description}, {"description": held.description}
+        if changed_fields(typed, opened=opened or {}, now=now):
+            changed = check_description(description)
+            ComputeTarget.objects.filter(pk=target.pk).update(description=changed, updated_at=Now())
+            _record(target, "changed the description", by=by)
 
 
 def set_default_target(target: ComputeTarget, *, by: User | None) -> None:

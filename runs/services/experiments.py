@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from runs.folding import clean
 from runs.models import Experiment
 from runs.models.experiment import EXPERIMENT_NAME, EXPERIMENT_NAME_RULE
 from runs.services.descriptions import check_description
+from runs.services.edits import changed_fields
 from runs.services.tags import check_labels
 from studio.accounts.changes import record
 from studio.accounts.models import User, Workspace
@@ -99,16 +101,30 @@ def edit_experiment(
     by: User,
     description: str | None = None,
     tags: dict[str, str | None] | None = None,
+    opened: Mapping[str, Any] | None = None,
 ) -> None:
-    """Change what is given. Raises InvalidInput, InvalidTag."""
-    changes: dict[str, Any] = {}
-    if description is not None:
-        changes["description"] = check_description(description)
-    if tags is not None:
-        changes["tags"] = check_labels(tags)
-    Experiment.objects.filter(pk=experiment.pk).update(updated_at=Now(), **changes)
-    for name in changes:
-        record(experiment.workspace_id, f"experiment:{experiment.name}", f"changed the {name}", by=by)
+    """Change what is given and differs from `opened`, what the person saw of it (else from what is there).
+
+    Raises InvalidInput, InvalidTag, Overtaken if somebody else changed the same.
+    """
+    typed = {"description": description, "tags": tags}
+    with transaction.atomic():
+        held = Experiment.objects.select_for_update().get(pk=experiment.pk)
+        now = {"description": held.description, "tags": held.tags}
+        changes = changed_fields(typed, opened=opened or {}, now=now)
+        if "description" in changes:
+            changes["description"] = check_description(changes["description"])
+        if "tags" in changes:
+            changes["tags"] = check_labels(changes["tags"])
+        if changes:
+            Experiment.objects.filter(pk=experiment.pk).update(updated_at=Now(), **changes)
+        for name in changes:
+            record(experiment.workspace_id, about_experiment(experiment), f"changed the {name}", by=by)
+
+
+def about_experiment(experiment: Experiment) -> str:
+    """What changes of this experiment are kept under."""
+    return f"experiment:{experiment.name}"
 
 
 def archive_experiment(experiment: Experiment, *, by: User, archived: bool = True) -> bool:
@@ -121,5 +137,5 @@ def archive_experiment(experiment: Experiment, *, by: User, archived: bool = Tru
     changed = bool(rows.update(archived_at=Now() if archived else None, updated_at=Now()))
     if changed:
         text = "archived it" if archived else "brought it back"
-        record(experiment.workspace_id, f"experiment:{experiment.name}", text, by=by)
+        record(experiment.workspace_id, about_experiment(experiment), text, by=by)
     return changed

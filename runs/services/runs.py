@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -14,6 +13,7 @@ from runs.folding import clean
 from runs.models import Run, Snapshot
 from runs.search.text import build_search_text
 from runs.services.descriptions import check_description
+from runs.services.edits import changed_fields
 from runs.status import TERMINAL
 from studio.accounts.changes import record
 from studio.accounts.models import User
@@ -33,20 +33,34 @@ def check_display_name(name: str) -> str:
     return name
 
 
-def edit_run(run: Run, *, by: User, display_name: str | None = None, description: str | None = None) -> None:
-    """Change what is given. Raises InvalidInput, RunFinished if the run is archived."""
-    changes: dict[str, Any] = {}
-    if display_name is not None:
-        changes["display_name"] = check_display_name(display_name)
-    if description is not None:
-        changes["description"] = check_description(description)
+def edit_run(
+    run: Run,
+    *,
+    by: User,
+    display_name: str | None = None,
+    description: str | None = None,
+    opened: Mapping[str, str] | None = None,
+) -> None:
+    """Change what is given and differs from `opened`, what the person saw of it (else from what is there).
+
+    Raises InvalidInput, RunFinished if the run is archived, Overtaken if somebody else changed the same.
+    """
+    typed = {"display_name": display_name, "description": description}
     with transaction.atomic():
         hold_unarchived([run], "name and description")
+        run.refresh_from_db(fields=list(typed))
+        now = {"display_name": run.display_name, "description": run.description}
+        changes = changed_fields(typed, opened=opened or {}, now=now)
+        for name, check in (("display_name", check_display_name), ("description", check_description)):
+            if name in changes:
+                changes[name] = check(changes[name])
+        if not changes:
+            return
         Run.objects.filter(pk=run.pk).update(**changes)
         refresh_search_text(run)
-        if "display_name" in changes and changes["display_name"] != run.display_name:
+        if "display_name" in changes:
             record_changes([run], f"named it “{changes['display_name']}”", by=by)
-        if "description" in changes and changes["description"] != run.description:
+        if "description" in changes:
             record_changes([run], "changed the description", by=by)
 
 

@@ -14,6 +14,7 @@ from runs.models import ComputeTarget, Node
 from runs.services import compute
 from runs.services.target_overview import overview_version, start_command, target_overview
 from runs.toasts import toast
+from runs.views.edits import opened_with, refused_context
 from runs.views.parts import done, render_dialog, wants_part
 from studio.accounts.permissions import owner
 from studio.accounts.requests import MemberRequest
@@ -58,14 +59,16 @@ def target_create(request: MemberRequest) -> HttpResponse:
 def target_edit(request: MemberRequest, target: str) -> HttpResponse:
     """The dialog for description and default mark, and what it sends."""
     row = _find(request, target)
-    typed: dict[str, Any] = {"description": row.description, "default": row.is_default}
+    now = {"description": row.description}
+    title = f"Edit {row.name}"
     if request.method == "GET":
-        return _dialog(request, f"Edit {row.name}", typed, target=row)
-    typed = _typed(request)
+        return _dialog(request, title, {**now, "default": row.is_default}, target=row, opened=now)
+    typed, opened = _typed(request), opened_with(request, now)
     try:
-        compute.edit_target(row, by=request.user, description=typed["description"])
+        compute.edit_target(row, by=request.user, description=typed["description"], opened=opened)
     except StudioError as error:
-        return _dialog(request, f"Edit {row.name}", typed, target=row, error=error)
+        more = refused_context(request, error, opened, about=compute.about_target(row))
+        return _dialog(request, title, typed, target=row, **more)
     if typed["default"] and not row.is_default:
         compute.set_default_target(row, by=request.user)
     toast(request, f"{row.name} was changed")
@@ -147,15 +150,8 @@ def _dialog(
     request: MemberRequest,
     heading: str,
     typed: dict[str, Any],
-    *,
-    error: StudioError | None = None,
     **more: Any,
 ) -> HttpResponse:
-    context = {
-        "section": "compute",
-        "heading": heading,
-        "action": request.path,
-        "typed": typed,
-        "error": error,
-    }
-    return render_dialog(request, DIALOG, {**context, **more}, status=422 if error else 200)
+    context = {"section": "compute", "heading": heading, "action": request.path, "typed": typed}
+    status = 422 if request.method == "POST" else 200
+    return render_dialog(request, DIALOG, {**context, **more}, status=status)

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from runs.errors import StudioError
+from runs.errors import Overtaken, StudioError
 from runs.filters import ExperimentFilter
 from runs.lists.experiments import ExperimentPage, Overview, experiment_page, overview
 from runs.lists.figures import CHART_RUNS, chip_counts, experiment_figures
@@ -21,10 +21,11 @@ from runs.lists.runs import RunList
 from runs.lists.version import Scope, find_experiment, workspace_scope
 from runs.markdown import render_markdown
 from runs.models import Experiment, Tag
-from runs.services.experiments import archive_experiment, edit_experiment
+from runs.services.experiments import about_experiment, archive_experiment, edit_experiment
 from runs.services.tags import parse_tag
 from runs.status import Status
 from runs.toasts import toast
+from runs.views.edits import opened_with, refused_context
 from runs.views.live import is_seen, part_url
 from runs.views.parts import is_htmx, render_dialog, wants_part
 from runs.views.runs import csv_response, list_answer
@@ -200,32 +201,54 @@ def _head(experiment: Experiment) -> dict[str, Any]:
 def experiment_edit(request: HttpRequest, name: str) -> HttpResponse:
     """The dialog for description and tags, and what it sends."""
     experiment, _ = _find(request, name)
-    tags = "\n".join(str(Tag(key=key, value=value)) for key, value in experiment.tags.items())
-    typed = {"description": experiment.description, "tags": tags}
+    now = {"description": experiment.description, "tags": _tag_lines(experiment.tags)}
     if request.method == "GET":
-        return _edit_dialog(request, experiment, typed)
-    typed = {key: request.POST.get(key, "") for key in typed}
+        return _edit_dialog(request, experiment, now, {"opened": now})
+    opened = opened_with(request, now)
+    typed = {key: request.POST.get(key, before) for key, before in opened.items()}
     try:
-        labels = dict(parse_tag(line) for line in typed["tags"].splitlines() if line.strip())
-        edit_experiment(experiment, by=request.user, description=typed["description"], tags=labels)  # type: ignore[arg-type]
+        edit_experiment(
+            experiment,
+            by=request.user,  # type: ignore[arg-type]
+            description=typed["description"],
+            tags=_tags_of(typed, experiment),
+            opened={**opened, "tags": _tags_of(opened, experiment)},
+        )
     except StudioError as error:
-        return _edit_dialog(request, experiment, typed, error)
+        if isinstance(error, Overtaken) and "tags" in error.now:
+            error.now["tags"] = _tag_lines(error.now["tags"])
+        refused = refused_context(request, error, opened, about=about_experiment(experiment))
+        return _edit_dialog(request, experiment, typed, refused)
     toast(request, f"{experiment.name} was changed")
     return _to_page(request, experiment)
 
 
+def _tag_lines(tags: Mapping[str, str | None]) -> str:
+    return "\n".join(str(Tag(key=key, value=value)) for key, value in tags.items())
+
+
+def _tags_of(texts: Mapping[str, str], experiment: Experiment) -> dict[str, str | None]:
+    """The tags of these lines. Those that nobody touched stay as they are, whatever a line makes of them."""
+    lines = texts["tags"].splitlines()
+    if lines == _tag_lines(experiment.tags).splitlines():
+        return dict(experiment.tags)
+    return dict(parse_tag(line) for line in lines if line.strip())
+
+
 def _edit_dialog(
-    request: HttpRequest, experiment: Experiment, typed: dict[str, str], error: StudioError | None = None
+    request: HttpRequest, experiment: Experiment, typed: dict[str, str], more: dict[str, Any]
 ) -> HttpResponse:
+    error = more.get("error")
     context = {
         "section": "experiments",
         "heading": f"Edit {experiment.name}",
         "action": request.path,
         "typed": typed,
-        "error": error,
         "wrong": "tags" if error and error.field == "tag" else "description",
+        **more,
     }
-    return render_dialog(request, "experiments/_edit_dialog.html", context, status=422 if error else 200)
+    status = 422 if request.method == "POST" else 200
+    return render_dialog(request, "experiments/_edit_dialog.html", context, status=status)
 
 
 @contributor

@@ -13,11 +13,12 @@ from runs.errors import InvalidInput, StudioError
 from runs.lifecycle import subtree
 from runs.models import Run, Tag
 from runs.services.cancel import CancelReport, cancel_run
-from runs.services.runs import archive_runs, edit_run
+from runs.services.runs import about_run, archive_runs, edit_run
 from runs.services.tags import parse_tag, remove_tag, set_tag
 from runs.status import OPEN, TERMINAL
 from runs.toasts import toast
 from runs.views.bulk import also_ends, tag_undo_url
+from runs.views.edits import opened_with, refused_context
 from runs.views.parts import done, is_htmx, render_dialog
 from runs.views.run_frame import find_run, run_url
 from studio.accounts.permissions import contributor
@@ -41,21 +42,21 @@ def _title(run: Run) -> str:
 def run_edit(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The dialog for display name and description."""
     run = find_run(request, name, number)
-    typed = {"display_name": run.display_name, "description": run.description}
+    now = {"display_name": run.display_name, "description": run.description}
     context: dict[str, Any] = {
         "run": run,
         "action": run_url(run, "run-edit"),
         "heading": f"Edit {_title(run)}",
     }
     if request.method == "GET":
-        return render_dialog(request, "run/_edit.html", {**context, "typed": typed})
-    typed = {key: request.POST.get(key, before) for key, before in typed.items()}
+        return render_dialog(request, "run/_edit.html", {**context, "typed": now, "opened": now})
+    opened = opened_with(request, now)
+    typed = {key: request.POST.get(key, before) for key, before in opened.items()}
     try:
-        edit_run(run, by=request.user, **typed)  # type: ignore[arg-type]
+        edit_run(run, by=request.user, opened=opened, **typed)  # type: ignore[arg-type]
     except StudioError as error:
-        return render_dialog(
-            request, "run/_edit.html", {**context, "typed": typed, "error": error}, status=422
-        )
+        context |= refused_context(request, error, opened, about=about_run(run.run_id))
+        return render_dialog(request, "run/_edit.html", {**context, "typed": typed}, status=422)
     toast(request, "Saved")
     return done(request, run_url(run))
 
