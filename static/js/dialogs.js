@@ -4,13 +4,38 @@
 // An answer that is empty closes it. data-confirm on a form or a submit button asks before it is sent.
 
 const host = document.getElementById("dialog");
-let opener = null;
+const REACHED = 'a[href], button:not(:disabled), input:not([type=hidden], :disabled), select:not(:disabled), textarea:not(:disabled), summary, [tabindex="0"]';
+let opener = null; // a place
+let held = null; // a place
+
+const reached = (part) => [...part.querySelectorAll(REACHED)];
+const canTake = (element) => element.tabIndex >= 0 && element.checkVisibility();
+
+/** Where an element stands: for each part around it, its number among what can be reached there. */
+function placeOf(element) {
+  const around = [];
+  for (let part = element.parentElement; part && part !== document.body; part = part.parentElement) {
+    around.push([part, Math.max(0, reached(part).indexOf(element))]);
+  }
+  return { element, around };
+}
+
+/** Give the focus to what stood at a place, or else to what stands there now. */
+function focusAt({ element, around }) {
+  if (element.isConnected) element.focus({ preventScroll: true });
+  if (document.activeElement === element) return;
+  for (const [part, at] of around) {
+    const there = part.isConnected ? reached(part) : [];
+    const near = there.slice(at).find(canTake) ?? there.slice(0, at).findLast(canTake);
+    if (near) return near.focus({ preventScroll: true });
+  }
+}
 
 function open(dialog) {
   if (!dialog.open) dialog.showModal();
   const wrong = dialog.querySelector('[aria-invalid="true"]');
   const first = wrong ?? dialog.querySelector("[autofocus], .dialog-body :is(input:not([type=hidden]), select, textarea)");
-  first?.focus();
+  (first ?? dialog.querySelector(".dialog-foot button"))?.focus();
 }
 
 function close(dialog) {
@@ -19,10 +44,18 @@ function close(dialog) {
 
 document.addEventListener("htmx:before:request", (event) => {
   const { ctx } = event.detail;
-  if (ctx.target === host && !host.contains(ctx.sourceElement)) opener = document.activeElement;
+  if (ctx.target === host && !host.contains(ctx.sourceElement)) opener = placeOf(document.activeElement);
+});
+
+// What has the focus may go with an answer: the button of a run that was cancelled, a tag that was removed.
+document.addEventListener("htmx:before:swap", (event) => {
+  const { target } = event.detail.ctx;
+  held = target !== host && target.contains(document.activeElement) ? placeOf(document.activeElement) : null;
 });
 
 document.addEventListener("htmx:after:swap", (event) => {
+  if (held && !held.element.isConnected && document.activeElement === document.body) focusAt(held);
+  held = null;
   if (event.detail.ctx.target !== host) return;
   const dialog = host.querySelector("dialog");
   if (dialog) open(dialog);
@@ -36,7 +69,7 @@ document.addEventListener("close", (event) => {
 }, true);
 
 function giveBackFocus() {
-  if (opener?.isConnected) opener.focus({ preventScroll: true });
+  if (opener) focusAt(opener);
   opener = null;
 }
 
@@ -52,7 +85,7 @@ function ask(words) {
   yes.classList.toggle("btn-danger", words.confirmKind !== "plain");
   yes.classList.toggle("btn-primary", words.confirmKind === "plain");
   document.body.append(dialog);
-  opener = document.activeElement;
+  opener = placeOf(document.activeElement);
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
@@ -86,7 +119,7 @@ document.addEventListener("click", (event) => {
   }
   const wanted = event.target.closest?.("[data-dialog-open]")?.dataset.dialogOpen;
   if (wanted) {
-    opener = document.activeElement;
+    opener = placeOf(document.activeElement);
     open(document.getElementById(wanted));
   }
 });

@@ -57,10 +57,13 @@ const opener = document.querySelector("[data-drawer-open]");
 
 function drawer(open) {
   side?.classList.toggle("is-open", open);
+  document.querySelectorAll(".skip-link, .top, .main").forEach((part) => { part.inert = open; });
   opener?.setAttribute("aria-expanded", String(open));
   if (open) side.querySelector("a, button")?.focus();
   else if (narrow.matches && side?.contains(document.activeElement)) opener?.focus();
 }
+
+narrow.addEventListener("change", () => drawer(false));
 
 // Theme: kept in a cookie, so that the server sends the page in the right colours.
 
@@ -155,6 +158,12 @@ function searchNarrow(open) {
   if (open) box.querySelector("input").focus();
 }
 
+function leaveSearch(field) {
+  if (!narrow.matches) return field.blur();
+  searchNarrow(false);
+  document.querySelector("[data-search-open]").focus();
+}
+
 function reveal(button) {
   const field = document.getElementById(button.dataset.reveal);
   const hidden = field.type === "password";
@@ -168,7 +177,7 @@ document.addEventListener("focusout", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   if (side?.classList.contains("is-open")) drawer(false);
-  if (event.target.matches?.("[data-search-global]")) event.target.blur();
+  if (event.target.matches?.("[data-search-global]")) leaveSearch(event.target);
 });
 
 // A form that is being sent is not sent twice.

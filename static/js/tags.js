@@ -59,6 +59,10 @@ document.addEventListener("htmx:after:settle", () => {
     draw(input);
   }
 });
+// Esc leaves the field, so that keys act on the page again; the focus stays where Tab goes on from.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") entry(event.target)?.closest("[data-tag-editor]").focus();
+});
 document.addEventListener("keydown", (event) => {
   const input = entry(event.target);
   if (!input || event.key !== "Tab" || event.shiftKey) return;

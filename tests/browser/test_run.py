@@ -154,6 +154,21 @@ def test_a_tag_is_added_and_removed_in_place(ana: User, open_page: OpenPage) -> 
     expect(page.locator(".tag-editor .tag")).to_have_count(0)
 
 
+def test_the_focus_stays_near_when_a_tag_goes_or_its_field_is_left(ana: User, open_page: OpenPage) -> None:
+    run = make_run(tags={"a": "1", "b": "2"})
+    page = open_page(url_of(run), user=ana)
+    field = page.get_by_label("Add a tag")
+    page.get_by_label("Remove tag a").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Remove tag b")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(field).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#tag-editor")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(field).to_be_focused()
+
+
 def test_a_run_is_cancelled_by_keyboard_alone(ana: User, open_page: OpenPage) -> None:
     run = make_run(status=Status.QUEUED)
     page = open_page(url_of(run), user=ana)
@@ -163,10 +178,55 @@ def test_a_run_is_cancelled_by_keyboard_alone(ana: User, open_page: OpenPage) ->
     page.keyboard.press("Escape")
     expect(page.locator("#run-cancel")).to_be_focused()
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Cancel run").focus()
+    expect(page.get_by_role("button", name="Keep running")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Cancel run")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator(".head-title .status")).to_have_text("Canceled", timeout=5_000)
     expect(page.locator(".toast")).to_contain_text(f"Run {run.number} canceled")
+    expect(page.locator("#run-cancel-off")).to_be_disabled()
+    page.wait_for_function("document.activeElement.closest('.head-tools') !== null")
+
+
+def test_what_lies_behind_an_open_drawer_is_not_reached(ana: User, open_page: OpenPage) -> None:
+    page = open_page(url_of(make_run()), user=ana, width=390)
+    menu = page.get_by_role("button", name="Menu", exact=True)
+    menu.click()
+    inside = (
+        "document.activeElement === document.body || document.activeElement.closest('.side, .side-scrim')"
+    )
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        assert page.evaluate(f"Boolean({inside})")
+    page.keyboard.press("Escape")
+    expect(menu).to_be_focused()
+    menu.click()
+    page.set_viewport_size({"width": 1100, "height": 900})
+    page.get_by_role("link", name="Refresh").focus()
+    expect(page.get_by_role("link", name="Refresh")).to_be_focused()
+
+
+def test_a_narrow_search_that_is_left_gives_the_focus_back(ana: User, open_page: OpenPage) -> None:
+    page = open_page(url_of(make_run()), user=ana, width=390)
+    page.get_by_role("button", name="Search").click()
+    field = page.get_by_label("Search runs, tags, people")
+    expect(field).to_be_focused()
+    page.keyboard.type("lr")
+    page.keyboard.press("Escape")
+    expect(field).to_be_hidden()
+    expect(page.get_by_role("button", name="Search")).to_be_focused()
+
+
+def test_a_dialog_from_a_menu_gives_the_focus_to_the_button_of_the_menu(
+    ana: User, open_page: OpenPage
+) -> None:
+    page = open_page(url_of(make_run()), user=ana, width=390)
+    page.get_by_role("button", name="More").click()
+    page.get_by_role("link", name="Edit").click()
+    expect(page.get_by_role("dialog").get_by_label("Display name")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("button", name="More")).to_be_focused()
 
 
 def test_what_is_done_while_the_server_is_away_is_answered(ana: User, open_page: OpenPage) -> None:
