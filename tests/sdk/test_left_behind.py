@@ -22,6 +22,7 @@ from tests.sdk.spooling import spools, values
 from tests.sdk.wire import Wire
 
 Start = Callable[..., "subprocess.Popen[str]"]
+IN_SILENCE = "spool.EVERY_S = 3600.0\n"  # nothing is sent in the background
 LOG_AND_DIE = "for n in range(200): sender.add('m', n)\nos.kill(os.getpid(), 9)\n"
 SEND_ONE_LOG_AND_DIE = "sender.add('m', -1)\nassert sender.flush(60)\n" + LOG_AND_DIE
 
@@ -41,7 +42,7 @@ def ben(server: Signed) -> str:
 
 
 def leave(start: Start, code: str) -> None:
-    assert start(code).wait(60) == -signal.SIGKILL
+    assert start(IN_SILENCE + code).wait(60) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("known", [True, False])
