@@ -25,7 +25,7 @@ def _titled(text: str) -> SafeString | str:
 
 def _experiment(run: Run) -> SafeString:
     url = reverse("experiment-detail", args=[run.experiment.name])
-    return format_html('<a class="plain-link" href="{}">{}</a>', url, run.experiment.name)
+    return format_html('<a class="plain-link" href="{0}" title="{1}">{1}</a>', url, run.experiment.name)
 
 
 _CELLS: dict[str, Callable[[Run], Any]] = {
@@ -33,12 +33,12 @@ _CELLS: dict[str, Callable[[Run], Any]] = {
     "status": lambda run: studio.status(run.status),
     "duration": studio.duration,
     "submitter": lambda run: studio.person(run.submitter),
-    "target": lambda run: run.target.name if run.target else DASH,
-    "node": lambda run: run.node.name if run.node else DASH,
+    "target": lambda run: _titled(run.target.name if run.target else ""),
+    "node": lambda run: _titled(run.node.name if run.node else ""),
     "kind": lambda run: run.kind,
     "command": lambda run: _titled(run.command),
     "error": lambda run: _titled(run.error_message),
-    "run_id": lambda run: run.run_id,
+    "run_id": lambda run: _titled(run.run_id),
     "started": lambda run: studio.ago(run.started_at) if run.started_at else DASH,
     "ended": lambda run: studio.ago(run.ended_at) if run.ended_at else DASH,
     "created": lambda run: studio.ago(run.created_at),

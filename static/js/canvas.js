@@ -95,11 +95,13 @@ function boxOf(step) {
 function fill(box, step) {
   const open = box.firstElementChild;
   const [title, rows, after] = open.children;
-  title.lastElementChild.textContent = step.title;
+  title.lastElementChild.textContent = title.lastElementChild.title = step.title;
   rows.replaceChildren(...["source", "script", "arguments", "target"].flatMap((label) => {
     const value = step[label];
     const known = value || { source: "none yet", script: "none yet", arguments: "none", target: "(default)" }[label];
-    return [make("span", "node-label", label), make("span", `node-value${value ? "" : " dim"}${"script arguments".includes(label) && value ? " mono" : ""}`, known)];
+    const shown = make("span", `node-value${value ? "" : " dim"}${"script arguments".includes(label) && value ? " mono" : ""}`, known);
+    shown.title = value;
+    return [make("span", "node-label", label), shown];
   }));
   const names = step.after.map((index) => byIndex(index)?.title).filter(Boolean);
   after.textContent = names.length ? `runs after ${names.join(" and ")}` : "starts at once";

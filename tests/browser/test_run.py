@@ -69,6 +69,34 @@ def no_overflow(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("width", [1440, 390])
+def test_what_has_no_room_is_told_by_a_title(
+    ana: User, open_page: OpenPage, cut_for_good: Any, width: int
+) -> None:
+    long = "step number {} of the preparation of all the data of the year that the model is trained with"
+    names = [long.format(number) for number in range(3)]
+    experiment = "an-experiment-with-" + "-".join(["a-long-name"] * 9)
+    over = {"experiment": experiment, "display_name": long, "tags": {"stage": long}}
+    pipeline = make_pipeline(
+        {names[0]: [], names[1]: [names[0]], names[2]: [names[1]]},
+        statuses={names[0]: Status.RUNNING, names[1]: Status.NOT_STARTED, names[2]: Status.NOT_STARTED},
+        status=Status.RUNNING, **over,
+    )  # fmt: skip
+    run = make_run(arguments=[long], snapshot=make_snapshot(), **over)
+    page = open_page(url_of(pipeline), user=ana, width=width)
+    origin = page.url.removesuffix(url_of(pipeline))
+    paths = [
+        url_of(pipeline) + f"?step={names[1]}", url_of(pipeline, "run-overview"),
+        url_of(pipeline, "run-children"), url_of(run), "/experiments/", f"/experiments/{experiment}/",
+        "/runs/", "/pipelines/", f"/submit/?from={run.run_id}", f"/submit/?from={pipeline.run_id}",
+    ]  # fmt: skip
+    for path in paths:
+        page.goto(origin + path)
+        expect(page.locator("h1, h2").first).to_be_visible()
+        assert (path, cut_for_good(page)) == (path, [])
+        assert no_overflow(page), path
+
+
 @pytest.mark.parametrize(("width", "theme"), LOOKS)
 def test_no_tab_has_a_barrier(
     failed: Run, pipeline: Run, ana: User, open_page: OpenPage, axe: Any, width: int, theme: str
