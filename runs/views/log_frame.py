@@ -10,6 +10,7 @@ from django.db.models import Case, F, IntegerField, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 
+from runs.folding import clean
 from runs.models import LogChunk, Run
 from runs.services import logs
 from runs.services.compute import why_waiting
@@ -83,10 +84,11 @@ class LogList:
 
 @dataclass(frozen=True)
 class Emptiness:
-    """Why there are no lines."""
+    """Why there are no lines; `is_unknown` when nobody ever wrote a log of this name."""
 
     title: str
     text: str = ""
+    is_unknown: bool = False
 
 
 @dataclass(frozen=True)
@@ -247,7 +249,11 @@ def _groups(run: Run, files: list[LogFile], choice: LogChoice | None = None) -> 
 
 def why_empty(run: Run, choice: LogChoice) -> Emptiness:
     """Why the log has no line; no query but for runs that wait."""
-    if not choice.is_current_attempt or choice.name not in (STD_LOG, ""):
+    if choice.name not in (STD_LOG, LAUNCH_LOG) or not 0 <= choice.attempt <= run.attempt:
+        so_far = "" if run.is_terminal else " so far"
+        text = f"Attempt {choice.attempt} has no log “{clean(choice.name[:120])}”{so_far}."
+        return Emptiness("There is no such log", text, is_unknown=True)
+    if not choice.is_current_attempt or choice.name != STD_LOG:
         return Emptiness("Nothing in this log", f"{choice.name} of attempt {choice.attempt} has no line.")
     if run.kind == Kind.PIPELINE:
         return Emptiness("A pipeline run prints nothing itself", "Its steps have the logs.")

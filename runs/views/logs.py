@@ -58,16 +58,18 @@ def run_logs(request: HttpRequest, name: str, number: int) -> HttpResponse:
     log = Log(run, choice.name, choice.attempt, size, complete=run.is_terminal)
     found = found_lines(request, log, choice.url(run))
     page = _page_asked_for(request, log, found) if size else LogPage()
+    empty = None if size else why_empty(run, choice)
     context = {
         "found": found,
         **frame,
         **_lines_context(request, run, choice, page),
         "log_list": log_list(run, choice, files, children),
         "n_hidden_children": max(0, frame["n_children"] - CHILDREN_SHOWN),
-        "empty": None if size else why_empty(run, choice),
+        "empty": empty,
     }
-    part = "run/_log_empty.html" if wants_part(request, "log-empty") else "run/run_logs.html"
-    return render(request, part, context)
+    if wants_part(request, "log-empty"):
+        return render(request, "run/_log_empty.html", context)
+    return render(request, "run/run_logs.html", context, status=404 if empty and empty.is_unknown else 200)
 
 
 @require_GET

@@ -65,6 +65,45 @@ class TestPage:
         assert numbers_in(response) == list(range(1501, 2501))
         assert b"Earlier lines" in response.content
 
+    @pytest.mark.parametrize(
+        ("status", "query", "said"),
+        [
+            (Status.COMPLETED, {"file": "logs/<b>.txt"}, "has no log “logs/&lt;b&gt;.txt”."),
+            (Status.RUNNING, {"file": "logs/later.txt"}, "has no log “logs/later.txt” so far."),
+            (Status.COMPLETED, {"file": "x" * 9_000}, f"has no log “{'x' * 120}”."),
+        ],
+    )
+    def test_an_unknown_log_is_not_found_and_names_those_there_are(
+        self, client: Client, status: Status, query: dict[str, str], said: str
+    ) -> None:
+        run = make_run(status=status)
+        grow(run, b"one\n")
+        response = client.get(url_of(run), query_params=query)
+        assert response.status_code == 404
+        text = response.content.decode()
+        assert said in text
+        empty = text.split('id="log-empty"', 1)[1].split("</div>", 1)[0]
+        assert re.findall(r'<a href="[^"]*file=([^"]*)">', empty) == [logs.STD_LOG]
+
+    @pytest.mark.parametrize("attempt", [99, 10**12])
+    def test_an_unknown_attempt_leads_to_the_logs_there_are(
+        self, run: Run, client: Client, attempt: int
+    ) -> None:
+        grow(run, b"one\n")
+        response = client.get(url_of(run, attempt=attempt))
+        assert response.status_code == 404
+        assert "See the logs of this run" in response.content.decode()
+
+    def test_a_log_that_is_still_to_come_is_found(self, run: Run, client: Client) -> None:
+        assert client.get(url_of(run, file=logs.STD_LOG)).status_code == 200
+        assert client.get(url_of(run, file="system_logs/launch.log")).status_code == 200
+        waits = client.get(
+            url_of(run, file="logs/later.txt"),
+            headers={"HX-Request": "true", "HX-Target": "log-empty"},
+        )
+        assert waits.status_code == 200
+        assert "so far" in waits.content.decode()
+
     def test_it_costs_the_same_however_long_the_log_is(
         self, run: Run, client: Client, django_assert_num_queries: CountQueries
     ) -> None:
@@ -103,7 +142,6 @@ class TestPage:
             {"at": 10**14},
             {"before": 0},
             {"file": "%00"},
-            {"attempt": 10**12},
         ],
     )
     def test_impossible_places_open_the_page(self, run: Run, client: Client, query: dict[str, Any]) -> None:
