@@ -6,14 +6,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings as django_settings
 from django.db import connection
 from django.test import Client
+from hypothesis import HealthCheck
 
 from studio.accounts.models import Role, User, Workspace
 from tests import environment
 from tests.factories import make_user, make_workspace
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("studio", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.load_profile("studio")
 
 pytest_plugins = ["tests.fixtures.processes", "tests.fixtures.browser"]
 

@@ -38,7 +38,7 @@ SCATTERED = """
 """
 
 
-def wait_for(condition: Callable[[], Any], *, within_s: float = 15.0) -> Any:
+def wait_for(condition: Callable[[], Any], *, within_s: float = 60.0) -> Any:
     """What the condition gives once it is true; fails the test when that takes too long."""
     end = time.monotonic() + within_s
     while not (value := condition()):
@@ -178,7 +178,7 @@ def printed(folder: RunFolder) -> str:
     return folder.std_log.read_text() if folder.std_log.exists() else ""
 
 
-def ended(folder: RunFolder, *, within_s: float = 15.0) -> dict[str, Any]:
+def ended(folder: RunFolder, *, within_s: float = 60.0) -> dict[str, Any]:
     """The facts of ended.json, once they are there."""
     wait_for(folder.read_ended, within_s=within_s)
     return folder.read_ended() or {}

@@ -90,7 +90,7 @@ class Visitor:
         [row] = self.runs(f"experiment:{found[1]} number:{found[2]}")
         return row["status"]
 
-    def ended(self, path: str, *, within_s: float = 30.0) -> str:
+    def ended(self, path: str, *, within_s: float = 90.0) -> str:
         """The terminal status of the run whose page is at this path, once it has one."""
         done = ("Completed", "Failed", "Canceled")
         found = wait_until(

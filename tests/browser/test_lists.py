@@ -170,11 +170,11 @@ def test_a_list_with_nothing_active_notices_what_others_submit(
     run = make_run(
         experiment="quiet", display_name="new", status=Status.RUNNING, updated_at=datetime.now(UTC)
     )
-    expect(page.locator("tr[data-row]")).to_have_count(2, timeout=20_000)
+    expect(page.locator("tr[data-row]")).to_have_count(2, timeout=60_000)
     now = datetime.now(UTC)
     changed = {"status": Status.COMPLETED, "ended_at": now, "updated_at": now, "holds_slot": False}
     Run.objects.filter(pk=run.pk).update(**changed)  # from now on it asks more often
-    expect(page.locator("tr[data-row] .status-word").first).to_have_text("Completed", timeout=6_000)
+    expect(page.locator("tr[data-row] .status-word").first).to_have_text("Completed")
 
 
 def test_unfolding_keeps_the_place_and_the_address(open_page: Callable[..., Page], ana: User) -> None:

@@ -54,9 +54,9 @@ def test_new_lines_come_and_the_end_is_followed(run: Run, ana: User, open_page: 
     expect(page.locator("#log-pill")).to_have_text("Following the end")
     grow(run, "epoch 6001\nhalf a li")
     last = lines_of(page).last
-    expect(last).to_contain_text("half a li", timeout=3000)
+    expect(last).to_contain_text("half a li")
     grow(run, "ne\rgone over")
-    expect(last).to_contain_text("gone over", timeout=3000)
+    expect(last).to_contain_text("gone over")
     expect(last).not_to_contain_text("half a line")
     expect(last).to_be_in_viewport()
 
@@ -111,7 +111,7 @@ def test_a_search_finds_the_whole_file(run: Run, ana: User, open_page: Callable[
     expect(page.locator("#log-found")).to_have_text("1 of 1")
     expect(page.locator("mark.is-current")).to_be_in_viewport()
     page.locator("#log-q").fill("VAL_LOSS")
-    expect(page.locator("#log-found")).to_have_text("1 of 5,000+", timeout=10_000)
+    expect(page.locator("#log-found")).to_have_text("1 of 5,000+")
     page.locator("#log-q").press("Enter")
     expect(page.locator("#log-found")).to_have_text("2 of 5,000+")
     page.locator("#log-q").press("Shift+Enter")
@@ -147,7 +147,7 @@ def test_the_end_of_the_run_ends_the_polling(run: Run, ana: User, open_page: Cal
     Run.objects.filter(pk=run.pk).update(
         status=Status.COMPLETED, ended_at=run.created_at, started_at=None, holds_slot=False
     )
-    expect(page.locator("#log-pill")).to_have_text("End of log, run Completed", timeout=5000)
+    expect(page.locator("#log-pill")).to_have_text("End of log, run Completed")
     expect(lines_of(page).last).to_contain_text("the last line")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "logs/lines" in request.url else None)
@@ -160,7 +160,7 @@ def test_a_log_that_is_empty_fills(ana: User, open_page: Callable[..., Page], tr
     page = open_page(path_of(run), user=ana)
     expect(page.get_by_text("Nothing printed yet")).to_be_visible()
     grow(run, "first line\n")
-    expect(lines_of(page)).to_have_count(1, timeout=3000)
+    expect(lines_of(page)).to_have_count(1)
     expect(page.get_by_text("Nothing printed yet")).to_be_hidden()
 
 
@@ -173,7 +173,7 @@ def test_the_page_of_a_queued_run_shows_its_first_line(
     Run.objects.filter(pk=run.pk).update(status=Status.RUNNING, attempt=1)
     run.refresh_from_db()
     grow(run, "first line\n")
-    expect(lines_of(page)).to_have_count(1, timeout=3000)
+    expect(lines_of(page)).to_have_count(1)
     expect(page.locator("#log-pill")).to_have_text("Following the end")
 
 

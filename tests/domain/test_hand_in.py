@@ -19,7 +19,7 @@ from runs.script_environment import SDK, run_environment
 from runs.services import logs
 from runs.status import Status
 from tests.factories import make_run
-from tests.fixtures.processes import free_port
+from tests.servers import free_port
 
 pytestmark = pytest.mark.django_db
 

@@ -35,6 +35,7 @@ class Counting:
     """A script that prints a number every 50 ms until it is told to finish, and then `done`."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self._finish = folder / "finish"
 
     @property
@@ -67,7 +68,7 @@ def fresh(run: Run) -> Run:
     return Run.objects.get(pk=run.pk)
 
 
-def ended(run: Run, *, within_s: float = 30.0) -> Run:
+def ended(run: Run, *, within_s: float = 90.0) -> Run:
     """The run once it has ended."""
     return wait_until(lambda: found if (found := fresh(run)).is_terminal else None, within_s=within_s)
 
@@ -77,9 +78,20 @@ def log_of(run: Run, name: str = STD_LOG) -> str:
     return b"".join(logs.iter_log(fresh(run), name)).decode()
 
 
-def says(run: Run, text: str, *, within_s: float = 20.0) -> None:
+def says(run: Run, text: str, *, within_s: float = 60.0) -> None:
     """Wait until the stored log holds this."""
     wait_until(lambda: text in log_of(run), within_s=within_s)
+
+
+def fastest(measure: Callable[[], float], *, limit_s: float) -> float:
+    """The shortest of up to three times, in seconds, for what has to be done within a limit.
+
+    A machine that is busy with other things is slow once; a defect is slow every time.
+    """
+    times = [measure()]
+    while min(times) >= limit_s and len(times) < 3:
+        times.append(measure())
+    return min(times)
 
 
 def processes_of(run: Run) -> list[int]:

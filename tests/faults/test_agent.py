@@ -18,6 +18,7 @@ from runs import agent
 from runs.execution.folder import RunFolder
 from runs.models import Run
 from runs.services import nodes, sweeps
+from runs.services.sweeps import now_with_sleep
 from runs.status import Status
 from tests.factories import make_node, make_run, make_target
 from tests.faults.conftest import ended, fresh
@@ -52,8 +53,11 @@ def asked() -> Iterator[list[tuple[str, str]]]:
     connection_created.disconnect(listen)
 
 
-def while_it_hangs(table: str, work: Callable[[], object], *, for_s: float) -> None:
-    """Do this in a thread, while nothing can be written into the table (on SQLite: into any) for so long."""
+def while_it_hangs(table: str, work: Callable[[], object], *, for_s: float) -> float:
+    """Do this in a thread, while nothing can be written into the table (on SQLite: into any) for so long.
+
+    When that was over, by the clock of the agent.
+    """
 
     def body() -> None:
         try:
@@ -67,8 +71,10 @@ def while_it_hangs(table: str, work: Callable[[], object], *, for_s: float) -> N
             cursor.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
         thread.start()
         threading.Event().wait(for_s)
-    thread.join(20)
+        released = now_with_sleep()
+    thread.join(60)
     assert not thread.is_alive()
+    return released
 
 
 @pytest.mark.parametrize("table", ["runs_node", "runs_run"])
@@ -84,8 +90,8 @@ def test_a_database_that_hung_leaves_others_time_to_return(
     run = make_run(status=Status.RUNNING, node=make_node("other"))
     Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(minutes=1))
     assert node.beat()
-    while_it_hangs(table, node.sweep, for_s=2.5)
-    assert node.watching_for < timedelta(seconds=1)
+    released = while_it_hangs(table, node.sweep, for_s=2.5)
+    assert node.watching_for.total_seconds() <= now_with_sleep() - released
     assert fresh(run).status == Status.NOT_RESPONDING
 
     def is_lost_at_last() -> bool:

@@ -18,7 +18,7 @@ from tests.fixtures.processes import NodeProcess
 
 pytestmark = pytest.mark.worker
 
-GRACE_S = 1
+GRACE_S = 3
 
 #: Begins a script: `hide` turns the process into one that nothing but its ancestry ties to the run.
 HIDE = """
@@ -95,7 +95,7 @@ def canceled(worker: NodeProcess, send: Callable[..., Run], note: Path, settings
         run = send(HIDE + text, arguments=[str(note), *arguments])
         says(run, "ready")
         cancel_run(run, by=None)
-        return ended(run, within_s=GRACE_S + 4)
+        return ended(run)
 
     return run_and_cancel
 

@@ -19,7 +19,7 @@ from runs.services.submit import StepSpec, submit
 from runs.status import ErrorClass, Status
 from runs.wake import wake
 from tests.factories import make_snapshot
-from tests.faults.conftest import STD_LOG, ended, fresh, log_of, processes_of, says
+from tests.faults.conftest import STD_LOG, ended, fastest, fresh, log_of, processes_of, says
 from tests.fixtures.processes import NodeProcess, wait_until
 from tests.life_kit import assert_sound
 
@@ -43,18 +43,30 @@ IGNORING = (
 )
 
 
+def seconds_until_gone(run: Run) -> float:
+    """From a cancel until no process of the run is left."""
+    begin = time.monotonic()
+    cancel_run(run, by=None)
+    wait_until(lambda: not processes_of(run))
+    return time.monotonic() - begin
+
+
 class TestLogs:
     def test_a_line_without_its_end_is_stored_within_two_seconds(
         self, worker: NodeProcess, send: Callable[..., Run]
     ) -> None:
-        run = send(
-            "import sys, time\nsys.stdout.write(f'at {time.time()}|')\nsys.stdout.flush()\ntime.sleep(600)\n"
-        )
-        says(run, "|")
-        printed = float(log_of(run)[3:-1])
-        assert time.time() - printed < 2
-        cancel_run(run, by=None)
-        ended(run)
+        def until_stored() -> float:
+            run = send(
+                "import sys, time\nsys.stdout.write(f'at {time.time()}|')\n"
+                "sys.stdout.flush()\ntime.sleep(600)\n"
+            )
+            says(run, "|")
+            took_s = time.time() - float(log_of(run)[3:-1])
+            cancel_run(run, by=None)
+            ended(run)
+            return took_s
+
+        assert fastest(until_stored, limit_s=2) < 2
 
     def test_a_run_that_ends_at_once_keeps_its_line(
         self, worker: NodeProcess, send: Callable[..., Run]
@@ -87,30 +99,36 @@ class TestCancel:
     def test_one_that_obeys_is_gone_with_all_that_it_started(
         self, worker: NodeProcess, send: Callable[..., Run]
     ) -> None:
-        run = send(OBEYING)
-        says(run, "ready")
-        wait_until(lambda: len(processes_of(run)) >= 4)
-        cancel_run(run, by=None)
-        done = ended(run, within_s=4)
-        assert done.status == Status.CANCELED
-        assert processes_of(run) == []
-        assert log_of(run) == "ready\nsaved\n"
-        [kept] = done.artifacts.filter(path="outputs/last.txt")
-        assert kept.size_bytes == 4
-        assert_sound(run)
+        def until_gone() -> float:
+            run = send(OBEYING)
+            says(run, "ready")
+            wait_until(lambda: len(processes_of(run)) >= 4)
+            took_s = seconds_until_gone(run)
+            done = ended(run)
+            assert done.status == Status.CANCELED
+            assert log_of(run) == "ready\nsaved\n"
+            [kept] = done.artifacts.filter(path="outputs/last.txt")
+            assert kept.size_bytes == 4
+            assert_sound(run)
+            return took_s
+
+        assert fastest(until_gone, limit_s=2) < 2
 
     def test_one_that_ignores_it_is_killed_after_the_grace(
         self, make_worker: Callable[..., NodeProcess], send: Callable[..., Run], settings: Any
     ) -> None:
-        settings.GRACE_SECONDS = 1
+        settings.GRACE_SECONDS = 3
         make_worker().start()
-        run = send(IGNORING)
-        says(run, "ready")
-        cancel_run(run, by=None)
-        done = ended(run, within_s=1 + 2 + 2)
-        assert done.status == Status.CANCELED
-        assert processes_of(run) == []
-        assert log_of(run).startswith("ready\nno\n")
+
+        def until_gone() -> float:
+            run = send(IGNORING)
+            says(run, "ready")
+            took_s = seconds_until_gone(run)
+            assert ended(run).status == Status.CANCELED
+            assert log_of(run).startswith("ready\nno\n")
+            return took_s
+
+        assert 3 <= fastest(until_gone, limit_s=3 + 2) < 3 + 2
 
     def test_what_was_canceled_in_the_queue_never_starts(
         self, make_worker: Callable[..., NodeProcess], send: Callable[..., Run], tmp_path: Path

@@ -15,7 +15,8 @@ from runs.models import Node, Run, Snapshot
 from runs.status import Status
 from tests.factories import make_run, make_snapshot
 from tests.faults.conftest import Counting, ended, log_of, says
-from tests.fixtures.processes import REPOSITORY, NodeProcess, free_port, wait_until
+from tests.fixtures.processes import REPOSITORY, NodeProcess, wait_until
+from tests.servers import free_port
 
 pytestmark = pytest.mark.worker
 

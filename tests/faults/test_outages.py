@@ -23,8 +23,9 @@ from runs.services.metrics import read_points
 from runs.status import Status
 from tests.factories import make_node, make_run
 from tests.faults.conftest import Counting, ended, fresh, log_of, says
-from tests.fixtures.processes import REPOSITORY, NodeProcess, free_port, wait_until
+from tests.fixtures.processes import REPOSITORY, NodeProcess, wait_until
 from tests.life_kit import assert_sound
+from tests.servers import free_port
 
 pytestmark = pytest.mark.worker
 
@@ -124,7 +125,7 @@ def test_a_node_started_without_a_broker_takes_up_its_run_claims_and_sweeps(
 
     begin = time.monotonic()
     assert worker.stop() == 0
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 10  # it does not wait for the broker
 
 
 def without_a_broker(script: str, data: Path) -> subprocess.CompletedProcess[str]:
@@ -147,7 +148,7 @@ def test_a_broker_that_takes_nothing_is_a_warning_at_most(tmp_path: Path) -> Non
         tmp_path,
     )
     assert answer.stderr.count("the broker took no wake-up call") == 1  # and is left alone for a while
-    assert float(answer.stdout) < 2  # who submits does not wait for it
+    assert float(answer.stdout) < 5  # who submits does not wait for it
 
 
 def test_what_hinders_beat_is_one_line(tmp_path: Path) -> None:

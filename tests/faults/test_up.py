@@ -10,12 +10,14 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.fixtures.processes import REPOSITORY, StudioProcess, free_port, wait_until
+from tests.fixtures.processes import REPOSITORY, StudioProcess, wait_until
+from tests.servers import free_port
 
 pytestmark = pytest.mark.worker
 
@@ -51,9 +53,18 @@ def submit_more(studio: StudioProcess) -> None:
                    env=studio.env, cwd=studio.folder, check=True, timeout=60)  # fmt: skip
 
 
-def node_of(studio: StudioProcess) -> psutil.Process:
-    """The process of its node."""
-    return next(child for child in psutil.Process(studio.pid).children() if "node" in child.cmdline())
+def node_of(studio: StudioProcess, *, after: psutil.Process | None = None) -> psutil.Process:
+    """The process of its node, or of the one that came after this one."""
+
+    def found() -> psutil.Process | None:
+        for child in psutil.Process(studio.pid).children():
+            with suppress(psutil.Error):
+                if "node" in child.cmdline() and child != after:
+                    return child
+        return None
+
+    process: psutil.Process = wait_until(found)
+    return process
 
 
 def refusal(studio: StudioProcess) -> str:
@@ -174,7 +185,7 @@ def test_ctrl_c_leaves_runs_and_the_next_start_takes_them_up(studio: StudioProce
     submit_one(studio)
     os.kill(studio.pid, signal.SIGINT)
     assert studio.process is not None
-    assert studio.process.wait(20) == 0
+    assert studio.process.wait(60) == 0
     assert "Active: up #1. They go on" in studio.text
     assert statuses(studio) == ["Running"]
     studio.start()
@@ -218,7 +229,7 @@ def test_a_killed_node_is_started_again_and_its_run_goes_on(studio: StudioProces
     node = node_of(studio)
     node.kill()
     wait_until(lambda: "starting it again" in studio.text)
-    wait_until(lambda: node_of(studio).pid != node.pid)
+    assert node_of(studio, after=node).is_running()
     assert statuses(studio) == ["Running"]
     assert studio.is_healthy()
 

@@ -76,6 +76,6 @@ def test_boxes_never_overlap_and_stay_inside(n: int, data: st.DataObject) -> Non
 
 def test_a_thicket_of_a_hundred_steps_is_drawn_in_no_time() -> None:
     edges = {str(i): [str(j) for j in range(i)] for i in range(100)}
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(of(edges).lines) == 4_950
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -68,9 +68,9 @@ def test_ten_thousand_updates_are_one_line_and_little_work() -> None:
     data = b"".join(
         b"\repoch 1: %3d%%|%-40s| %d/10000" % (n // 100, b"#" * (n // 250), n) for n in range(10_001)
     )
-    started = time.perf_counter()
+    started = time.process_time()
     lines = render_lines(data)
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 0.05
     assert [line.text for line in lines] == ["epoch 1: 100%|" + "#" * 40 + "| 10000/10000"]
 
 
@@ -240,9 +240,9 @@ def test_a_very_long_line_is_cut_with_a_note() -> None:
     ids=range(11),
 )
 def test_hostile_lines_cost_little_time(data: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     (line,) = render_lines(data, find="a")
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
     assert len(line.text) <= LINE_MAX_BYTES
 
 

@@ -175,9 +175,9 @@ def test_any_unicode_is_kept() -> None:
     ids=lambda text: text[:6],
 )
 def test_hostile_nesting_costs_little_time(text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert_harmless(render_markdown(text))
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_a_text_past_the_limit_is_shown_as_typed() -> None:
