@@ -241,5 +241,5 @@ def test_a_printed_log_flows_over_the_pages(run: Run, ana: User, open_page: Call
     page = open_page(path_of(run), user=ana)
     expect(lines_of(page)).to_have_count(1000)
     page.emulate_media(media="print")
-    expect(page.locator(".side, .top, .log-bar").filter(visible=True)).to_have_count(0)
+    expect(page.locator(".side, .top, .logs-side").filter(visible=True)).to_have_count(0)
     assert page.locator("body").evaluate("body => body.scrollHeight") > 1000 * 20
