@@ -104,9 +104,9 @@ def _run_example(request: HttpRequest, example: Example) -> HttpResponse:
         )
     except StudioError as error:
         toast(request, str(error), kind="error")
-        return see_other("start")
+        return see_other(request, "start")
     toast(request, f"{run.name} is submitted to {run.experiment.name}")
-    return see_other("run-detail", run.experiment.name, run.number)
+    return see_other(request, "run-detail", run.experiment.name, run.number)
 
 
 def _default_target(workspace_id: int) -> ComputeTarget | None:

@@ -30,6 +30,7 @@ from runs.services.examples import load_example
 from runs.services.submit import submit as submit_run
 from runs.submission import Submission, find_run, hold, refuse_too_many, step_indexes, take_source
 from runs.toasts import toast
+from runs.views.parts import is_htmx
 from studio.accounts.models import Membership, Workspace
 from studio.accounts.permissions import contributor
 
@@ -163,7 +164,7 @@ def _submitted(request: HttpRequest, submission: Submission) -> HttpResponse:
         return _page(request, submission, status=422)
     remember_experiment(own.membership, run.experiment.name)
     toast(request, f"{run.name} is submitted to {run.experiment.name}")
-    return see_other("run-detail", run.experiment.name, run.number)
+    return see_other(request, "run-detail", run.experiment.name, run.number)
 
 
 def _origin(own: OwnSnapshots, run_id: str) -> Run | None:
@@ -171,9 +172,12 @@ def _origin(own: OwnSnapshots, run_id: str) -> Run | None:
     return runs.filter(run_id=run_id).first() if run_id else None
 
 
-def see_other(name: str, *args: Any, query: str = "") -> HttpResponse:
-    """Send the browser to a page after a write."""
-    response = redirect(reverse(name, args=args) + query)
+def see_other(request: HttpRequest, name: str, *args: Any, query: str = "") -> HttpResponse:
+    """Send the browser to a page after a write, whether it or the page's script has asked."""
+    url = reverse(name, args=args) + query
+    if is_htmx(request):
+        return HttpResponse(headers={"HX-Redirect": url})
+    response = redirect(url)
     response.status_code = 303
     return response
 
@@ -193,7 +197,7 @@ def _saved(request: HttpRequest, submission: Submission) -> HttpResponse:
         submission.run.refuse("", error)
         return _page(request, submission, status=422)
     toast(request, f"Draft “{draft.name}” is saved")
-    return see_other("submit", query=f"?draft={draft.pk}")
+    return see_other(request, "submit", query=f"?draft={draft.pk}")
 
 
 def _rearranged(
@@ -268,4 +272,4 @@ def submit_draft_delete(request: HttpRequest, draft: int) -> HttpResponse:
     """Remove one's own draft; 404 for any other."""
     name = delete_draft(request.membership, draft)  # type: ignore[attr-defined]
     toast(request, f"Draft “{name}” is deleted")
-    return see_other("submit")
+    return see_other(request, "submit")

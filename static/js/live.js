@@ -71,12 +71,52 @@ document.addEventListener("htmx:error", (event) => {
 addEventListener("offline", () => connection(true));
 addEventListener("online", pollNow);
 
-// Answers that are not a part: a session that ended, a refusal, an error of the server.
+// A session that ended sends the page to the sign-in and back, unless something typed would be lost by it: then the
+// page stays, and a bar says so until an answer comes that is signed in.
+
+function isTyped(field) {
+  if (field.type === "checkbox" || field.type === "radio") return field.checked !== field.defaultChecked;
+  if (field.localName !== "select") return field.value !== field.defaultValue;
+  const first = [...field.options].findIndex((option) => option.defaultSelected);
+  return field.selectedIndex !== Math.max(first, Math.min(0, field.options.length - 1));
+}
+
+// What was refused is nowhere but here, though the form came with it.
+const holdsText = (form) => form.querySelector(".error") || [...form.querySelectorAll("input:not([type=hidden]), textarea, select")].some(isTyped);
 
 function toSignIn() {
   const back = location.pathname + location.search;
   location.assign(`${meta("sign-in")}?next=${encodeURIComponent(back)}`);
 }
+
+/** Whether the page stays. */
+export function signedOut() {
+  if (![...document.querySelectorAll('form[method="post"]:not([data-selection])')].some(holdsText)) {
+    toSignIn();
+    return false;
+  }
+  const place = document.querySelector("dialog:modal .dialog-head") ?? banner;
+  if (!place.nextElementSibling?.matches(".signed-out")) place.after(document.getElementById("signed-out").content.cloneNode(true));
+  return true;
+}
+
+export function signedIn() {
+  for (const bar of document.querySelectorAll(".signed-out")) bar.remove();
+}
+
+/** The token that forms need. Who was signed in anew in another tab has another one than the page came with. */
+export const token = () => document.cookie.match(/(?:^|; )studio_csrf=([^;]+)/)?.[1];
+
+document.addEventListener("submit", (event) => {
+  const field = event.target.querySelector("[name=csrfmiddlewaretoken]");
+  if (field && token()) field.value = token();
+}, true);
+document.addEventListener("htmx:config:request", (event) => {
+  const { headers } = event.detail.ctx.request;
+  if (headers["X-CSRFToken"] && token()) headers["X-CSRFToken"] = token();
+});
+
+// Answers that are not a part: a session that ended, a refusal, an error of the server.
 
 document.addEventListener("htmx:before:response", (event) => {
   const { response } = event.detail.ctx;
@@ -85,7 +125,9 @@ document.addEventListener("htmx:before:response", (event) => {
   else connection(false);
   if (response.status === 401 || (response.raw.redirected && pathname === meta("sign-in"))) {
     event.preventDefault();
-    toSignIn();
+    signedOut();
+  } else if (response.status < 500) {
+    signedIn();
   }
 });
 

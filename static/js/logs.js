@@ -1,5 +1,7 @@
 // The Logs tab: lines that come by themselves, pages back and forth, levels, the rail. The server renders every line.
 
+import { signedOut } from "./live.js";
+
 const POLL_MS = 1000;
 const MOST_LINES = 5000;
 const NEAR_PX = 400;
@@ -46,7 +48,7 @@ async function get(url, params) {
   for (const [key, value] of Object.entries(params)) if (value !== "" && value !== undefined) address.searchParams.set(key, value);
   const answer = await fetch(address, { headers: { "HX-Request": "true", "HX-Current-URL": location.href } });
   if (answer.status === 401) {
-    location.assign(answer.headers.get("HX-Redirect") ?? location.href);
+    if (signedOut()) throw new Error("Signed out.");
     return new Promise(() => {}); // the page goes away; nothing on it asks or complains any more
   }
   if (answer.status === 204) return null;

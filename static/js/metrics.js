@@ -1,6 +1,7 @@
 // The charts of a run's metrics: asked for when they come into sight, several at once, and again when more was
 // logged. How they are drawn stands in the address.
 
+import { signedOut } from "./live.js";
 import { Plot, lineOf } from "./plot.js";
 
 const MOST_AT_ONCE = 24;
@@ -31,7 +32,7 @@ function draw(box) {
 
 async function get(path, query) {
   const answer = await fetch(`${path}?${query}`, { headers: { Accept: "application/json" } });
-  if (answer.status === 401) location.reload();
+  if (answer.status === 401) signedOut();
   return answer.ok ? answer.json() : null;
 }
 

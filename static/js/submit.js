@@ -2,6 +2,7 @@
 // canvas is written into them, and what is sent is the same form that a browser without script sends.
 
 import { draw, startCanvas } from "./canvas.js";
+import { signedOut, token } from "./live.js";
 import { isSourceRefused, settled, showKept, sourceWords, startSources } from "./sources.js";
 import { toast } from "./shell.js";
 import { startTags } from "./submit_tags.js";
@@ -205,26 +206,32 @@ function removeVariable(row) {
   near?.focus();
 }
 
-// Run: the steps are checked, then the dialog asks what the run is for ------------------------------------
+// Run: the steps are checked, then the dialog asks what the run is for. What is sent is sent from here, so that no
+// refusal becomes a page of its own, to which nobody could go back, and nothing typed is lost with a session.
 
-let checking = false;
+const NOTHING = { "save-draft": "Nothing was saved" };
+let sending = false;
 
-async function run() {
-  if (checking) return;
-  checking = true;
-  const button = form().querySelector("[data-run]");
+async function send(action) {
+  if (sending) return;
+  sending = true;
+  const button = form().querySelector({ check: "[data-run]", run: "[data-run-now]", "save-draft": "[value=save-draft]" }[action]);
   button.setAttribute("aria-busy", "true");
   try {
     await settled();
-    const refused = panels().find(isSourceRefused);
+    const refused = action !== "save-draft" && panels().find(isSourceRefused);
     if (refused) showRefused(refused);
-    else await check();
+    else if (await post(action, NOTHING[action] ?? "Nothing was submitted")) return;
   } catch {
-    toast({ text: "The server could not be reached. Nothing was submitted; everything typed is still here.", kind: "error" });
-  } finally {
-    checking = false;
-    button.removeAttribute("aria-busy");
+    toast({ text: `The server could not be reached. ${NOTHING[action] ?? "Nothing was submitted"}; everything typed is still here.`, kind: "error" });
   }
+  rest();
+}
+
+/** Let things be sent again. */
+function rest() {
+  sending = false;
+  form().querySelectorAll("button[aria-busy]").forEach((button) => button.removeAttribute("aria-busy"));
 }
 
 function showRefused(step) {
@@ -233,35 +240,28 @@ function showRefused(step) {
   toast({ text: "Nothing was submitted: choose another source for this step.", kind: "error" });
 }
 
-/** A page that was signed in anew in another tab has another token than the one it came with. */
-function refreshToken() {
-  const fresh = document.cookie.match(/(?:^|; )studio_csrf=([^;]+)/)?.[1];
-  if (fresh) form().elements.csrfmiddlewaretoken.value = fresh;
-}
-
-function signedOut() {
-  toast({ text: "You were signed out. Sign in in another tab, then go on here: everything typed is still there.", kind: "warning" });
-}
-
-async function check() {
-  refreshToken();
+/** Whether the browser goes to another page now. */
+async function post(action, nothing) {
   const data = new FormData(form());
-  data.set("action", "check");
+  data.set("action", action);
+  if (token()) data.set("csrfmiddlewaretoken", token());
   const headers = { "HX-Request": "true", "HX-Current-URL": location.href };
   const answer = await fetch(form().getAttribute("action"), { method: "POST", body: data, headers });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (answer.status === 401) return signedOut();
-  if (answer.ok) return openDialog([...page.body.childNodes]);
-  if (answer.status === 422) return takeRefused(page);
-  const said = page.querySelector("[data-error]")?.textContent.trim();
-  toast({ text: said || `The server answered ${answer.status}. Nothing was submitted.`, kind: "error" });
+  const onward = answer.headers.get("HX-Redirect");
+  if (answer.status === 401) return !signedOut();
+  if (onward) location.assign(onward);
+  else if (answer.ok) openDialog([...page.body.childNodes]);
+  else if (answer.status === 422) takeRefused(page, nothing);
+  else toast({ text: page.querySelector("[data-error]")?.textContent.trim() || `The server answered ${answer.status}. ${nothing}.`, kind: "error" });
+  return Boolean(onward);
 }
 
-function takeRefused(page) {
+function takeRefused(page, nothing) {
   form().replaceWith(document.adoptNode(page.getElementById("submit-form")));
   begin();
   const wrong = form().querySelectorAll('p.error').length;
-  toast({ text: `Nothing was submitted: ${wrong === 1 ? "one thing is" : `${wrong} things are`} to put right.`, kind: "error" });
+  toast({ text: `${nothing}: ${wrong === 1 ? "one thing is" : `${wrong} things are`} to put right.`, kind: "error" });
 }
 
 /** Open it with this summary, or with the one that came with the form. */
@@ -317,19 +317,17 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("submit", (event) => {
   if (event.target !== form() || event.defaultPrevented) return;
-  refreshToken();
   const action = event.submitter?.value ?? "run";
-  if (action === "run" && !dialog().open) {
-    event.preventDefault();
-    run();
-  }
+  if (action !== "run" && action !== "save-draft") return;
+  event.preventDefault();
+  send(action === "run" && !dialog().open ? "check" : action);
 }, true);
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     if (dialog().open) form().requestSubmit(dialog().querySelector("[data-run-now]"));
-    else run();
+    else send("check");
   } else if (event.key === "Escape" && selected !== null && event.target.closest?.(".step") && !dialog().open) {
     closeStep();
   }
@@ -345,6 +343,7 @@ for (const kind of ["input", "change"]) {
 // A form that comes back from the browser's memory is a new one: running it again is meant.
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
+  rest();
   const letters = crypto.getRandomValues(new Uint8Array(16));
   form().elements.submission_key.value = [...letters].map((n) => n.toString(16).padStart(2, "0")).join("");
 });

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -218,18 +219,58 @@ def test_axe_finds_nothing(
         assert axe(page) == []
 
 
+def sign_out_elsewhere(page: Page) -> Callable[[], None]:
+    """End the session as another tab would; gives what signs in again there, with a new token for forms."""
+    cookies = [cookie for cookie in page.context.cookies() if cookie["name"] == "studio_session"]
+    page.context.clear_cookies(name="studio_session")
+
+    def sign_in() -> None:
+        page.context.add_cookies(cookies)
+        page.context.clear_cookies(name="studio_csrf")
+        other = page.context.new_page()
+        other.goto(page.url)
+        other.close()
+
+    return sign_in
+
+
 def test_signed_out_meanwhile_nothing_typed_is_lost(open_page: OpenPage, ana: User) -> None:
     page = open_page("/submit/", user=ana)
     paste(page)
     page.get_by_label("Arguments").fill("--lr 0.1")
-    cookies = page.context.cookies()
-    page.context.clear_cookies(name="studio_session")
+    sign_in = sign_out_elsewhere(page)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator("#toasts")).to_contain_text("You were signed out")
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
     expect(page.get_by_label("Arguments")).to_have_value("--lr 0.1")
-    page.context.add_cookies([cookie for cookie in cookies if cookie["name"] == "studio_session"])
+    sign_in()
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.get_by_role("dialog", name="Run this script")).to_be_visible()
+    dialog = page.get_by_role("dialog", name="Run this script")
+    dialog.get_by_label("New experiment").fill("mnist")
+    sign_in = sign_out_elsewhere(page)
+    page.keyboard.press("Control+Enter")
+    expect(dialog.get_by_text("You are signed out.")).to_be_visible()
+    sign_in()
+    page.keyboard.press("Control+Enter")
+    page.wait_for_url(re.compile(r"/experiments/mnist/runs/1/"))
+    assert Run.objects.get().arguments == ["--lr", "0.1"]
+
+
+def test_back_after_a_refusal_leads_to_the_form(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Run this script")
+    dialog.get_by_label("New experiment").fill("no such name!")
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    expect(dialog.get_by_text("cannot be an experiment's name")).to_be_visible()
+    expect(dialog).to_contain_text("1 step: 1 on local (default)")
+    dialog.get_by_label("New experiment").fill("mnist")
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url(re.compile(r"/experiments/mnist/runs/1/"))
+    expect(page.locator("#toasts")).to_contain_text("is submitted to mnist")
+    page.go_back()
+    expect(page.get_by_role("heading", name="Submit a run")).to_be_attached()
+    assert urlsplit(page.url).path == "/submit/"
 
 
 def test_an_edge_and_a_step_are_removed(open_page: OpenPage, ana: User) -> None:

@@ -1,0 +1,83 @@
+"""The session ends while a page is open: pages go to the sign-in, unless something typed would be lost by it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from studio.accounts.models import User
+from tests.browser.test_submit import sign_out_elsewhere
+from tests.factories import make_run
+from tests.fixtures.browser import LOOKS
+from tests.pages.test_run_frame import url_of
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+OpenPage = Callable[..., Page]
+BAR = "You are signed out. Sign in in another tab"
+
+
+def poll(page: Page) -> None:
+    """Let every live part ask now, as it does when the network is back."""
+    page.evaluate("dispatchEvent(new Event('online'))")
+
+
+def test_a_page_without_typed_text_goes_to_the_sign_in(open_page: OpenPage, ana: User) -> None:
+    make_run()
+    page = open_page("/runs/?q=status:completed", user=ana)
+    page.get_by_label("Select Run 1").check()
+    sign_out_elsewhere(page)
+    poll(page)
+    page.wait_for_url(re.compile(r"/sign-in/\?next=%2Fruns%2F%3Fq"))
+
+
+@pytest.mark.parametrize("path", ["/submit/", "/submit/?example=digits-pipeline", "/tokens/", "/account/"])
+def test_so_does_a_form_that_nobody_touched(open_page: OpenPage, ana: User, path: str) -> None:
+    page = open_page(path, user=ana)
+    sign_out_elsewhere(page)
+    poll(page)
+    page.wait_for_url(re.compile(r"/sign-in/"))
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_a_poll_leaves_what_is_typed_and_says_so(
+    open_page: OpenPage, axe: Callable[[Page], list[str]], ana: User, width: int, theme: str
+) -> None:
+    page = open_page("/submit/", user=ana, width=width, theme=theme)
+    if width == 390:
+        page.locator(".node-open").click()
+    page.get_by_label("Arguments").fill("--lr 0.1")
+    if width == 390:
+        page.get_by_role("button", name="Close the settings").click()
+    sign_in = sign_out_elsewhere(page)
+    poll(page)
+    expect(page.get_by_text(BAR)).to_be_visible()
+    expect(page.get_by_role("link", name="Sign in")).to_have_attribute("target", "_blank")
+    page.get_by_text(BAR).click(trial=True)  # nothing lies over it
+    expect(page.locator('[name="steps-0-arguments"]')).to_have_value("--lr 0.1")
+    assert axe(page) == []
+    sign_in()
+    poll(page)
+    expect(page.get_by_text(BAR)).to_have_count(0)
+    expect(page.locator('[name="steps-0-arguments"]')).to_have_value("--lr 0.1")
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_an_edit_that_could_not_be_saved_stays(
+    open_page: OpenPage, axe: Callable[[Page], list[str]], ana: User, width: int, theme: str
+) -> None:
+    run = make_run()
+    page = open_page(url_of(run), user=ana, width=width, theme=theme)
+    page.get_by_role("link", name="Write one").click()
+    page.get_by_label("Description Markdown").fill("A long text")
+    sign_in = sign_out_elsewhere(page)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog").get_by_text(BAR)).to_be_visible()
+    assert axe(page) == []
+    sign_in()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    run.refresh_from_db()
+    assert run.description == "A long text"
