@@ -1,4 +1,4 @@
-"""The session ends while a page is open: pages go to the sign-in, unless something typed would be lost by it."""
+"""The session ends while a page is open: pages go to the sign-in, unless typed text would be lost by it."""
 
 from __future__ import annotations
 
