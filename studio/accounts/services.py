@@ -65,6 +65,15 @@ def _user(username: str) -> tuple[User, bool]:
 
 
 # Sign-in links -------------------------------------------------------------------------------------------
+def spelled_name(typed: str) -> str:
+    """A user name as its person spells it, if what was typed differs from exactly one in case. One query.
+
+    What fits nobody, or several and none of them exactly, stays as it was typed.
+    """
+    names = list(User.objects.filter(username__iexact=typed).values_list("username", flat=True)[:2])
+    return names[0] if len(names) == 1 else typed
+
+
 def make_sign_in_link(user: User, valid_for: timedelta = LINK_VALID) -> str:
     """The secret of a new link that signs this person in, once. Only its hash is kept."""
     token = secrets.token_urlsafe(32)

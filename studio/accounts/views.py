@@ -65,7 +65,8 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         response = render(request, "accounts/sign_in.html", context | {"errors": [TOO_MANY]}, status=429)
         response["Retry-After"] = str(attempts.WINDOW_S)
         return response
-    user = authenticate(request, username=username, password=form.cleaned_data["password"])
+    name = services.spelled_name(username)
+    user = authenticate(request, username=name, password=form.cleaned_data["password"])
     if user is None:
         return render(request, "accounts/sign_in.html", context | {"errors": [WRONG]}, status=422)
     attempts.forget(username, address)

@@ -402,3 +402,18 @@ def test_a_long_run_id_stays_on_one_line_and_is_copied_whole(ana: User, open_pag
     page.get_by_role("button", name="Copy the run id").click()
     expect(page.locator(".toast")).to_contain_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == run.run_id
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_a_long_property_key_leaves_its_value_room(
+    ana: User, open_page: OpenPage, width: int, theme: str
+) -> None:
+    value = "6d0c3f9a3a2b4c5d8e7f" * 3
+    run = make_run(properties={"k" * 90: value, "commit": "abc"})
+    page = open_page(url_of(run), user=ana, width=width, theme=theme)
+    facts = page.locator("dl.facts-mono")
+    shown = facts.get_by_text(value, exact=True).bounding_box()
+    assert shown
+    assert shown["width"] > 150
+    assert shown["height"] < 150
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -86,6 +86,31 @@ class TestPassword:
         assert answer.status_code == 422
         assert "User name or password is wrong." in answer.content.decode()
 
+    @pytest.mark.parametrize("typed", ["eva", "Eva", "EVA", " eva "])
+    def test_the_case_of_the_user_name_does_not_matter(self, client: Client, eva: User, typed: str) -> None:
+        assert sign_in(client, typed).status_code == 303
+        assert client.session["_auth_user_id"] == str(eva.pk)
+
+    def test_unless_two_people_differ_in_nothing_else(self, client: Client, eva: User) -> None:
+        other = make_user("EVA")
+        other.set_password("quite another one")
+        other.save()
+        assert sign_in(client, "Eva").status_code == 422
+        assert sign_in(client, "EVA").status_code == 422
+        assert sign_in(client, "EVA", "quite another one").status_code == 303
+        assert client.session["_auth_user_id"] == str(other.pk)
+
+    def test_a_wildcard_is_no_letter(self, client: Client, eva: User) -> None:
+        assert sign_in(client, "ev_").status_code == 422
+        assert sign_in(client, "%").status_code == 422
+
+    @pytest.mark.parametrize("name", ["eva", "EVA", "nobody"])
+    def test_no_name_costs_more_queries_than_another(
+        self, client: Client, eva: User, name: str, django_assert_num_queries: Any
+    ) -> None:
+        with django_assert_num_queries(2):
+            assert sign_in(client, name, "wrong").status_code == 422
+
     def test_a_person_without_a_password_cannot_use_one(self, client: Client, ana: User) -> None:
         for password in ("", "!", ana.password):
             assert sign_in(client, "ana", password).status_code == 422
