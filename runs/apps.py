@@ -6,6 +6,7 @@ from django.apps import AppConfig
 from django.db import connections
 from django.db.models.signals import post_migrate
 
+from runs.guards import restore_guards
 from runs.search.index import restore_triggers
 
 
@@ -15,9 +16,10 @@ class RunsConfig(AppConfig):
     name = "runs"
 
     def ready(self) -> None:
-        """Have the search index looked after when the schema has changed."""
-        post_migrate.connect(_restore_search_index, sender=self)
+        """Have the triggers looked after when the schema has changed."""
+        post_migrate.connect(_restore, sender=self)
 
 
-def _restore_search_index(*, using: str, **_: Any) -> None:
+def _restore(*, using: str, **_: Any) -> None:
     restore_triggers(connections[using])
+    restore_guards(connections[using])

@@ -30,7 +30,7 @@ from studio.accounts.models import Membership, Role, User, Workspace
 
 _BEFORE: list[Status] = [Status.QUEUED, Status.PREPARING, Status.STARTING, Status.RUNNING]
 _UNTIL: dict[Status, list[Status]] = {
-    Status.NOT_STARTED: [Status.NOT_STARTED],
+    Status.NOT_STARTED: [],
     Status.QUEUED: _BEFORE[:1],
     Status.PREPARING: _BEFORE[:2],
     Status.STARTING: _BEFORE[:3],
@@ -90,11 +90,13 @@ def make_run(
     tags: Mapping[str, str | None] | None = None,
     properties: Mapping[str, str] | None = None,
     metrics: Mapping[str, float | None] | None = None,
+    events: Sequence[Mapping[str, Any]] | None = None,
     **over: Any,
 ) -> Run:
     """A run, Completed unless told otherwise, with the stamps and events of its status.
 
-    `experiment` may be a name or a row; all other keywords are columns of Run. Without more it is run 1, 2,
+    `experiment` may be a name or a row, `events` are columns of RunEvent, the last with the run's status; all
+    other keywords are columns of Run. Without more it is run 1, 2,
     3 … of experiment `mnist`, submitted by ana ten minutes ago to the target `local`.
     """
     status = Status(over.pop("status", Status.COMPLETED))
@@ -112,7 +114,7 @@ def make_run(
         tags=(tags or {}).items(),
     )
     run.save(force_insert=True)
-    _add_events(run)
+    _add_events(run, events)
     Tag.objects.bulk_create(Tag(run=run, key=key, value=value) for key, value in (tags or {}).items())
     Property.objects.bulk_create(Property(run=run, key=k, value=v) for k, v in (properties or {}).items())
     if metrics:
@@ -176,12 +178,13 @@ def _columns(group: Experiment, status: Status, over: Mapping[str, Any]) -> dict
     }
 
 
-def _add_events(run: Run) -> None:
-    """The way to the run's status, without gaps."""
-    way = _UNTIL[Status(run.status)]
+def _add_events(run: Run, given: Sequence[Mapping[str, Any]] | None) -> None:
+    """Those given, or the way to the run's status."""
+    events = [{"to_status": to} for to in _UNTIL[Status(run.status)]] if given is None else given
+    before = [Status.NOT_STARTED, *(event["to_status"] for event in events)]
     RunEvent.objects.bulk_create(
-        RunEvent(run=run, seq=seq, from_status=before, to_status=to, attempt=run.attempt)
-        for seq, (before, to) in enumerate(zip(["", *way], way, strict=False), start=1)
+        RunEvent(run=run, seq=seq, from_status=before[seq - 1], **{"attempt": run.attempt, **event})
+        for seq, event in enumerate(events, start=1)
     )
 
 

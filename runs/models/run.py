@@ -87,8 +87,9 @@ class RunQuerySet(models.QuerySet["Run"]):
 class Run(models.Model):
     """One execution of something, or a group of such (a pipeline run).
 
-    `status` is written by runs.lifecycle alone. `workspace` repeats the experiment's, and `root` the
-    topmost parent's id (null for a run without parent), so that lists can be read from one index.
+    `status` is written by runs.lifecycle alone; the database refuses to change that of a run that has ended,
+    and `run_id`, `number` and `experiment` of any (runs/guards.py). `workspace` repeats the experiment's, and
+    `root` the topmost parent's id (null for a run without parent), so that lists can be read from one index.
     """
 
     run_id = models.CharField(max_length=256, unique=True)
@@ -297,7 +298,8 @@ class Run(models.Model):
 class RunEvent(models.Model):
     """One change of status: the audit trail, and the timeline on the run's page.
 
-    `seq` counts from 1 without gaps per run; `from_status` is the `to_status` of the event before ("" first).
+    `seq` counts from 1 without gaps per run; `from_status` is the `to_status` of the event before (NotStarted
+    first). Events are never changed nor taken away: the database refuses that, and gaps (runs/guards.py).
     """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
@@ -305,7 +307,7 @@ class RunEvent(models.Model):
     at = models.DateTimeField(db_default=Now(), editable=False)
     from_status = models.CharField(max_length=20, blank=True, default="")
     to_status = models.CharField(max_length=20, choices=choices(Status))
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     attempt = models.PositiveIntegerField(default=0)
     why = models.TextField(blank=True, default="")
 
@@ -316,6 +318,9 @@ class RunEvent(models.Model):
                 fields=["run"], condition=Q(to_status__in=_TERMINAL), name="run_event_one_end"
             ),
             models.CheckConstraint(condition=Q(seq__gte=1), name="run_event_from_1"),
+            models.CheckConstraint(
+                condition=Q(to_status__in=[s.value for s in Status]), name="run_event_status_known"
+            ),
             models.CheckConstraint(
                 condition=~Q(from_status__in=_TERMINAL), name="run_event_nothing_after_end"
             ),

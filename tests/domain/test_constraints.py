@@ -10,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from runs.models import ComputeTarget, LogChunk, Node, Property, Run, RunDependency, RunEvent, Tag
-from runs.status import Status
+from runs.status import TERMINAL, Status
 from tests.factories import make_experiment, make_node, make_run, make_target
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +42,26 @@ def refused(sql: str, *values: Any) -> None:
         cursor.execute(sql, values)
 
 
+def replaced(table: str, pk: int, **values: str) -> None:
+    """SQLite refuses a REPLACE by a row that differs in these columns; PostgreSQL has none."""
+    if connection.vendor != "sqlite":
+        return
+    with connection.cursor() as cursor:
+        columns = [column.name for column in connection.introspection.get_table_description(cursor, table)]
+    chosen = ", ".join(values.get(column, column) for column in columns)
+    refused(
+        f"INSERT OR REPLACE INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM {table} WHERE id = %s",
+        pk,
+    )
+
+
+def truncated(table: str) -> None:
+    """PostgreSQL refuses a TRUNCATE of it; SQLite has none."""
+    if connection.vendor == "postgresql":
+        for tables in (table, f"{table}, runs_run CASCADE", "runs_run CASCADE"):
+            refused(f"TRUNCATE {tables}")
+
+
 @pytest.mark.parametrize("case", BROKEN_CHANGES)
 def test_a_run_that_cannot_be_is_refused(case: str) -> None:
     run = make_run(status=Status.RUNNING, started_at=None, holds_slot=False)
@@ -55,6 +75,27 @@ def test_so_does_plain_sql() -> None:
     refused("UPDATE runs_run SET status = 'Completed' WHERE id = %s", run.pk)
     refused("UPDATE runs_run SET number = 0 WHERE id = %s", run.pk)
     assert Run.objects.get(pk=run.pk).status == Status.RUNNING
+
+
+@pytest.mark.parametrize("status", sorted(TERMINAL))
+def test_an_end_stays(status: Status) -> None:
+    run = make_run(status=status)
+    for other in sorted(TERMINAL - {status}):
+        refused("UPDATE runs_run SET status = %s WHERE id = %s", other, run.pk)
+    refused("UPDATE runs_run SET status = 'Running', ended_at = NULL WHERE id = %s", run.pk)
+    replaced("runs_run", run.pk, status="'Running'", ended_at="NULL")
+    Run.objects.filter(pk=run.pk).update(status=status, archived_at=Now())
+    assert Run.objects.get(pk=run.pk).status == status
+
+
+def test_what_a_run_is_known_by_stays() -> None:
+    run, other = make_run(status=Status.RUNNING), make_experiment("other")
+    refused("UPDATE runs_run SET number = 77 WHERE id = %s", run.pk)
+    refused("UPDATE runs_run SET run_id = 'other' WHERE id = %s", run.pk)
+    refused("UPDATE runs_run SET experiment_id = %s WHERE id = %s", other.pk, run.pk)
+    replaced("runs_run", run.pk, number="77")
+    run.save()
+    assert Run.objects.get(pk=run.pk).number == run.number
 
 
 def test_a_number_is_given_once() -> None:
@@ -76,16 +117,35 @@ class TestEvents:
         run = make_run(status=Status.RUNNING)
         self.refuses(run=run, seq=1, from_status="", to_status=Status.QUEUED)
 
-    def test_there_is_one_end(self) -> None:
+    @pytest.mark.parametrize("before", [Status.COMPLETED, Status.RUNNING, Status.FINALIZING, ""])
+    @pytest.mark.parametrize("after", [Status.QUEUED, Status.FAILED])
+    def test_nothing_follows_an_end(self, before: str, after: Status) -> None:
         run = make_run(status=Status.COMPLETED)
-        self.refuses(run=run, seq=90, from_status=Status.RUNNING, to_status=Status.FAILED)
-
-    def test_nothing_follows_an_end(self) -> None:
-        run = make_run(status=Status.COMPLETED)
-        self.refuses(run=run, seq=90, from_status=Status.COMPLETED, to_status=Status.QUEUED)
+        self.refuses(run=run, seq=run.events.count() + 1, from_status=before, to_status=after)
 
     def test_they_count_from_one(self) -> None:
         self.refuses(run=make_run(status=Status.RUNNING), seq=0, to_status=Status.RUNNING)
+
+    @pytest.mark.parametrize(("skipped", "before"), [(1, Status.RUNNING), (0, Status.QUEUED), (0, "")])
+    def test_each_follows_the_one_before_it(self, skipped: int, before: str) -> None:
+        run = make_run(status=Status.RUNNING)
+        seq = run.events.count() + 1
+        self.refuses(run=run, seq=seq + skipped, from_status=before, to_status=Status.FINALIZING)
+        RunEvent.objects.create(run=run, seq=seq, from_status=Status.RUNNING, to_status=Status.FINALIZING)
+
+    def test_their_status_is_a_known_one(self) -> None:
+        run = make_run(status=Status.RUNNING)
+        self.refuses(run=run, seq=run.events.count() + 1, from_status=Status.RUNNING, to_status="Exploded")
+
+    def test_they_stay(self) -> None:
+        run = make_run(status=Status.RUNNING)
+        first = run.events.get(seq=1)
+        refused("UPDATE runs_runevent SET why = 'other' WHERE id = %s", first.pk)
+        refused("DELETE FROM runs_runevent WHERE id = %s", first.pk)
+        replaced("runs_runevent", first.pk, why="'other'")
+        replaced("runs_runevent", first.pk, id="id + 1000", why="'other'")
+        truncated("runs_runevent")
+        assert list(run.events.values_list("seq", "why")) == [(seq, "") for seq in (1, 2, 3, 4)]
 
     @staticmethod
     def refuses(**columns: Any) -> None:
@@ -98,6 +158,9 @@ class TestProperties:
         made = Property.objects.create(run=make_run(), key="author", value="ana")
         refused("UPDATE runs_property SET value = 'ben' WHERE id = %s", made.pk)
         refused("DELETE FROM runs_property WHERE id = %s", made.pk)
+        replaced("runs_property", made.pk, value="'ben'")
+        replaced("runs_property", made.pk, id="id + 1000", value="'ben'")
+        truncated("runs_property")
         for change in (lambda: Property.objects.update(value="ben"), Property.objects.all().delete):
             with pytest.raises(DatabaseError), transaction.atomic():
                 change()
@@ -105,8 +168,7 @@ class TestProperties:
         assert made.value == "ana"
 
     def test_their_run_cannot_be_deleted_under_them(self) -> None:
-        run = make_run(properties={"author": "ana"})
-        run.events.all().delete()
+        run = make_run(status=Status.NOT_STARTED, properties={"author": "ana"})
         with transaction.atomic():
             Run.objects.filter(pk=run.pk)._raw_delete(using="default")
             with pytest.raises(IntegrityError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from django.core.management import call_command
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
+from django.db.models import CheckConstraint, Q
 
-from runs.models import Property, Run
+from runs.models import Property, Run, RunEvent
 from runs.search.index import index_exists
 from runs.search.parser import parse
 from runs.search.query import Search
+from runs.status import Status
 from tests.factories import make_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,3 +33,25 @@ def test_free_text_and_unchangeable_properties_survive_a_change_of_the_tables():
     Property.objects.create(run=after, key="once", value="1")
     with pytest.raises(DatabaseError):
         Property.objects.filter(run=after).update(value="2")
+    with pytest.raises(DatabaseError):
+        Run.objects.filter(pk=before.pk).update(status=Status.RUNNING, ended_at=None)
+
+
+def test_what_a_rebuilt_table_loses_is_restored():
+    run = make_run(properties={"once": "1"})
+    with connection.schema_editor() as editor:
+        for model in (Run, RunEvent, Property):
+            fresh = CheckConstraint(condition=Q(id__gte=0), name=f"{model._meta.db_table}_fresh")
+            editor.add_constraint(model, fresh)
+            editor.remove_constraint(model, fresh)
+    if connection.vendor == "sqlite":
+        Run.objects.filter(pk=run.pk).update(status=Status.FAILED)  # they are lost
+    call_command("migrate", verbosity=0)
+    for rows, change in (
+        (Run, {"status": Status.CANCELED}),
+        (Run, {"number": 77}),
+        (RunEvent, {"why": "other"}),
+        (Property, {"value": "2"}),
+    ):
+        with pytest.raises(DatabaseError):
+            rows.objects.update(**change)

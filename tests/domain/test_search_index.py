@@ -20,7 +20,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def world() -> World:
     world = make_world()
-    world.run("alpha", description="a zebrafish", tags={"quality": "good"})
+    world.run(
+        "alpha", description="a zebrafish", tags={"quality": "good"}, status=Status.NOT_STARTED, lasted=None
+    )
     world.run("bravo", description="a baseline", tags={"quality": "bad"})
     return world
 
@@ -42,7 +44,7 @@ def test_the_index_follows_every_write(world):
     bravo.status = bravo.status
     bravo.save()
     alpha.tags.all().delete()
-    alpha.delete()
+    alpha.delete()  # which has not begun, so that it has no event
     assert world.found("quagga") == "bravo"
     assert is_whole()
 

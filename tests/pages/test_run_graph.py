@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from runs.lifecycle import move
 from runs.models import Run
 from runs.services.cancel import cancel_run
 from runs.services.logs import STD_LOG, append_log
@@ -58,11 +59,10 @@ def test_a_step_that_is_not_there_opens_nothing(pipeline: Run, ana: User, client
 
 
 def test_a_canceled_step_says_why(ana: User, client_of: SignIn) -> None:
-    statuses = {"prepare": Status.FAILED, "train": Status.CANCELED, "evaluate": Status.CANCELED}
+    statuses = {"prepare": Status.FAILED, "train": Status.NOT_STARTED, "evaluate": Status.CANCELED}
     pipeline = make_pipeline(status=Status.FAILED, statuses=statuses)
     train = pipeline.children.get(step_name="train")
-    Run.objects.filter(pk=train.pk).update(started_at=None)
-    train.events.filter(to_status=Status.CANCELED).update(why="prepare failed")
+    assert move(train, to=Status.CANCELED, expect=[Status.NOT_STARTED], why="prepare failed", follow=False)
     page = client_of(ana).get(url_of(pipeline)).content.decode()
     assert "canceled: prepare failed" in page
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from runs.models import Run, RunEvent
+from runs.models import Run
 from runs.status import ErrorClass, Kind, Status
 from runs.views.run_overview import ERROR_TITLES
 from studio.accounts.models import User
@@ -31,15 +31,10 @@ def page_of(ana: User, client_of: SignIn) -> Callable[[Run], str]:
 
 
 def test_the_timeline_says_status_time_and_reason(page_of: Callable[[Run], str], ana: User) -> None:
-    run = make_run(status=Status.RUNNING)
-    run.events.all().delete()
     start = datetime.now(UTC) - timedelta(minutes=5)
-    for seq, (status, after, why) in enumerate(
-        [(Status.QUEUED, 0, "submitted"), (Status.RUNNING, 90, "claimed by box")], start=1
-    ):
-        RunEvent.objects.create(
-            run=run, seq=seq, to_status=status, at=start + timedelta(seconds=after), why=why, by=ana
-        )
+    submitted = {"to_status": Status.QUEUED, "at": start, "why": "submitted", "by": ana}
+    claimed = {"to_status": Status.RUNNING, "at": start + timedelta(seconds=90), "why": "claimed by box"}
+    run = make_run(status=Status.RUNNING, events=[submitted, {**claimed, "by": ana}])
     page = page_of(run)
     assert "1m 30s" in page
     assert "submitted, by ana" in page

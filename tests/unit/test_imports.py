@@ -26,6 +26,7 @@ LAYERS: list[set[str]] = [
         "charts",
         "timeline",
         "execution",
+        "guards",
         "points",
         "lines",
         "documents",
