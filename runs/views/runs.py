@@ -160,7 +160,7 @@ def list_answer(
 
 
 def _counted(runs: RunList, rows: list[Row], page: Page) -> dict[str, Any]:
-    """`found`: how many the list has in all. `matching`: how many an action on all of them takes.
+    """`found`: how many the list has, `how_many` in words. `matching`: how many an action on all takes.
 
     They differ where child runs are folded under their parents; then it costs a query more, except for an
     experiment, whose chips know.
@@ -171,13 +171,16 @@ def _counted(runs: RunList, rows: list[Row], page: Page) -> dict[str, Any]:
         matching = Count(*Search(runs.scope, runs.query).count())
     unfolded = sum(1 for row in rows if row.depth and not row.unseen)
     if runs.is_filtered:
-        label = f"{found} run{'' if found.number == 1 else 's'} found"
+        how_many = f"{found} run{'' if found.number == 1 else 's'} found"
     else:
         what = "pipeline run" if runs.place == "pipelines" else "top-level run"
-        label = f"{found} {what}{'' if found.number == 1 else 's'}"
+        how_many = f"{found} {what}{'' if found.number == 1 else 's'}"
+    label = how_many
     if unfolded:
         label += f", {unfolded} child run{'' if unfolded == 1 else 's'} unfolded"
-    return {"found": found, "matching": matching, "label": f"{label}. {page.note}" if page.note else label}
+    if page.note:
+        label += f". {page.note}"
+    return {"found": found, "matching": matching, "how_many": how_many, "label": label}
 
 
 def _address(request: HttpRequest, runs: RunList) -> str:

@@ -68,6 +68,22 @@ def test_a_head_with_a_long_name_sorts_and_shows_how(ana: User, open_page: Calla
         assert arrow["x"] + arrow["width"] <= cell["x"] + cell["width"]
 
 
+@pytest.mark.parametrize("width", [1200, 1440, 1600])
+@pytest.mark.parametrize("path", ["/runs/", "/pipelines/", "/experiments/mnist/"])
+def test_a_name_keeps_its_room(ana: User, open_page: Callable[..., Page], path: str, width: int) -> None:
+    make_pipeline(display_name="weekly", status=Status.CANCEL_REQUESTED)
+    page = open_page(path, user=ana, width=width)
+    column = page.get_by_role("columnheader", name="Name", exact=True).bounding_box()
+    assert column
+    assert column["width"] >= 180
+    for place in (
+        page.get_by_role("link", name="weekly", exact=True),
+        page.get_by_role("cell", name="Cancel"),
+    ):
+        assert place.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+    expect(page.get_by_role("toolbar", name="Runs")).to_contain_text(re.compile("1 (top-level|pipeline) run"))
+
+
 @pytest.mark.parametrize(("width", "theme"), LOOKS)
 @pytest.mark.parametrize(
     "path",
