@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from studio.accounts.models import User
@@ -73,7 +73,9 @@ def chosen(person: User, place: str) -> list[Column]:
 
 
 def with_metrics(columns: list[Column], metrics: list[Column]) -> list[Column]:
-    """The columns of a list with those of metrics before the one that ends it."""
+    """The columns of a list with those of metrics before the one that ends it; tags make room for them."""
+    if metrics:
+        columns = [replace(one, width="w-172") if one.key == "tags" else one for one in columns]
     at = next((i for i, column in enumerate(columns) if column.key == "created"), len(columns))
     return [*columns[:at], *metrics, *columns[at:]]
 

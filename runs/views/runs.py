@@ -140,7 +140,7 @@ def list_answer(
         "rows": rows,
         "columns": shown,
         "least_width": columns.least_width(shown),
-        "tags_width": 236 if runs.experiment else 150,
+        "tags_width": 236 if runs.experiment and not choices else 150,
         "heads": _heads(runs, shown),
         "trigger": scope.trigger,
         "part_url": part_url(request.path, runs.state, version),

@@ -68,10 +68,17 @@ def test_a_head_with_a_long_name_sorts_and_shows_how(ana: User, open_page: Calla
         assert arrow["x"] + arrow["width"] <= cell["x"] + cell["width"]
 
 
-@pytest.mark.parametrize("width", [1200, 1440, 1600])
-@pytest.mark.parametrize("path", ["/runs/", "/pipelines/", "/experiments/mnist/"])
+@pytest.mark.parametrize(
+    ("path", "width"),
+    [
+        *((path, width) for path in ("/runs/", "/pipelines/") for width in (1200, 1440, 1600)),
+        ("/experiments/mnist/", 1440),
+        ("/experiments/mnist/", 1600),
+    ],
+)
 def test_a_name_keeps_its_room(ana: User, open_page: Callable[..., Page], path: str, width: int) -> None:
     make_pipeline(display_name="weekly", status=Status.CANCEL_REQUESTED)
+    make_run(parent=Run.objects.get(display_name="weekly"), metrics={"val_loss": 0.5, "val_acc": 0.75})
     page = open_page(path, user=ana, width=width)
     column = page.get_by_role("columnheader", name="Name", exact=True).bounding_box()
     assert column
