@@ -6,7 +6,7 @@ A `StudioError` is safe to show; any other exception is not.
 
 from __future__ import annotations
 
-from typing import Any
+import typing
 
 
 class StudioError(Exception):
@@ -105,7 +105,7 @@ class Overtaken(Conflict):
 
     code = "overtaken"
 
-    def __init__(self, now: dict[str, Any]) -> None:
+    def __init__(self, now: dict[str, typing.Any]) -> None:
         names = " and ".join(field.replace("_", " ") for field in now)
         super().__init__(f"The {names} changed meanwhile.", field=next(iter(now)))
         self.now = now
