@@ -38,6 +38,7 @@ from runs.search.query import Search
 from runs.search.text import like_pattern
 from runs.status import ACTIVE, Kind, Status
 from studio.accounts.models import Membership, User, Workspace
+from studio.fields import TextField
 
 #: Choices that the panel shows of a field; any other name can be written into the search bar.
 SHOWN = 20
@@ -123,6 +124,10 @@ class _NamesFilter(django_filters.MultipleChoiceFilter):
 
 class _ConditionFilter(django_filters.Filter):
     field_class = ConditionField
+
+
+class _TextFilter(django_filters.CharFilter):
+    field_class = TextField
 
 
 class RunFilter(django_filters.FilterSet):
@@ -250,7 +255,7 @@ class ExperimentFilter(django_filters.FilterSet):
     An invalid value shows its error and no rows.
     """
 
-    q = django_filters.CharFilter(label="Name", method="named", max_length=_NAME_LENGTH)
+    q = _TextFilter(label="Name", method="named", max_length=_NAME_LENGTH)
     active = django_filters.BooleanFilter(label="Active", method="with_active", widget=forms.CheckboxInput)
     mine = django_filters.BooleanFilter(label="Mine", method="of_person", widget=forms.CheckboxInput)
     archived = django_filters.BooleanFilter(label="Archived", method="put_away", widget=forms.CheckboxInput)

@@ -23,6 +23,7 @@ from runs.services.descriptions import check_description
 from runs.services.examples import list_examples
 from runs.services.submit import MOST_RETRIES, RETRIES_RULE, split_arguments
 from runs.services.tags import parse_tag
+from studio.fields import CONTROL_CHARACTER, TextField
 
 SOURCES = [
     ("folder", "Folder"),
@@ -41,9 +42,7 @@ _TIME = re.compile(r"(?:\s*\d{1,9}(?:\.\d{1,3})?\s*(?:s|min|m|h|d))+\s*\Z")
 _TIME_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)")
 _MINUTES = re.compile(r"\d{1,9}(?:\.\d{1,3})?\Z")
 
-no_controls = RegexValidator(
-    r"[\x00-\x1f\x7f\u2028\u2029]", "This has a control character in it. Type it again.", inverse_match=True
-)
+no_controls = RegexValidator(r"[\x00-\x1f\x7f\u2028\u2029]", CONTROL_CHARACTER, inverse_match=True)
 
 
 def parse_time_limit(text: str) -> int | None:
@@ -130,13 +129,13 @@ class EnvironmentField(forms.Field):
         return found
 
 
-def _text(label: str, *, most: int, css: str = "input", note: str = "", **attrs: Any) -> forms.CharField:
+def _text(label: str, *, most: int, css: str = "input", note: str = "", **attrs: Any) -> TextField:
     widget = forms.TextInput(attrs={"class": css, "autocomplete": "off", **attrs})
-    return forms.CharField(label=label, required=False, max_length=most, help_text=note, widget=widget)
+    return TextField(label=label, required=False, max_length=most, help_text=note, widget=widget)
 
 
-def _hidden() -> forms.CharField:
-    return forms.CharField(required=False, max_length=512, widget=forms.HiddenInput)
+def _hidden() -> TextField:
+    return TextField(required=False, max_length=512, widget=forms.HiddenInput)
 
 
 @cache
@@ -149,12 +148,17 @@ class StepForm(PageForm):
     """One step. `index` is the number in its field names; `snapshot` what its source became, if it did."""
 
     name = _text("Name", most=100, maxlength=100, spellcheck="false")
-    source = forms.ChoiceField(label="Source", choices=SOURCES, widget=forms.RadioSelect)
+    source = forms.ChoiceField(
+        label="Source",
+        choices=SOURCES,
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a source."),
+        widget=forms.RadioSelect,
+    )
     digest = _hidden()
     digest_source = _hidden()
     source_label = _hidden()
     pasted_name = _text("File name", most=255, css="input mono", spellcheck="false", placeholder="train.py")
-    pasted = forms.CharField(
+    pasted = TextField(
         label="Script text",
         required=False,
         strip=False,
@@ -162,15 +166,13 @@ class StepForm(PageForm):
         widget=forms.Textarea(attrs={"class": "textarea mono", "rows": 8, "spellcheck": "false"}),
     )
     from_run = _text("Run", most=600, css="input mono", list="recent-runs", spellcheck="false")
-    example = forms.CharField(
+    example = TextField(
         label="Bundled example", required=False, widget=forms.Select(attrs={"class": "select"})
     )
     script = _text("Script", most=1024, css="input mono", spellcheck="false")
     arguments = _text("Arguments", most=20_000, css="input mono", spellcheck="false")
     command = _text("Command", most=20_000, css="input mono", spellcheck="false")
-    target = forms.CharField(
-        label="Compute target", required=False, widget=forms.Select(attrs={"class": "select"})
-    )
+    target = TextField(label="Compute target", required=False, widget=forms.Select(attrs={"class": "select"}))
     after = forms.Field(label="Runs after", required=False, widget=ListWidget)
     env = EnvironmentField(label="Environment variables", required=False)
     time_limit = _text("Time limit", most=60, placeholder="none")
@@ -321,20 +323,23 @@ class RunForm(PageForm):
     """What is said of the run as a whole: its experiment, its names, and where steps run by default."""
 
     experiment_kind = forms.ChoiceField(
-        choices=[("existing", "Existing"), ("new", "New")], required=False, widget=forms.RadioSelect
+        choices=[("existing", "Existing"), ("new", "New")],
+        required=False,
+        error_messages={"invalid_choice": "Choose an existing experiment or a new one."},
+        widget=forms.RadioSelect,
     )
-    experiment = forms.CharField(
+    experiment = TextField(
         label="Existing experiment", required=False, widget=forms.Select(attrs={"class": "select"})
     )
     new_experiment = _text("New experiment", most=10_000, spellcheck="false")
     display_name = _text("Display name", most=256)
-    description = forms.CharField(
+    description = TextField(
         label="Description",
         required=False,
         max_length=100_000,
         widget=forms.Textarea(attrs={"class": "textarea", "rows": 3}),
     )
-    tags = forms.CharField(
+    tags = TextField(
         label="Tags",
         required=False,
         max_length=200_000,
@@ -347,7 +352,7 @@ class RunForm(PageForm):
             }
         ),
     )
-    target = forms.CharField(
+    target = TextField(
         label="Default compute target", required=False, widget=forms.Select(attrs={"class": "select"})
     )
     submission_key = _hidden()

@@ -12,6 +12,7 @@ from django.core.validators import MaxLengthValidator
 from django.utils import timezone
 
 from studio.accounts.models import Role, User
+from studio.fields import TextField
 
 ROLES = {
     Role.READER: "Reader: looks at everything",
@@ -28,14 +29,14 @@ def _text(kind: str = "text", **attrs: str) -> forms.TextInput:
 class SignInForm(forms.Form):
     """User name and password, as typed."""
 
-    username = forms.CharField(max_length=150)
-    password = forms.CharField(max_length=1024, strip=False)
+    username = TextField(max_length=150)
+    password = TextField(max_length=1024, strip=False)
 
 
 class InviteForm(forms.Form):
     """A person to add to a workspace."""
 
-    username = forms.CharField(
+    username = TextField(
         label="User name",
         # Not max_length: browsers would cut without a word what is typed or pasted.
         validators=[
@@ -49,6 +50,7 @@ class InviteForm(forms.Form):
         label="Role",
         choices=[(role.value, text) for role, text in ROLES.items()],
         initial=Role.CONTRIBUTOR.value,
+        error_messages={"required": "Choose a role.", "invalid_choice": "There is no such role."},
         widget=forms.Select(attrs={"class": "select"}),
     )
 
@@ -59,7 +61,7 @@ class InviteForm(forms.Form):
 class TokenForm(forms.Form):
     """A token to make."""
 
-    name = forms.CharField(
+    name = TextField(
         label="Name",
         validators=[MaxLengthValidator(100)],
         help_text="Where it will be used, such as “laptop”.",
@@ -69,6 +71,7 @@ class TokenForm(forms.Form):
         label="Last day",
         required=False,
         help_text="Empty: it works until it is revoked.",
+        error_messages={"invalid": "This is no day. Choose one, or leave it empty."},
         widget=_text("date"),
     )
 
@@ -88,20 +91,20 @@ class TokenForm(forms.Form):
 class PasswordForm(forms.Form):
     """A new password; the one so far too, unless the person has none or came by a sign-in link."""
 
-    current = forms.CharField(
+    current = TextField(
         label="Password so far",
         max_length=1024,
         strip=False,
         widget=_text("password", autocomplete="current-password"),
     )
-    new = forms.CharField(
+    new = TextField(
         label="New password",
         max_length=1024,
         strip=False,
         help_text="10 characters or more, and nothing that many people use.",
         widget=_text("password", autocomplete="new-password"),
     )
-    again = forms.CharField(
+    again = TextField(
         label="New password again",
         max_length=1024,
         strip=False,
