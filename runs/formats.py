@@ -6,6 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 DASH = "–"
 
+#: What turns the direction of writing: a name that begins with U+202E is read from its end.
+_TURNING = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+
+
+def file_name_text(name: str) -> str:
+    """A file's name as nobody misreads it: what would turn the direction of writing is spelled out."""
+    return name.translate(_TURNING)
+
 
 def duration_text(value: timedelta | float | None) -> str:
     """A duration in its two largest units: "420 ms", "41s", "12m 04s", "2d 03h"; a dash for None."""

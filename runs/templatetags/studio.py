@@ -11,13 +11,22 @@ from zlib import crc32
 
 from django import template
 from django.contrib.messages.storage.base import Message
+from django.template.defaultfilters import stringfilter
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from runs import charts
-from runs.formats import DASH, ago_text, bytes_text, duration_text, exact_time, ticking_text
+from runs.formats import (
+    DASH,
+    ago_text,
+    bytes_text,
+    duration_text,
+    exact_time,
+    file_name_text,
+    ticking_text,
+)
 from runs.status import ON_NODE, Status
 from runs.toasts import Toast, toast_of
 from runs.value_chart import value_chart_svg
@@ -98,6 +107,13 @@ def status_icon(value: str) -> SafeString:
 def duration_filter(value: timedelta | float | None) -> str:
     """A duration as text: "12m 04s"."""
     return duration_text(value)
+
+
+@register.filter
+@stringfilter
+def file_name(name: str) -> str:
+    """The name or path of a file, as scripts choose them, in which nothing turns the direction of writing."""
+    return file_name_text(name)
 
 
 @register.simple_tag

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -417,3 +418,22 @@ def test_a_long_property_key_leaves_its_value_room(
     assert shown["width"] > 150
     assert shown["height"] < 150
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_what_turns_the_direction_turns_nothing_beside_it(
+    ana: User, open_page: OpenPage, tmp_path: Path
+) -> None:
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "\u202etxt.exe").write_text("a")
+    run = make_run(tags={"\u202egnp": "value"})
+    keep_outputs(run, tmp_path)
+    page = open_page(url_of(run, "run-outputs"), user=ana)
+    expect(page.get_by_role("link", name="\\u202etxt.exe")).to_be_visible()
+    expect(page.get_by_role("heading", name="outputs/\\u202etxt.exe")).to_be_visible()
+    page.goto(page.url.replace("outputs/", ""))
+    value_follows = """tag => {
+      const range = document.createRange();
+      range.selectNodeContents(tag.lastChild);
+      return range.getBoundingClientRect().left >= tag.firstElementChild.getBoundingClientRect().right - 1;
+    }"""
+    assert page.locator(".tag-text").evaluate(value_follows)

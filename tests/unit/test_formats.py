@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runs.formats import ago_text, bytes_text, duration_text, exact_time, ticking_text
+from runs.formats import ago_text, bytes_text, duration_text, exact_time, file_name_text, ticking_text
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 
@@ -70,3 +70,16 @@ def test_size_is_in_decimal_units(size: int | None, text: str) -> None:
 
 def test_exact_time_is_utc_whatever_the_zone() -> None:
     assert exact_time(NOW.astimezone()) == "2026-11-21 14:00:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("outputs/a b.csv", "outputs/a b.csv"),
+        ("\u202etxt.exe", "\\u202etxt.exe"),
+        ("a\u2066b\u2069", "a\\u2066b\\u2069"),
+        ("שלום.txt", "שלום.txt"),
+    ],
+)
+def test_a_file_name_turns_no_direction(name: str, shown: str) -> None:
+    assert file_name_text(name) == shown
