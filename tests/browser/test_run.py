@@ -425,7 +425,7 @@ def test_what_turns_the_direction_turns_nothing_beside_it(
 ) -> None:
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "\u202etxt.exe").write_text("a")
-    run = make_run(tags={"\u202egnp": "value"})
+    run = make_run(display_name="\u202eeman", tags={"\u202egnp": "value"})
     keep_outputs(run, tmp_path)
     page = open_page(url_of(run, "run-outputs"), user=ana)
     expect(page.get_by_role("link", name="\\u202etxt.exe")).to_be_visible()
@@ -437,3 +437,7 @@ def test_what_turns_the_direction_turns_nothing_beside_it(
       return range.getBoundingClientRect().left >= tag.firstElementChild.getBoundingClientRect().right - 1;
     }"""
     assert page.locator(".tag-text").evaluate(value_follows)
+    name, number = page.locator("h1 bdi").bounding_box(), page.locator("h1 small").bounding_box()
+    assert name
+    assert number
+    assert number["x"] >= name["x"] + name["width"]

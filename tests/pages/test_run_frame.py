@@ -34,7 +34,7 @@ def head_url_of(client: Client, run: Run) -> str:
 def test_the_head_says_what_runs_and_for_whom(ana: User, client_of: SignIn) -> None:
     run = make_run(status=Status.RUNNING, display_name="width 512")
     page = client_of(ana).get(url_of(run)).content.decode()
-    assert f"<h1>width 512 <small>#{run.number}</small></h1>" in page
+    assert f"<h1><bdi>width 512</bdi> <small>#{run.number}</small></h1>" in page
     assert "status-running" in page
     assert "data-since" in page
     assert "every 2s" in page
