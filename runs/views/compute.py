@@ -45,7 +45,7 @@ def target_create(request: MemberRequest) -> HttpResponse:
     typed: dict[str, Any] = {"name": "", "description": "", "default": False}
     if request.method == "GET":
         return _dialog(request, "New compute target", typed, confirm="Create")
-    typed = _typed(request)
+    typed = {"name": request.POST.get("name", ""), **_typed(request)}
     try:
         target = compute.create_target(request.membership.workspace, by=request.user, **typed)
     except StudioError as error:
@@ -139,11 +139,8 @@ def _find(request: MemberRequest, name: str) -> ComputeTarget:
 
 
 def _typed(request: MemberRequest) -> dict[str, Any]:
-    """What a dialog sent; an edit sends no name."""
-    typed: dict[str, Any] = {"description": request.POST.get("description", "")}
-    if "name" in request.POST:
-        typed["name"] = request.POST["name"]
-    return {**typed, "default": "default" in request.POST}
+    """What both dialogs send; only that of a new target sends a name too."""
+    return {"description": request.POST.get("description", ""), "default": "default" in request.POST}
 
 
 def _dialog(

@@ -320,6 +320,15 @@ def test_a_lower_role_counts_from_the_next_request_on(client_of: ClientOf, chi: 
     assert client.get(reverse("member-list")).status_code == 403
 
 
+@pytest.mark.parametrize("typed", [{}, {"unknown": "x"}, {"name": "", "do": "", "remove": ""}])
+def test_a_post_without_its_fields_is_answered(
+    client_of: ClientOf, chi: User, things: Things, typed: dict[str, str]
+) -> None:
+    for pattern in PAGES:
+        answer = client_of(chi).post(things.address(pattern), typed)
+        assert answer.status_code < 500, pattern.name
+
+
 def test_unknown_addresses_say_so_to_everybody(client: Client, db: None) -> None:
     answer = client.get("/no/such/page/")
     assert answer.status_code == 404

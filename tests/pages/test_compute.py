@@ -169,6 +169,11 @@ class TestOwner:
         assert "kept</textarea>" in answer.content.decode()
         assert ComputeTarget.objects.count() == 1
 
+    def test_a_target_without_a_name_is_refused_at_its_field(self, client_of: ClientOf, chi: User) -> None:
+        answer = client_of(chi).post(reverse("target-create"))
+        assert answer.status_code == 422
+        assert "A compute target needs a name." in answer.content.decode()
+
     def test_edits_a_target_and_makes_it_the_default(self, client_of: ClientOf, chi: User) -> None:
         make_target("local", is_default=True)
         make_target("gpu")
