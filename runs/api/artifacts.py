@@ -7,13 +7,14 @@ from typing import Annotated, Any
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
-from ninja import Query, Router, Schema, Status
+from ninja import Router, Schema, Status
 from pydantic import Field
 
 from runs.api.access import ApiRequest, may_read_run, may_write_run
 from runs.api.bodies import announced_bytes, gives_bytes, takes_bytes
 from runs.api.errors import REFUSALS
 from runs.api.paging import Page, Paging, page_by
+from runs.api.parameters import Query
 from runs.api.schemas import Moment, Text
 from runs.downloads import UNTRUSTED, download
 from runs.models import Artifact

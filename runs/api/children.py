@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from ninja import Query, Router, Schema, Status
+from ninja import Router, Schema, Status
 from pydantic import Field
 
 from runs.api.access import ApiRequest, may_read_run, may_write_run
 from runs.api.errors import REFUSALS
 from runs.api.listing import LabelFilters, runs_out, with_labels
 from runs.api.paging import Asked, Page, page_by
+from runs.api.parameters import Query
 from runs.api.run_shape import RunOut, new_run_out
 from runs.api.runs import NewRunIn
 from runs.api.schemas import In, Text

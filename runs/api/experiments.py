@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from django.urls import reverse
-from ninja import Query, Router, Schema, Status
+from ninja import Router, Schema, Status
 from pydantic import Field
 
 from runs.api.access import NO_RUN_TOKEN, ApiRequest, may_contribute, may_look
 from runs.api.errors import REFUSALS
 from runs.api.paging import Asked, Page, page_by
+from runs.api.parameters import Query
 from runs.api.schemas import In, Labels, Moment, Text, page_url
 from runs.errors import Conflict, NotFound, PermissionDenied
 from runs.models import Experiment

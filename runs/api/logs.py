@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from django.http import HttpResponse
-from ninja import Query, Router, Schema
+from ninja import Router, Schema
 from pydantic import Field
 
 from runs.api.access import ApiRequest, may_read_run, may_write_run
 from runs.api.bodies import gives_bytes, takes_bytes
 from runs.api.errors import REFUSALS
 from runs.api.long_polls import wait_until
+from runs.api.parameters import Query
 from runs.api.schemas import Moment, Text
 from runs.downloads import BYTES, UNTRUSTED
 from runs.services.log_following import ADDED_BYTES, LogState, add_to_log, log_state

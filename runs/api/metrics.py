@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from django.http import HttpResponse
-from ninja import Query, Router, Schema
+from ninja import Router, Schema
 from pydantic import Field
 
 from runs.api.access import ApiRequest, may_look, may_read_run, may_write_run
@@ -21,6 +21,7 @@ from runs.api.metric_shape import (
     read_batch,
     values_out,
 )
+from runs.api.parameters import Query
 from runs.api.schemas import Text
 from runs.errors import InvalidInput, NotFound
 from runs.lifecycle import subtree

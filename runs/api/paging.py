@@ -7,9 +7,10 @@ import binascii
 from typing import Annotated, Any, Generic, TypeVar
 
 from django.db.models import Model, QuerySet
-from ninja import Query, Schema
+from ninja import Schema
 from pydantic import Field
 
+from runs.api.parameters import Query
 from runs.errors import InvalidInput
 
 M = TypeVar("M", bound=Model)

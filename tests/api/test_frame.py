@@ -55,6 +55,16 @@ def test_unknown_addresses_say_so_as_json(api: Api, path: str) -> None:
     assert refusal(answer)["code"] == "not_found"
 
 
+@pytest.mark.parametrize(
+    "path", ["/workspaces", "/workspaces/default/runs", "/workspaces/default/experiments"]
+)
+def test_a_parameter_that_is_not_known_is_refused_with_those_that_are(api: Api, path: str) -> None:
+    answer = api.get(path, {"limit": 1, "bogus": 1})
+    assert (answer.status_code, refusal(answer)["field"]) == (422, "bogus")
+    assert "limit" in refusal(answer)["hint"]
+    assert api.get(path, {"limit": 1}).status_code == 200
+
+
 def test_a_wrong_method_says_which_are_right(api: Api) -> None:
     answer = api.post("/me", {})
     assert (answer.status_code, answer["Allow"]) == (405, "GET")
