@@ -96,8 +96,9 @@ def _readable_rules(paths: list[str], rules: str, rules_name: str) -> list[str]:
 def line_that_helps(sizes: Mapping[str, int], *, max_files: int, max_bytes: int) -> str:
     """The ignore line that brings a source under both limits at the least loss; "" if there is none.
 
-    A folder that a tool can rebuild comes first, then the smallest folder or file that is enough, then the
-    largest one. Only folders of the first four levels are considered.
+    A folder that a tool can rebuild comes first. Of too many files it is the folder with most of them, of too
+    much the smallest folder or file that is enough, else the largest one. Only folders of the first four
+    levels are considered.
     """
     below = _below(sizes)
     whole = Sizes(len(sizes), sum(sizes.values()))
@@ -109,6 +110,12 @@ def line_that_helps(sizes: Mapping[str, int], *, max_files: int, max_bytes: int)
     for path in sorted(enough, key=len):
         if path.rstrip("/").rsplit("/", 1)[-1] in _REBUILT:
             return f"/{path}"
+
+    if need.files:
+        folders = {path: size.files for path, size in candidates.items() if path.endswith("/")}
+        most = max(folders.values(), default=0)
+        full = [path for path, files in folders.items() if 1.1 * files > most]
+        return f"/{max(full, key=len)}" if full else ""
 
     def share(path: str) -> float:
         size = candidates[path]

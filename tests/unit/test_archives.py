@@ -195,6 +195,20 @@ def test_too_many_bytes_names_the_ignore_file_that_is_in_force() -> None:
     assert "The line `/data/a.npy` in `.gitignore` would help." in refusal.value.hint
 
 
+@pytest.mark.parametrize(
+    ("sizes", "line"),
+    [
+        ({"d": 2_000, "src": 5}, "/d/"),
+        ({"d/train/cats": 1_500, "d/train/dogs": 500, "d/test": 20, "src": 5}, "/d/train/"),
+        ({"d/all": 2_000, "e/all": 1_000, "src": 5}, "/d/all/"),
+        ({"d": 2_000}, ""),
+    ],
+)
+def test_of_too_many_files_the_folder_with_most_of_them_is_named(sizes: dict[str, int], line: str) -> None:
+    files = {f"{folder}/{n}.txt": 1 for folder, count in sizes.items() for n in range(count)}
+    assert ignores.line_that_helps(files, max_files=len(files) - 1, max_bytes=10**9) == line
+
+
 def test_fifty_thousand_files_are_refused_in_seconds() -> None:
     file = make_zip(*((f"data/{n}.txt", b"") for n in range(50_000)))
     started = time.process_time()
