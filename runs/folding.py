@@ -22,6 +22,11 @@ _INVISIBLE = dict.fromkeys(
         *range(0xE0100, 0xE01F0),
     ]
 )
+_DOTTED = "i\u0307"  # what casefold makes of İ
+_DOTLESS = {ord("ı"): "i"}
+
+#: Controls that are blanks to a person; pasted text and scripts have them.
+_WHITE = "\t\n\v\f\r\x85"
 
 
 def clean(text: str) -> str:
@@ -35,13 +40,25 @@ def clean(text: str) -> str:
     return "".join(letter for letter in blanks if unicodedata.category(letter) not in ("Cc", "Cs"))
 
 
+def control_in(text: str) -> str:
+    """The first control character that is no white space, such as U+001B; "" if there is none."""
+    if text.isprintable():
+        return ""
+    found = (one for one in text if unicodedata.category(one) == "Cc" and one not in _WHITE)
+    return next((f"U+{ord(one):04X}" for one in found), "")
+
+
 def fold(text: str) -> str:
-    """The text without case, compatibility forms and runs of white space (NFKC, casefold); idempotent."""
+    """The text without case, compatibility forms and runs of white space (NFKC, casefold); idempotent.
+
+    The four letters i of Turkish (i, İ, ı, I) are one, because I is the capital of i in other languages.
+    """
     text = clean(text)
     if not text.isascii():
         text = text.translate(_INVISIBLE)
         for _ in range(4):  # a few letters need a second turn, such as those with a iota below
-            folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+            folded = unicodedata.normalize("NFKC", text).casefold()
+            folded = unicodedata.normalize("NFKC", folded.translate(_DOTLESS).replace(_DOTTED, "i"))
             if folded == text:
                 break
             text = folded

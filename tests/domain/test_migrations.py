@@ -55,3 +55,20 @@ def test_what_a_rebuilt_table_loses_is_restored():
     ):
         with pytest.raises(DatabaseError):
             rows.objects.update(**change)
+
+
+def test_what_was_folded_with_four_letters_i_is_folded_again():
+    run = make_run(display_name="İSTANBUL ışık", tags={"şehir": "İzmir", "plain": "x"})
+    call_command("migrate", "runs", "0011", verbosity=0)
+    Run.objects.filter(pk=run.pk).update(search_text="i\u0307stanbul ışık")
+    run.tags.filter(key="şehir").update(folded="şehir\x1fi\u0307zmir")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO runs_property (run_id, key, value, folded) VALUES (%s, 'yer', 'Iğdır', %s)",
+            [run.pk, "yer\x1fiğdır"],
+        )
+    call_command("migrate", "runs", verbosity=0)
+    assert found("istanbul") == found("IŞIK") == found("tag:şehir=izmir") == [run.pk]
+    assert found("property:yer=IĞDIR") == found("tag:plain=x") == [run.pk]
+    with pytest.raises(DatabaseError):
+        Property.objects.filter(run=run).update(value="2")

@@ -54,6 +54,27 @@ def test_a_run_without_a_name_is_found_by_what_pages_call_it(ana):
     assert found(f'"{run.name}"') == [run.name]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "istanbul",
+        "İSTANBUL",
+        "ISTANBUL",
+        "IŞIK",
+        "ıŞIK",
+        "ışık",
+        "IĞDIR",
+        "izmir",
+        "İZMİR",
+        "tag:ŞEHİR=izmir",
+    ],
+)
+def test_the_letters_i_of_turkish_are_one(ana, text):
+    run = make_run(display_name="İSTANBUL ışık", description="Iğdır")
+    set_tag(run, "şehir", "İzmir", by=ana)
+    assert found(text) == ["İSTANBUL ışık"]
+
+
 def test_an_archived_run_is_left_out(ana):
     make_run(display_name="alpha")
     archive_runs(Run.objects.all(), by=ana)

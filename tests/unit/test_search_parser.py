@@ -348,6 +348,8 @@ def test_folding_is_idempotent_and_ignores_case(text):
         ("a \t\n b", "A B"),
         ("ПРИВЕТ", "привет"),
         ("a\0b\x1fc", "ab c"),
+        ("İSTANBUL IŞIK", "istanbul ışık"),
+        ("I\u0307zmir ıIiİ", "izmir IIII"),
     ],
 )
 def test_what_looks_the_same_folds_to_the_same(one, other):
