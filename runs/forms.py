@@ -21,6 +21,7 @@ from runs.errors import StudioError
 from runs.models import ComputeTarget, Snapshot
 from runs.services.descriptions import check_description
 from runs.services.examples import list_examples
+from runs.services.runs import check_display_name
 from runs.services.submit import MOST_RETRIES, RETRIES_RULE, split_arguments
 from runs.services.tags import parse_tag
 from studio.fields import CONTROL_CHARACTER, TextField
@@ -376,13 +377,18 @@ class RunForm(PageForm):
         chosen = content.get("experiment", "")[:255]
         offered = [chosen, *experiments] if chosen and chosen not in experiments else experiments
         self.fields["experiment"].widget.choices = [(name, name) for name in offered]
-        self.fields["display_name"].validators.append(no_controls)
 
     def clean_target(self) -> ComputeTarget | None:
         name = self.cleaned_data["target"]
         if name and name not in self.targets:
             raise ValidationError(f"There is no compute target “{name[:60]}” in this workspace.")
         return self.targets.get(name)
+
+    def clean_display_name(self) -> str:
+        try:
+            return check_display_name(self.cleaned_data["display_name"])
+        except StudioError as error:
+            raise ValidationError(str(error)) from None
 
     def clean_description(self) -> str:
         try:

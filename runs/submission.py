@@ -129,7 +129,8 @@ class Submission:
         name = self.run.cleaned_data.get("experiment_name")
         if name and not self.run.steps_only:
             try:
-                check_experiment(self.workspace, name)
+                is_new = self.run.experiment_field == "new_experiment"
+                check_experiment(self.workspace, name, is_new=is_new)
             except StudioError as error:
                 self.refuse(error)
 
@@ -169,7 +170,7 @@ class Submission:
         elif error.field == "experiment":
             self.run.refuse(self.run.experiment_field, error)
         else:
-            self.run.refuse({"tag": "tags"}.get(error.field, error.field), error)
+            self.run.refuse(error.field, error)
 
     def kept(self) -> dict[str, list[str]]:
         """The content as a draft keeps it."""

@@ -66,11 +66,18 @@ def _invalid(request: HttpRequest, error: Any) -> HttpResponse:
     return refuse(
         request,
         422,
-        f"{field or 'The body'}: {first['msg']}.",
+        f"{field or 'The body'}{_fault(first)}.",
         code=InvalidInput.code,
         field=field,
         hint="The API's description at /api/docs says what is expected.",
     )
+
+
+def _fault(error: dict[str, Any]) -> str:
+    """What follows the name of an input: our own words, or those of the library that reads it."""
+    if error["type"] == "value_error":
+        return " " + error["msg"].removeprefix("Value error, ")
+    return f": {error['msg']}"
 
 
 def _unreadable(request: HttpRequest, error: Any) -> HttpResponse:

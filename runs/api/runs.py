@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from django.db import transaction
 from django.db.models import QuerySet
-from ninja import Query, Router, Status
+from ninja import Router, Status
 from pydantic import Field
 
 from runs.api.access import (
@@ -22,6 +23,7 @@ from runs.api.experiments import find_experiment
 from runs.api.listing import RunFilters, list_runs
 from runs.api.long_polls import wait_until
 from runs.api.paging import Asked, Page
+from runs.api.parameters import Query
 from runs.api.run_shape import RunOut, new_run_out, run_out, run_version
 from runs.api.schemas import In, Labels, Properties, RunId, Text
 from runs.errors import Conflict, InvalidInput, NotFound, PermissionDenied
@@ -122,8 +124,11 @@ def run_create(request: ApiRequest, workspace: str, body: InteractiveRunIn) -> S
     """Make an interactive run; the same `run_id` again in the same place gives the one made before (200)."""
     parent, by = parent_of(request, body.parent), request.auth.user
     new, snapshot = body.new_run(), source_of(request, body.snapshot)
-    experiment = get_or_create_experiment(request.workspace, body.experiment, by=by)
-    run, made = create_interactive(experiment, new, by=by, parent=parent, start=body.start, snapshot=snapshot)
+    with transaction.atomic():  # no new experiment for a run that is refused
+        experiment = get_or_create_experiment(request.workspace, body.experiment, by=by)
+        run, made = create_interactive(
+            experiment, new, by=by, parent=parent, start=body.start, snapshot=snapshot
+        )
     return Status(201, new_run_out(run, new, parent)) if made else Status(200, run_out(find_run(run.run_id)))
 
 

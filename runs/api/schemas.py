@@ -8,19 +8,30 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from django.conf import settings
 from ninja import Schema
-from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer
+
+_RUN_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}"
 
 
 def _text(text: str) -> str:
     if "\0" in text:
-        raise ValueError("it holds the character NUL, which nothing in Studio may contain")
+        raise ValueError("holds the character NUL, which nothing in Studio may contain")
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError("it holds half of a surrogate pair, which UTF-8 cannot spell")
+        raise ValueError("holds half of a surrogate pair, which UTF-8 cannot spell")
+    return text
+
+
+def _run_id(text: str) -> str:
+    if not re.fullmatch(_RUN_ID, text):
+        raise ValueError(
+            "is 1 to 256 letters, digits, dots, hyphens and underscores, the first a letter or a digit"
+        )
     return text
 
 
@@ -32,7 +43,7 @@ def moment(value: datetime) -> str:
 def _storable(value: dict[str, Any]) -> dict[str, Any]:
     _check_storable(value)
     if len(json.dumps(value)) > JSON_LENGTH:
-        raise ValueError(f"it has more than {JSON_LENGTH:,} characters")
+        raise ValueError(f"has more than {JSON_LENGTH:,} characters")
     return value
 
 
@@ -40,7 +51,7 @@ def _check_storable(value: Any) -> None:
     if isinstance(value, str):
         _text(value)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("it holds a number that JSON does not have")
+        raise ValueError("holds a number that JSON does not have")
     elif isinstance(value, dict):
         for key, one in value.items():
             _check_storable(key)
@@ -60,7 +71,7 @@ Labels = Annotated[dict[Text, Text | None], Field(max_length=1_000)]
 #: Properties that come in.
 Properties = Annotated[dict[Text, Text], Field(max_length=1_000)]
 #: A run id as clients may choose it.
-RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,255}$")]
+RunId = Annotated[str, AfterValidator(_run_id), Field(json_schema_extra={"pattern": f"^{_RUN_ID}$"})]
 #: A moment in an answer.
 Moment = Annotated[datetime, PlainSerializer(moment, return_type=str)]
 

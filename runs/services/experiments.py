@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import BigIntegerField, F
 from django.db.models.functions import Now
 
-from runs.errors import Conflict, InvalidName
+from runs.errors import Conflict, InvalidName, NotFound
 from runs.folding import clean
 from runs.models import Experiment
 from runs.models.experiment import EXPERIMENT_NAME, EXPERIMENT_NAME_RULE
@@ -69,9 +69,18 @@ def get_or_create_experiment(workspace: Workspace, name: str, *, by: User | None
     return experiment
 
 
-def check_experiment(workspace: Workspace, name: str) -> None:
-    """Raise what `get_or_create_experiment` would, and make nothing. One query."""
+def check_experiment(workspace: Workspace, name: str, *, is_new: bool = True) -> None:
+    """Raise what `get_or_create_experiment` would, and make nothing. One query.
+
+    Unless it may be a new one, also raises NotFound.
+    """
     known = _experiment.first(workspace=workspace.pk, name=check_experiment_name(name))
+    if known is None and not is_new:
+        raise NotFound(
+            f"There is no experiment {name.strip()}.",
+            field="experiment",
+            hint="Choose one that is there, or make it a new one.",
+        )
     if known is not None:
         _refuse_archived(known)
 

@@ -11,7 +11,7 @@ from runs.errors import Conflict, InvalidInput, RunFinished
 from runs.models import Experiment, Property, Run, Tag
 from runs.services.descriptions import check_description
 from runs.services.runs import check_display_name, search_text_of
-from runs.services.tags import Labels, check_labels
+from runs.services.tags import Labels, check_labels, check_properties
 from runs.status import Kind, Status
 from studio.accounts.models import User
 
@@ -34,7 +34,7 @@ def check_new_run(new: NewRun) -> NewRun:
         check_display_name(new.display_name),
         check_description(new.description),
         check_labels(new.tags),
-        {key: value or "" for key, value in check_labels(new.properties).items()},
+        check_properties(new.properties),
     )
 
 

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, InvalidInput, RunFinished
-from runs.folding import clean
+from runs.folding import clean, control_in
 from runs.models import Run, Snapshot
 from runs.search.text import build_search_text
 from runs.services.descriptions import check_description
@@ -22,7 +22,14 @@ DISPLAY_NAME_LENGTH = 256
 
 
 def check_display_name(name: str) -> str:
-    """The name cleaned of control characters. Raises InvalidInput when it is too long."""
+    """The name, white space as plain blanks. Raises InvalidInput if it has controls or is too long."""
+    control = control_in(name)
+    if control:
+        raise InvalidInput(
+            f"The display name has the control character {control} in it.",
+            field="display_name",
+            hint="Leave it out.",
+        )
     name = clean(name).strip()
     if len(name) > DISPLAY_NAME_LENGTH:
         raise InvalidInput(

@@ -104,9 +104,9 @@ def submit(
         return known
     checked = check_steps(workspace, steps, default_target)
     new = check_new_run(NewRun(run_id, display_name, description, tags or {}, properties or {}))
-    experiment = get_or_create_experiment(workspace, experiment_name, by=by)
     try:
         with transaction.atomic():
+            experiment = get_or_create_experiment(workspace, experiment_name, by=by)
             if parent is not None:
                 hold_parent(parent, experiment)
             first, _ = reserve_numbers(experiment, len(checked) + (len(checked) > 1))
@@ -130,7 +130,7 @@ def submit(
             return _create_pipeline(head, checked, new, shared, default_target)
     except IntegrityError:
         known = _earlier(workspace, submission_key, by)
-        known = known or earlier_run(run_id, experiment.name, by=by, parent=parent)
+        known = known or earlier_run(run_id, experiment_name.strip(), by=by, parent=parent)
         if known is None:
             raise
         return known
@@ -224,7 +224,9 @@ def step_errors(
         yield InvalidPipeline("There is nothing to run.", hint="Add a step with a source and a script.")
         return
     if len(steps) > MOST_STEPS:
-        yield InvalidPipeline(f"{len(steps)} steps are too many.", hint=f"At most {MOST_STEPS}.")
+        yield InvalidPipeline(
+            f"{len(steps)} steps are too many.", field="steps", hint=f"At most {MOST_STEPS}."
+        )
     if default_target and default_target.workspace_id != workspace.pk:
         yield UnknownTarget("This compute target belongs to another workspace.", field="target")
     for index, step in enumerate(steps):

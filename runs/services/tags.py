@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from runs.errors import InvalidTag, PropertyIsSet
-from runs.folding import clean
+from runs.folding import clean, control_in
 from runs.models import Property, Run, Tag
 from runs.models.label import KEY_LENGTH, VALUE_LENGTH
 from runs.services.runs import hold_unarchived, record_changes, refresh_search_text
@@ -26,31 +26,46 @@ def parse_tag(text: str) -> tuple[str, str | None]:
     return check_label(key, value if equals else None)
 
 
-def check_label(key: str, value: str | None) -> tuple[str, str | None]:
-    """Key and value as they are stored: cleaned of control characters. Raises InvalidTag naming the limit."""
+def check_label(key: str, value: str | None, *, field: str = "tags") -> tuple[str, str | None]:
+    """Key and value as they are stored, white space as plain blanks. Raises InvalidTag naming what is wrong.
+
+    `field` is "properties" for a property.
+    """
+    control = control_in(key) or control_in(value or "")
     key, value = clean(key).strip(), None if value is None else clean(value).strip()
     if not key:
-        raise InvalidTag(
-            "A tag needs a key.", field="tag", hint="Type key or key=value, such as quality=good."
-        )
+        kind, hint = "tag", "Type key or key=value, such as quality=good."
+        if field == "properties":
+            kind, hint = "property", "Name what the value says, such as author."
+        raise InvalidTag(f"A {kind} needs a key.", field=field, hint=hint)
     if len(key) > KEY_LENGTH:
         raise InvalidTag(
             f"A key of {len(key):,} characters is too long.",
-            field="tag",
+            field=field,
             hint=f"At most {KEY_LENGTH} characters.",
+        )
+    if control:
+        raise InvalidTag(
+            f"{key} has the control character {control} in it.", field=field, hint="Leave it out."
         )
     if value is not None and len(value) > VALUE_LENGTH:
         raise InvalidTag(
             f"The value of {key} has {len(value):,} characters.",
-            field="tag",
+            field=field,
             hint=f"At most {VALUE_LENGTH:,} characters.",
         )
     return key, value
 
 
 def check_labels(labels: Labels) -> dict[str, str | None]:
-    """The same for many. Raises InvalidTag for the first that is wrong."""
+    """The same for many tags. Raises InvalidTag for the first that is wrong."""
     return dict(check_label(key, value) for key, value in labels.items())
+
+
+def check_properties(properties: Mapping[str, str]) -> dict[str, str]:
+    """The same for properties."""
+    checked = (check_label(key, value, field="properties") for key, value in properties.items())
+    return {key: str(value or "") for key, value in checked}
 
 
 def set_tag(run: Run, key: str, value: str | None = None, *, by: User | None) -> None:
@@ -66,7 +81,7 @@ def add_tags(runs: Iterable[Run], labels: Labels, *, by: User | None) -> int:
     checked = check_labels(labels)
     chosen = list(runs)
     with transaction.atomic():
-        hold_unarchived(chosen, "tags", field="tag")
+        hold_unarchived(chosen, "tags", field="tags")
         for run in chosen:
             for key, value in checked.items():
                 Tag.objects.update_or_create(run=run, key=key, defaults={"value": value})
@@ -84,7 +99,7 @@ def remove_tag(run: Run, key: str, *, by: User | None) -> bool:
 def remove_tags(run: Run, keys: Collection[str], *, by: User | None) -> int:
     """Take these tags away; how many there were. Raises RunFinished if the run is archived."""
     with transaction.atomic():
-        hold_unarchived([run], "tags", field="tag")
+        hold_unarchived([run], "tags", field="tags")
         removed, _ = Tag.objects.filter(run=run, key__in=keys).delete()
         if removed:
             refresh_search_text(run)
@@ -97,7 +112,7 @@ def add_properties(run: Run, properties: Mapping[str, str], *, by: User | None) 
 
     Raises PropertyIsSet naming key, kept and refused value when one has another value already; InvalidTag.
     """
-    checked = {key: str(value or "") for key, value in check_labels(properties).items()}
+    checked = check_properties(properties)
     try:
         with transaction.atomic():
             known = dict(Property.objects.filter(run=run, key__in=checked).values_list("key", "value"))

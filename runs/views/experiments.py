@@ -244,7 +244,7 @@ def _edit_dialog(
         "heading": f"Edit {experiment.name}",
         "action": request.path,
         "typed": typed,
-        "wrong": "tags" if error and error.field == "tag" else "description",
+        "wrong": "tags" if error and error.field == "tags" else "description",
         **more,
     }
     status = 422 if request.method == "POST" else 200

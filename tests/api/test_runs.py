@@ -10,11 +10,18 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils.dateparse import parse_datetime
 
-from runs.models import Run
+from runs.models import Experiment, Run
 from runs.status import Kind, Status
 from studio.accounts.models import User
 from tests.api_kit import Api, refusal
-from tests.factories import make_experiment, make_pipeline, make_run, make_snapshot, make_workspace
+from tests.factories import (
+    make_experiment,
+    make_pipeline,
+    make_run,
+    make_snapshot,
+    make_target,
+    make_workspace,
+)
 from tests.life_kit import assert_sound
 
 pytestmark = pytest.mark.django_db
@@ -69,6 +76,19 @@ class TestCreate:
         assert again.json()["tags"] == {"a": "1"}
         assert make(api)["number"] == 2
 
+    @pytest.mark.parametrize("refused", ["run_id", "parent"])
+    @pytest.mark.parametrize("address", ["runs", "submissions"])
+    def test_a_run_that_is_refused_leaves_no_experiment(self, api: Api, refused: str, address: str) -> None:
+        given = {refused: make(api)["run_id"], "experiment": "fresh"}
+        if address == "submissions":
+            make_target(is_default=True)
+            source = make_snapshot()
+            make_run(snapshot=source)
+            given |= {"snapshot": source.digest, "script": "train.py"}
+        answer = api.post(f"/workspaces/default/{address}", given)
+        assert answer.status_code == {"run_id": 409, "parent": 422}[refused], answer.content
+        assert not Experiment.objects.filter(name="fresh").exists()
+
     def test_an_id_of_somebody_else_is_taken(self, api: Api, api_of: Callable[..., Api], chi: User) -> None:
         make(api, run_id="mine-1")
         for other, experiment in ((api_of(chi), "mnist"), (api, "other")):
@@ -81,7 +101,13 @@ class TestCreate:
         [
             ({"run_id": "with blank"}, "run_id"),
             ({"run_id": ""}, "run_id"),
-            ({"tags": {"": "x"}}, "tag"),
+            ({"tags": {"": "x"}}, "tags"),
+            ({"tags": {"k" * 101: "x"}}, "tags"),
+            ({"tags": {"a": "\x1b[1m"}}, "tags"),
+            ({"tags": {"a\x01": "b"}}, "tags"),
+            ({"properties": {"": "x"}}, "properties"),
+            ({"properties": {"a": "\x7f"}}, "properties"),
+            ({"display_name": "a\x01b"}, "display_name"),
             ({"tags": {"a": 1}}, "tags.a"),
             ({"tags": {"a": "\0"}}, "tags.a"),
             ({"display_name": "x" * 300}, "display_name"),

@@ -118,6 +118,28 @@ def test_bad_input_names_its_field_and_queues_nothing(
     assert not Run.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"script": "a\0"}, "script holds the character NUL, which nothing in Studio may contain."),
+        ({"run_id": "a b"}, "run_id is 1 to 256 letters, digits, dots, hyphens and underscores, "),
+        ({"properties": {"": "v"}}, "A property needs a key."),
+        ({"tags": {"k": "a\x01"}}, "k has the control character U+0001 in it."),
+        ({"display_name": "a\x1b[1m"}, "The display name has the control character U+001B in it."),
+    ],
+)
+def test_refusals_are_words_for_people(
+    api: Api, snapshot: Snapshot, over: dict[str, Any], message: str
+) -> None:
+    assert refusal(api.post(HERE, body(snapshot, **over)))["message"].startswith(message)
+
+
+def test_too_many_steps_are_named(api: Api, snapshot: Snapshot) -> None:
+    steps = [{"name": f"s{n}", "script": "train.py"} for n in range(101)]
+    answer = api.post(HERE, body(snapshot, script="", steps=steps))
+    assert (answer.status_code, refusal(answer)["field"]) == (422, "steps")
+
+
 def test_an_unknown_target_is_named_with_those_that_there_are(api: Api, snapshot: Snapshot) -> None:
     error = refusal(api.post(HERE, body(snapshot, target="gpu-compute")))
     assert error["code"] == "unknown_target"

@@ -29,10 +29,11 @@ def test_another_value_is_refused_with_both_and_nothing_else_is_added(ana):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("key", ["", "k" * 101])
+@pytest.mark.parametrize("key", ["", "k" * 101, "a\x1b"])
 def test_a_bad_key_is_refused(ana, key):
-    with pytest.raises(InvalidTag):
+    with pytest.raises(InvalidTag, match=r"A property needs a key|key of 101|U\+001B") as caught:
         add_properties(make_run(), {"good": "1", key: "2"}, by=ana)
+    assert caught.value.field == "properties"
     assert not Property.objects.exists()
 
 

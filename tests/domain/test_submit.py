@@ -136,9 +136,9 @@ class TestRefused:
             ({"experiment_name": "a\0b"}, "experiment"),
             ({"display_name": "x" * 257}, "display_name"),
             ({"default_target": None}, "steps-0-target"),
-            ({"tags": {"": "x"}}, "tag"),
-            ({"tags": {"k" * 101: "x"}}, "tag"),
-            ({"tags": {"k": "x" * 5_001}}, "tag"),
+            ({"tags": {"": "x"}}, "tags"),
+            ({"tags": {"k" * 101: "x"}}, "tags"),
+            ({"tags": {"k": "x" * 5_001}}, "tags"),
         ],
     )
     def test_the_rest_of_the_form_too(

@@ -28,17 +28,20 @@ def tags_of(run: Run) -> dict[str, str | None]:
         ("  a  =  b  ", ("a", "b")),
         ("качество=да 🎉", ("качество", "да 🎉")),
         ('a="', ("a", '"')),
+        ("a=one\ntwo\tthree\r\n", ("a", "one two three")),
     ],
 )
 def test_what_people_type(text, tag):
     assert parse_tag(text) == tag
 
 
-@pytest.mark.parametrize("text", ["", "  ", "=good", "k" * 101, "k=" + "v" * 5_001, "\0", "\x1b"])
+@pytest.mark.parametrize(
+    "text", ["", "  ", "=good", "k" * 101, "k=" + "v" * 5_001, "\0", "k=a\x01b", "k=\x1b[1m", "a\x7fb"]
+)
 def test_what_is_no_tag_is_refused(text):
     with pytest.raises(InvalidTag) as caught:
         parse_tag(text)
-    assert caught.value.field == "tag"
+    assert caught.value.field == "tags"
     assert caught.value.hint
 
 

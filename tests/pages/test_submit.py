@@ -13,7 +13,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from runs.models import Run, Snapshot
+from runs.models import Experiment, Run, Snapshot
 from runs.status import Kind, Status
 from studio.accounts.models import User
 from tests.factories import make_experiment, make_target
@@ -78,6 +78,16 @@ def test_a_pasted_script_becomes_a_run(client: Client, ana: User) -> None:
     assert (run.script, run.arguments) == ("train.py", ["--lr", "0.1", "--name", "a b"])
     assert run.snapshot is not None
     assert [file["path"] for file in run.snapshot.files] == ["train.py"]
+
+
+def test_an_existing_experiment_has_to_be_there(client: Client) -> None:
+    over = {"experiment_kind": "existing", "new_experiment": None, "experiment": "mistyped"}
+    refused = client.post("/submit/", form(**over))
+    assert refused.status_code == 422
+    assert any("There is no experiment mistyped." in error for error in errors_of(refused))
+    assert not Experiment.objects.exists()
+    make_experiment("mistyped")
+    assert client.post("/submit/", form(**over)).status_code == 303
 
 
 def test_run_twice_is_one_run(client: Client) -> None:
