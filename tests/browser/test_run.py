@@ -12,7 +12,7 @@ import pytest
 from django.db.models.functions import Now
 from playwright.sync_api import Page, expect
 
-from runs.models import Run, RunEvent
+from runs.models import Run
 from runs.services.artifacts import keep_outputs
 from runs.services.cancel import cancel_run
 from runs.services.logs import STD_LOG, append_log
@@ -354,9 +354,10 @@ def test_a_pipeline_and_its_steps_change_in_the_same_frame(ana: User, open_page:
 
 
 def test_a_clock_that_is_behind_draws_no_negative_part(ana: User, open_page: OpenPage) -> None:
-    run = make_run(status=Status.PREPARING)
-    ahead = datetime.now(UTC) + timedelta(minutes=1)
-    RunEvent.objects.filter(run=run, to_status=Status.PREPARING).update(at=ahead)
+    now = datetime.now(UTC)
+    queued = {"to_status": Status.QUEUED, "at": now - timedelta(minutes=1)}
+    ahead = {"to_status": Status.PREPARING, "at": now + timedelta(minutes=1)}
+    run = make_run(status=Status.PREPARING, events=[queued, ahead])
     page = open_page(url_of(run), user=ana)
     parts = page.locator(".timeline-part")
     expect(parts.first).to_have_attribute("width", "100%")
