@@ -31,6 +31,36 @@ def test_a_server_that_hangs_delays_no_other_and_many_runs_none(api: Api, run_id
             beats.remove(other)
 
 
+def test_a_slow_sign_of_life_is_not_sent_twice_at_a_time(api: Api, run_id: str) -> None:
+    beats = Heartbeat(every_s=0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0)
+        beats.add(Api(Transport(Login(f"http://127.0.0.1:{silent.getsockname()[1]}", "x", "a test"))), "slow")
+        beats.add(api, run_id)
+        seen: set[str] = set()
+        begin = time.monotonic()
+        wait_until(lambda: seen.add(api.run(run_id)["heartbeat_at"]) or len(seen) > 3)
+        assert time.monotonic() - begin < ANSWER_S
+        asked, _ = silent.accept()
+        with asked, pytest.raises(BlockingIOError):
+            silent.accept()
+        beats.remove("slow")
+        beats.remove(run_id)
+
+
+def test_an_error_of_any_kind_ends_no_signs_of_life(
+    api: Api, run_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = api.run(run_id)["heartbeat_at"]
+    beats = Heartbeat(every_s=0.1)
+    beats.add(Api(Transport(Login("http://127.0.0.1:99999", "x", "a test"))), "never-sent")
+    beats.add(api, run_id)
+    wait_until(lambda: caplog.text.count("a sign of life could not be sent") > 1)
+    wait_until(lambda: api.run(run_id)["heartbeat_at"] != first)
+    beats.remove("never-sent")
+    beats.remove(run_id)
+
+
 def test_a_run_that_has_ended_or_is_gone_gets_no_more(
     api: Api, run_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,4 @@
-"""Signs of life of interactive runs: one thread for all of them, with helpers while it has many."""
+"""Signs of life of interactive runs: one thread for all of them, and helpers from the second run on."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Heartbeat:
     def __init__(self, every_s: float = EVERY_S) -> None:
         self.every_s = every_s
         self._runs: dict[str, Api] = {}
+        self._on_their_way: set[str] = set()  # a slow one is not asked for again before it is there
         self._told: set[str] = set()
         self._background = Background(self._beat_on, "studio-heartbeat")
 
@@ -57,8 +58,10 @@ class Heartbeat:
 
     def _beat_for_all(self) -> None:
         due: SimpleQueue[tuple[str, Api]] = SimpleQueue()
-        for one in self._runs.copy().items():
-            due.put(one)
+        for run_id, api in self._runs.copy().items():
+            if run_id not in self._on_their_way:
+                self._on_their_way.add(run_id)
+                due.put((run_id, api))
         helpers = [
             Background(lambda: self._beat_for(due), "studio-heartbeat-helper")
             for _ in range(min(AT_ONCE, due.qsize()) - 1)
@@ -73,8 +76,13 @@ class Heartbeat:
                 run_id, api = due.get_nowait()
             except Empty:
                 return
-            if run_id in self._runs:
-                self._beat(api, run_id)
+            try:
+                if run_id in self._runs:
+                    self._beat(api, run_id)
+            except Exception:  # in a helper nobody else would catch it
+                logger.warning("a sign of life could not be sent; trying again", exc_info=True)
+            finally:
+                self._on_their_way.discard(run_id)
 
     def _beat(self, api: Api, run_id: str) -> None:
         try:
