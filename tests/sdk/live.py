@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signed]:
         tmp_path_factory.mktemp("studio"),
         STUDIO_TARGETS="local,gpu-compute",
         STUDIO_SLOTS="3",
-        STUDIO_NOT_RESPONDING_AFTER="12",  # a little more than the time between two signs of life
+        STUDIO_NOT_RESPONDING_AFTER="20",  # two signs of life may be late
     )
     studio.start()
     yield Signed(studio)

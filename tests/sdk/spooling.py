@@ -23,6 +23,8 @@ from studio_client.transport import Transport
 from tests.sdk.live import Signed, environment_of
 from tests.sdk.wire import Wire
 
+IN_SILENCE = "spool.EVERY_S = 3600.0\n"  # nothing is sent in the background
+
 
 @pytest.fixture
 def api(signed_in: Signed) -> Api:

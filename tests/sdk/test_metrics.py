@@ -21,6 +21,7 @@ from studio_client import spool
 
 from tests.fixtures.processes import wait_until
 from tests.sdk.live import Signed, environment_of
+from tests.sdk.spooling import IN_SILENCE
 
 
 @pytest.fixture
@@ -188,7 +189,8 @@ def test_a_normal_exit_sends_what_is_left(run: Run, exp: Experiment, signed_in: 
 def test_a_killed_process_loses_nothing(run: Run, signed_in: Signed, home: Path) -> None:
     done = in_process(
         signed_in,
-        f"run = Workspace.from_config().get_run('{run.id}')\n"
+        "from studio_client import spool\n"
+        f"{IN_SILENCE}run = Workspace.from_config().get_run('{run.id}')\n"
         "for n in range(10): run.log('n', n)\nrun.flush()\n"
         "for n in range(10, 30): run.log('n', n)\nos.kill(os.getpid(), 9)\n",
     )

@@ -399,9 +399,11 @@ def test_environments_are_registered(ws: Workspace) -> None:
 
 def test_a_script_knows_its_run(exp: Experiment, attached: Path) -> None:
     (attached / "who.py").write_text(
+        "import time\n"
         "from azureml.core import Run\n"
         "run = Run.get_context()\n"
         "assert run is Run.get_context()\n"
+        "while run.get_status() == 'Starting':\n    time.sleep(0.1)\n"
         "print(run.id, run.number, run.experiment.name, run.parent, run.get_status())\n"
         "run.tag('from', 'script')\n"
         "run.add_properties({'p': 'q'})\n"

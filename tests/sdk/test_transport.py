@@ -153,7 +153,7 @@ def test_a_server_that_is_busy_says_when_to_come_back(script: Script, transport:
 def test_patience_ends_with_the_servers_own_words(script: Script, transport: Any) -> None:
     script.will(503, {"error": {"code": "busy", "message": "The database is away."}})
     with pytest.raises(errors.ServerFailed, match="The database is away"):
-        transport(patience_s=0.5).send("GET", "/x")
+        transport(patience_s=2).send("GET", "/x")
     assert len(script.seen) > 1
 
 

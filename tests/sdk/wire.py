@@ -64,10 +64,11 @@ class Wire:
                 return
             there.connect(("127.0.0.1", self._to))
             self._open |= {here, there}
-            back = threading.Thread(target=self._hand_on, args=(there, here, True), daemon=True)
-            back.start()
-            self._hand_on(here, there, False)
-            back.join()
+            if not self._is_cut:  # from here on `cut` finds them
+                back = threading.Thread(target=self._hand_on, args=(there, here, True), daemon=True)
+                back.start()
+                self._hand_on(here, there, False)
+                back.join()
             self._open -= {here, there}
 
     def _hand_on(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
