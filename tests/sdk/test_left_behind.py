@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
 import subprocess
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from studio_client import config, left_behind
 from studio_client.api import Api
 from studio_client.config import Login
+from studio_client.errors import Unreachable
 from studio_client.segments import NO_STEP
+from studio_client.sender import MetricSender
 from studio_client.spool_folder import Spool
 from studio_client.transport import Transport
 
 from tests.fixtures.processes import wait_until
 from tests.sdk.command_line import Shell
 from tests.sdk.live import Signed, studio_command
-from tests.sdk.spooling import spools, values
+from tests.sdk.spooling import IN_SILENCE, spools, values
 from tests.sdk.wire import Wire
 
 Start = Callable[..., "subprocess.Popen[str]"]
-IN_SILENCE = "spool.EVERY_S = 3600.0\n"  # nothing is sent in the background
 LOG_AND_DIE = "for n in range(200): sender.add('m', n)\nos.kill(os.getpid(), 9)\n"
 SEND_ONE_LOG_AND_DIE = "sender.add('m', -1)\nassert sender.flush(60)\n" + LOG_AND_DIE
 
@@ -140,6 +147,66 @@ def test_a_flush_says_what_of_dead_children_it_could_not_send(
     assert process.returncode == 0, said
     assert "metrics that a process has left are not sent yet" in said
     assert "does not answer" in said
+    assert len(spools(home)) == 1
+
+
+def test_a_flush_is_bounded_however_many_have_left_something(
+    signed_in: Signed, api: Api, run_id: str
+) -> None:
+    """A proxy before a server that is away answers at once, each time."""
+    with answering_503() as url:
+        proxied = Api(Transport(Login(url, signed_in.token, "a test")))
+        proxied.transport.login.username = "admin"
+        for number in range(4):
+            left = Spool.create(url, run_id, f"writer {number}", 0, by="person:admin")
+            left.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
+            left.close()
+        begin = time.monotonic()
+        assert not MetricSender(proxied, run_id, lambda is_much: None).flush(2)
+        assert time.monotonic() - begin < 4
+
+
+@contextlib.contextmanager
+def answering_503() -> Iterator[str]:
+    """The address of a server that never answers anything else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_error(503)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_flush_says_that_what_was_left_is_still_being_sent(
+    signed_in: Signed, api: Api, run_id: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        slow = Api(Transport(Login(url, signed_in.token, "a test")))
+        slow.transport.login.username = "admin"
+        left = Spool.create(url, run_id, "writer", 0, by="person:admin")
+        left.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
+        left.close()
+        with ThreadPoolExecutor() as pool:
+            sending = pool.submit(left_behind.send_left_behind, slow)
+            asking, _ = silent.accept()
+            assert not MetricSender(slow, run_id, lambda is_much: None).flush(0.3)
+            asking.shutdown(socket.SHUT_RDWR)
+            asking.close()
+            silent.close()
+            with pytest.raises(Unreachable):
+                sending.result(30)
+    assert (
+        "metrics that a process has left are not sent yet: they are still being sent."
+        in capsys.readouterr().err
+    )
     assert len(spools(home)) == 1
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from studio_client import spool
 from studio_client.api import Api
 
-from tests.sdk.spooling import spools, values
+from tests.sdk.spooling import IN_SILENCE, spools, values
 
 INTERRUPTED = """
 import signal
@@ -35,18 +36,31 @@ def at_every_line(files, act, handle):
 """
 
 
+SMALL_SEGMENTS = """
+from studio_client import spool_folder
+from studio_client.sender import MetricSender
+spool_folder.FIRST_BYTES = spool_folder.LARGEST_BYTES = 512
+sender = MetricSender(sender.api, run_id, lambda is_much: None)  # nobody sends what has become much
+"""
+
+
+@pytest.mark.parametrize("small", [False, True])
 def test_a_handler_may_log_and_flush_at_any_moment(
-    start: Callable[..., Any], api: Api, run_id: str, home: Path
+    start: Callable[..., Any], api: Api, run_id: str, home: Path, small: bool
 ) -> None:
+    """Also where segments become full, one after the other."""
     process = start(
         INTERRUPTED
+        + IN_SILENCE
+        + (SMALL_SEGMENTS if small else "")
+        + f"small = {small}\n"
         + """
 from azureml._metric_shapes import metrics_of
-spool.EVERY_S = 3600.0
 sent = waiting = 0
 def act(moment):
     sender.add(f'm{moment % 2}', moment, moment)
-    sender.log('list', 'list', {'': [moment]})
+    for part in range(3 if small else 1):
+        sender.log('list', 'list', {'': [moment] + [''] * 99 * small})
     assert sender.flush(60)
 def handle(moment):
     global sent, waiting
@@ -57,11 +71,13 @@ def handle(moment):
     sent += 1
     stored = sender.api.metric_values(run_id, name='handler')[run_id]
     assert moment in metrics_of(run_id, stored)['handler'], stored
-files = ('sender.py', 'sending.py', 'left_behind.py', 'spool_folder.py', 'segments.py', 'batches.py')
+files = ('spool_folder.py', 'segments.py')
+if not small:
+    files += ('sender.py', 'sending.py', 'left_behind.py', 'locks.py', 'batches.py')
 print(at_every_line(files, act, handle), sent, waiting)
 """
     )
-    out, said = process.communicate(timeout=120)
+    out, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     moments, sent, waiting = map(int, out.split())
     assert moments == sent + waiting
@@ -70,8 +86,111 @@ print(at_every_line(files, act, handle), sent, waiting)
     found = values(api, run_id)
     assert sorted(found["handler"]) == [0] * moments + list(range(1, moments + 1))
     assert sorted(found["m0"] + found["m1"]) == list(range(1, moments + 2))
-    assert found["list"] == list(range(1, moments + 2))
+    numbers = [value for value in found["list"] if value != ""]
+    assert numbers == [moment for moment in range(1, moments + 2) for _ in range(3 if small else 1)]
     assert spools(home) == []
+
+
+def test_what_was_logged_before_a_handler_came_is_sent_before_what_it_logs(
+    start: Callable[..., Any], api: Api, run_id: str
+) -> None:
+    process = start(
+        INTERRUPTED
+        + IN_SILENCE
+        + """
+logged, before = 0, []
+def act(moment):
+    global logged
+    for logged in range(3): sender.add(f'm{moment}', logged)
+    logged = 3
+    assert sender.flush(60)
+def handle(moment):
+    before.append(logged)
+    sender.add(f'm{moment}', 9)
+    sender.flush(60)
+at_every_line(('sender.py', 'segments.py'), act, handle)
+print(*before)
+"""
+    )
+    out, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    found = values(api, run_id)
+    for moment, count in enumerate(map(int, out.split()), start=1):
+        stored = found[f"m{moment}"]
+        assert [value for value in stored if value != 9] == [0, 1, 2]
+        assert stored.index(9) >= count, stored
+
+
+def test_what_a_handler_logs_before_it_raises_is_kept(
+    start: Callable[..., Any], api: Api, run_id: str
+) -> None:
+    process = start(
+        INTERRUPTED
+        + IN_SILENCE
+        + SMALL_SEGMENTS
+        + """
+def act(moment):
+    try:
+        sender.log('list', 'list', {'': [''] * 99})
+    except KeyboardInterrupt:
+        pass
+def handle(moment):
+    sender.add('handler', moment)
+    raise KeyboardInterrupt
+sender.add('first', 1)
+print(at_every_line(('spool_folder.py', 'segments.py'), act, handle), flush=True)
+os.kill(os.getpid(), 9)
+"""
+    )
+    out, said = process.communicate(timeout=300)
+    assert said == ""  # such as that they are kept in memory only
+    assert int(out) > 10
+    assert [one.problem for one in spool.sync_all()] == [""]
+    assert values(api, run_id)["handler"] == list(range(1, int(out) + 1))
+
+
+def test_an_exception_that_comes_as_a_lock_is_taken_leaves_it_free(start: Callable[..., Any]) -> None:
+    process = start(
+        IN_SILENCE
+        + """
+import threading
+def flush_until(moment):
+    "Flush; a Ctrl-C comes when so many locks have been taken. Whether there were so many."
+    taken = 0
+    def watch(frame, event, called):
+        nonlocal taken
+        is_ours = 'studio_client' in frame.f_code.co_filename
+        if is_ours and event == 'c_return' and called.__name__ == 'acquire':
+            taken += 1
+            if taken == moment:
+                raise KeyboardInterrupt
+    sender.add('m', moment)
+    sys.setprofile(watch)
+    try:
+        sender.flush(60)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+def log():
+    sender.add('other', 1)
+    flushed.append(sender.flush(60))
+moment, flushed = 1, []
+while flush_until(moment):
+    other = threading.Thread(target=log, daemon=True)
+    other.start()
+    other.join(20)
+    moment += 1
+print(moment, len(flushed), flush=True)
+os._exit(0)
+"""
+    )
+    out, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    moments, flushed = map(int, out.split())
+    assert moments > 3
+    assert flushed == moments - 1
 
 
 STARTS = {

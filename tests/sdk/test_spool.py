@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from studio_client.api import Api
 from studio_client.sender import MetricSender
 
 from tests.fixtures.processes import wait_until
-from tests.sdk.spooling import spools, values
+from tests.sdk.spooling import IN_SILENCE, spools, values
 from tests.sdk.wire import Wire
 
 
@@ -56,10 +57,12 @@ def test_while_the_server_is_away_nothing_waits_and_nothing_is_lost(
     sender.add("m", 0)
     assert sender.flush(30)
     wire.cut()
-    begin = time.monotonic()
+    taken = []
     for number in range(1, 5_001):
+        begin = time.perf_counter()
         sender.add("m", number)
-    assert time.monotonic() - begin < 2
+        taken.append(time.perf_counter() - begin)
+    assert statistics.median(taken) < 0.001
     assert not sender.flush(0.3)
     assert sender.waiting() == 5_000
     wire.mend()
@@ -188,7 +191,8 @@ def test_two_processes_that_race_send_a_spool_once(
     start: Callable[..., Any], api: Api, run_id: str, home: Path
 ) -> None:
     for part in range(6):
-        process = start(f"for n in range(200): sender.add('m{part}', n)\nos.kill(os.getpid(), 9)\n")
+        log = f"for n in range(200): sender.add('m{part}', n)\nos.kill(os.getpid(), 9)\n"
+        process = start(IN_SILENCE + log)
         assert process.wait() == -signal.SIGKILL
     sync = "sys.stdin.readline()\nprint(sum(one.entries for one in spool.sync_all()), flush=True)\n"
     racers = [start(sync) for _ in range(3)]
@@ -204,7 +208,7 @@ def test_two_processes_that_race_send_a_spool_once(
 def test_the_next_process_sends_what_a_killed_one_left(
     start: Callable[..., Any], api: Api, run_id: str, home: Path
 ) -> None:
-    start("for n in range(200): sender.add('m', n)\nos.kill(os.getpid(), 9)\n").wait()
+    start(IN_SILENCE + "for n in range(200): sender.add('m', n)\nos.kill(os.getpid(), 9)\n").wait()
     assert len(spools(home)) == 1
     start(
         "from studio_client import heartbeat\nheartbeat.beats.add(sender.api, run_id)\nsys.stdin.readline()\n"
@@ -225,6 +229,29 @@ def test_whoever_deletes_the_spool_stops_nobody(
     assert sender.flush(60)
     assert values(api, run_id)["after"] == 1
     assert capsys.readouterr().err.count("are gone") == 1
+
+
+def test_a_process_that_has_too_many_files_open_loses_nothing(
+    start: Callable[..., Any], api: Api, run_id: str, home: Path
+) -> None:
+    process = start(
+        IN_SILENCE
+        + "import resource\nfrom studio_client.sender import MetricSender\n"
+        + "sender = MetricSender(sender.api, run_id, lambda is_much: None)\n"
+        + "sender.add('m', 0)\nassert sender.flush(60)  # over a connection that stays open\n"
+        + "for n in range(1, 60_000): sender.add('m', n)\n"
+        + "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))\n"
+        + "opened = []\n"
+        + "try:\n    while True: opened.append(os.open(os.devnull, os.O_RDONLY))\nexcept OSError: pass\n"
+        + "assert not sender.flush(1)\n"
+        + "for one in opened: os.close(one)\n"
+        + "assert sender.flush(60)\n"
+    )
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert "cannot be read now: Too many open files" in said
+    assert values(api, run_id) == {"m": list(range(60_000))}
+    assert spools(home) == []
 
 
 ENDS = {

@@ -78,7 +78,7 @@ def batches_of(spool: Spool) -> list[tuple[int, list[dict[str, Any]]]]:
     found = []
     while (batch := spool.next_batch()) is not None:
         found.append((spool.seq, batch.series))
-        spool.confirm(batch)
+        spool.confirm()
     return found
 
 
@@ -143,7 +143,7 @@ def test_whoever_goes_on_sends_the_same_batches(count: int, confirmed: int, trie
         for _ in range(confirmed):
             batch = spool.next_batch()
             assert batch is not None
-            spool.confirm(batch)
+            spool.confirm()
         is_cut = tried and spool.next_batch() is not None
         spool.close()
         (left,) = place.iterdir()
@@ -172,6 +172,20 @@ def test_a_slot_that_was_not_finished_ends_what_is_there(tmp_path: Path) -> None
     found = Segment.found(tmp_path / "one")
     assert (found.count, found.end) == (5, 6 * SLOT_BYTES)
     assert Batch(found, 0, found.end).count == 5
+
+
+def test_a_segment_whose_process_was_killed_as_it_made_it_hides_no_other() -> None:
+    with folder() as place:
+        spool = new_spool()
+        spool.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
+        spool.close()
+        (left,) = place.iterdir()
+        (left / "00000002.entries").touch()
+        found = Spool.take(left)
+        assert found is not None
+        assert [batch.count for batch in iter_batches(found)] == [1]
+        found.delete()
+        assert list(place.iterdir()) == []
 
 
 def test_a_segment_that_is_full_to_the_last_byte_is_read_whole(tmp_path: Path) -> None:
@@ -209,24 +223,7 @@ def test_a_batch_that_is_refused_is_halved_under_its_number_until_one_entry_is_l
 def iter_batches(spool: Spool) -> Iterator[Batch]:
     while (batch := spool.next_batch()) is not None:
         yield batch
-        spool.confirm(batch)
-
-
-def test_only_the_batch_that_was_sent_is_confirmed() -> None:
-    with folder():
-        spool = new_spool()
-        for number in range(2):
-            spool.add(("m", "scalar", ""), float(number), NO_STEP, 1.0)
-            batch = spool.next_batch()
-            assert batch is not None
-            for _ in range(1 + number):
-                spool.confirm(batch)
-            assert spool.waiting == 0
-        spool.add(("m", "scalar", ""), 2.0, NO_STEP, 1.0)
-        to_send = spool.next_batch()
-        spool.confirm(batch)
-        assert (spool.waiting, spool.next_batch()) == (1, to_send)
-        spool.delete()
+        spool.confirm()
 
 
 def test_nobody_takes_a_spool_that_is_in_use(tmp_path: Path) -> None:
@@ -241,6 +238,23 @@ def test_nobody_takes_a_spool_that_is_in_use(tmp_path: Path) -> None:
         assert Spool.take(mine) is None
         other.delete()
         assert Spool.take(mine) is None
+
+
+def test_of_a_deleted_file_only_what_was_not_sent_is_counted_as_lost() -> None:
+    with folder() as place:
+        spool = new_spool()
+        spool.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
+        assert [batch.count for batch in iter_batches(spool)] == [1]
+        spool.add(("m", "scalar", ""), 2.0, NO_STEP, 1.0)
+        (mine,) = place.iterdir()
+        (mine / "00000001.entries").unlink()
+        spool._segments[0].park()
+        assert spool.next_batch() is None
+        assert isinstance(spool.lost, FileNotFoundError)
+        assert spool.waiting == 0
+        spool.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
+        assert [batch.count for batch in iter_batches(spool)] == [1]
+        spool.delete()
 
 
 def test_files_are_for_their_owner_alone() -> None:
@@ -300,7 +314,7 @@ for number in range(50_000): sender.add("m", number * 0.5)
 batches, count = 0, 0
 while (batch := sender._spool.next_batch()) is not None:
     batches, count = batches + 1, count + batch.count
-    sender._spool.confirm(batch)
+    sender._spool.confirm()
 print(count, sum(one.path is None for one in sender._spool._segments))
 """
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from studio_client import config
 from studio_client.api import Api, connect
 from studio_client.errors import ConfigError, NotFound, Refused, StudioClientError
-from studio_client.sending import send_next
+from studio_client.locks import taken
+from studio_client.sending import ANSWER_S, send_next
 from studio_client.spool_folder import STATE, Spool, left_behind
 
 #: What was left behind for a run that is gone is deleted after this.
@@ -22,6 +23,7 @@ KEPT_S = 30 * 86_400.0
 logger = logging.getLogger("studio_client.spool")
 #: Had by who sends what was left, so that who waits for that in another thread waits until it is sent.
 _sending = threading.RLock()
+_is_sending = False  # under that lock, so true only for a signal handler that interrupts it
 
 
 class Synced:
@@ -40,25 +42,37 @@ class Synced:
 def send_left_behind(api: Api, *, run_id: str = "", until: float = 0.0) -> list[Synced]:
     """Send what processes that are gone have left, of all runs or of one, for whom this token stands.
 
-    Once unless there is time left `until` then. Raises Unreachable. What is refused stays, as does what
-    others have logged.
+    Once, and not at all while another thread does, unless it may take `until` then. Raises Unreachable. What
+    is refused stays, as does what others have logged.
     """
-    sending = _sending
-    if not sending.acquire(timeout=max(0.0, until - time.monotonic())):
-        return []
+    left = [
+        (folder, str(state.get("by")))
+        for folder, state in left_behind()
+        if state.get("url") == api.url and run_id in ("", state.get("run_id"))
+    ]
+    with taken(_sending, max(0.0, until - time.monotonic())) as has_it:
+        if has_it and not _is_sending:
+            return _send_in_turn(api, left, until)
+    return [Synced(run_id, api.url, 0, "they are still being sent.")] if left and until else []
+
+
+def _send_in_turn(api: Api, left: list[tuple[Path, str]], until: float) -> list[Synced]:
+    """Send these spools, each with who logged it, one after the other."""
+    global _is_sending
+    results = []
     try:
-        mine = [
-            folder
-            for folder, state in left_behind()
-            if state.get("url") == api.url
-            and run_id in ("", state.get("run_id"))
-            and _is_mine(api, str(state.get("by")))
-        ]
-        patience_s = max(0.0, until - time.monotonic())
-        found = [_sent(api, folder, patience_s, until or math.inf) for folder in mine]
-        return [one for one in found if one is not None]
+        _is_sending = True
+        for folder, by in left:
+            if not _is_mine(api, by, timeout_s=_answer_s(until or math.inf)):
+                continue
+            result = _sent(api, folder, math.inf if until else 0.0, until or math.inf)
+            if result is not None:
+                results.append(result)
+            if until and results and results[-1].problem and time.monotonic() >= until:
+                break
     finally:
-        sending.release()
+        _is_sending = False
+    return results
 
 
 def sync_all(url: str = "", *, patience_s: float = 10.0, everyone: bool = False) -> list[Synced]:
@@ -80,15 +94,20 @@ def sync_all(url: str = "", *, patience_s: float = 10.0, everyone: bool = False)
 
 def forget_parent() -> None:
     """In the child of a fork: whoever was sending is in the parent."""
-    global _sending
-    _sending = threading.RLock()
+    global _sending, _is_sending
+    _sending, _is_sending = threading.RLock(), False
 
 
-def _is_mine(api: Api, by: str) -> bool:
+def _answer_s(until: float) -> float:
+    """How long the server may take for one answer."""
+    return min(ANSWER_S, max(1.0, until - time.monotonic()))
+
+
+def _is_mine(api: Api, by: str, *, timeout_s: float = ANSWER_S) -> bool:
     """Whether the person or run that this token stands for has logged it; asks the server if need be."""
     login = api.transport.login
     if by not in login.marks:
-        api.learn_who_writes()
+        api.learn_who_writes(timeout_s=timeout_s)
     return by in login.marks
 
 
@@ -145,14 +164,22 @@ def _synced(api: Api, patience_s: float, everyone: bool) -> list[Synced]:
 
 
 def _sent(api: Api, folder: Path, patience_s: float, until: float = math.inf) -> Synced | None:
-    """Send a spool; None if a living process has it, or somebody else has sent it."""
+    """Send a spool; None if a living process has it, or somebody else has sent it.
+
+    `patience_s` is for each batch, and ends `until` then.
+    """
     problem, spool = "", None
     try:
         spool = Spool.take(folder)
         if spool is None:
             return None
-        while send_next(api, spool, patience_s=patience_s):
-            if time.monotonic() > until:
+        while send_next(
+            api,
+            spool,
+            timeout_s=_answer_s(until),
+            patience_s=min(patience_s, max(0.0, until - time.monotonic())),
+        ):
+            if spool.waiting and time.monotonic() > until:
                 problem = "the server takes too long."
                 break
     except (Refused, ValueError, KeyError, OSError) as error:

@@ -16,7 +16,6 @@ import mmap
 import os
 import struct
 import sys
-import threading
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -50,23 +49,24 @@ class Slots:
 class Segment:
     """A piece of a spool. One thread at a time may add; what was added can be read meanwhile.
 
-    A segment without a path lies in memory only.
+    A segment without a path lies in memory only. There is no lock, so a signal handler may read while it
+    interrupts whoever adds or parks: the memory is let go of when nobody refers to it any more.
     """
 
     def __init__(self, size: int, path: Path | None = None) -> None:
         self.path, self.size = path, size
         self.labels: dict[int, Label] = {}
-        self.end, self.sent, self.count = 0, 0, 0
+        self.end, self.sent = 0, 0  # bytes
+        self.count, self.sent_count = 0, 0  # entries
         self._ids: dict[Label, int] = {}
         self._texts_from = size
-        self._open_or_not = threading.Lock()
         self._memory: mmap.mmap | None = None if path else mmap.mmap(-1, size)
 
     @classmethod
     def create(cls, path: Path, size: int) -> Segment:
         """A new file, filled with zeros: a disk that is full says so here, and not in the midst of a write.
 
-        Raises OSError, and then leaves no file.
+        Raises OSError. Whatever is raised, no file is left.
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
@@ -75,7 +75,7 @@ class Segment:
                 left -= os.write(descriptor, bytes(left))
             segment = cls(size, path)
             segment._memory = mmap.mmap(descriptor, size)
-        except OSError:
+        except BaseException:
             path.unlink()
             raise
         finally:
@@ -86,6 +86,8 @@ class Segment:
     def found(cls, path: Path) -> Segment:
         """What a process that is gone has left. Raises OSError or ValueError if it cannot be read."""
         segment = cls(path.stat().st_size // SLOT_BYTES * SLOT_BYTES, path)
+        if not segment.size:  # its process was killed before it could write
+            return segment
         memory = segment._open()
         for raw, _, _, series, tag in _INT_SLOT.iter_unpack(memory[: segment.size]):
             if not tag or segment.end + SLOT_BYTES > segment._texts_from:
@@ -121,44 +123,33 @@ class Segment:
 
     def read(self, start: int, end: int) -> Slots:
         """The slots from `start` to before `end`, as far as they are written."""
-        with self._open_or_not:
-            data = self._open()[start:end]
-        return Slots(data)
+        return Slots(self._open()[start:end])
 
     def text(self, place: int) -> bytes:
         """The text that a slot points to."""
         start, length = place >> 32, place & 0xFFFFFFFF
-        with self._open_or_not:
-            return self._open()[start : start + length]
+        return self._open()[start : start + length]
 
     def park(self) -> None:
-        """Let go of the memory and the file, unless they are being read; the next read opens them again."""
-        if not self._open_or_not.acquire(blocking=False):
-            return
-        try:
-            if self._memory is not None and self.path is not None:
-                self._memory.close()
-                self._memory = None
-        finally:
-            self._open_or_not.release()
+        """Let go of the memory and the file; the next read opens them again."""
+        if self.path is not None:
+            self._memory = None
 
     def delete(self) -> None:
         """Delete the file. Nothing can be read afterwards."""
-        with self._open_or_not:
-            if self._memory is not None:
-                self._memory.close()
-                self._memory = None
+        self._memory = None
         if self.path is not None:
             with contextlib.suppress(OSError):
                 self.path.unlink()
 
     def _open(self) -> mmap.mmap:
-        if self._memory is None:
+        memory = self._memory
+        if memory is None:
             if self.path is None:
                 raise ValueError("the segment was deleted")
             with self.path.open("r+b") as file:
-                self._memory = mmap.mmap(file.fileno(), self.size)
-        return self._memory
+                memory = self._memory = mmap.mmap(file.fileno(), self.size)
+        return memory
 
     def _define(self, label: Label) -> int | None:
         name, kind, description = label

@@ -14,6 +14,7 @@ from studio_client import config
 from studio_client.api import Api
 from studio_client.errors import Conflict, NotAllowed, NotFound, NotSignedIn, StudioClientError
 from studio_client.left_behind import send_left_behind
+from studio_client.locks import taken
 from studio_client.segments import NO_STEP, Label, as_json, clean_name
 from studio_client.sending import ANSWER_S, say, send_next
 from studio_client.spool_folder import Spool, spool_folder
@@ -39,7 +40,8 @@ class MetricSender:
     when the child is a writer of its own.
 
     What a handler logs while it interrupts `add` or `log` is kept when that one goes on, or when the handler
-    flushes: then in a spool of its own. A handler that interrupts sending cannot send, and its flush says so.
+    flushes: then in a spool of its own, sent after what was logged before. A handler that interrupts sending
+    cannot send, and its flush says so.
     """
 
     def __init__(self, api: Api, run_id: str, wake: Callable[[bool], None]) -> None:
@@ -94,13 +96,17 @@ class MetricSender:
     def _keep(self, entry: Entry) -> None:
         with self._lock:
             self._late.append(entry)
-            self._settle()
+            try:
+                self._settle()
+            finally:
+                if self._late:  # of a handler that has raised
+                    self._settle()
 
     def _settle(self) -> None:
         """Add what is late, unless this interrupts who is at the spool: that one will."""
         while self._late and not self._is_busy:
-            self._is_busy = True
             try:
+                self._is_busy = True
                 while (entry := self._next_late()) is not None:
                     self._add(entry)
             finally:
@@ -173,22 +179,23 @@ class MetricSender:
     def _send_all(self, until: float) -> StudioClientError | None:
         """Send all that was logged before; what hindered it, if anything did."""
         self._make_late_sendable()
-        aside = self._aside
-        trouble = None if aside is None else aside._send_all(until)
-        return self._send_own(until) or trouble
+        trouble, aside = self._send_own(until), self._aside
+        if trouble is None and aside is not None:
+            return aside._send_all(until)
+        return trouble
 
     def _make_late_sendable(self) -> None:
         """If this interrupts who is at the spool, another spool takes what would wait for that one."""
-        if not self._late or not self._lock.acquire(blocking=False):
+        if not self._late:
             return
-        try:
+        with taken(self._lock, 0.0) as has_it:
+            if not has_it:
+                return
             self._settle()
             while (entry := self._next_late()) is not None:
                 if self._aside is None:
                     self._aside = MetricSender(self.api, self.run_id, self._wake)
                 self._aside._keep(entry)
-        finally:
-            self._lock.release()
 
     def _send_own(self, until: float) -> StudioClientError | None:
         spool = self._spool
@@ -206,11 +213,12 @@ class MetricSender:
 
     def send_in_background(self) -> bool:
         """Send what waits unless it is too early to try again; whether nothing waits any more."""
-        aside = self._aside
-        is_all = aside is None or aside.send_in_background()
-        return self._send_own_in_background() and is_all
+        if self._send_own_in_background() and self._aside is not None:
+            self._aside.send_in_background()
+        return not self.waiting()
 
     def _send_own_in_background(self) -> bool:
+        """Whether all is sent that was logged before."""
         spool = self._spool
         if spool is None or not spool.waiting:
             return True
@@ -220,7 +228,7 @@ class MetricSender:
         trouble = self._send_until(spool, spool.added, now + ANSWER_S)
         if trouble is None:
             self._retry_at, self._pause_s = 0.0, 0.0
-            return not spool.waiting
+            return True
         logger.debug("metrics of run %s wait: %s", self.run_id, trouble.message)
         if _is_final(trouble):
             self._warn_once(f"its metrics are refused: {trouble}")
@@ -232,23 +240,19 @@ class MetricSender:
         """Delete the spool if nothing waits in it; the next entry makes a new one of the same writer."""
         if self._aside is not None:
             self._aside.tidy()
-        if not self._sending.acquire(timeout=1.0):
-            return
-        try:
+        with taken(self._sending, 1.0) as has_it:
+            if not has_it or self._is_sending:
+                return
             # a handler that has interrupted an `add` has that lock, and may wait for the other one
-            if not self._is_sending and self._lock.acquire(timeout=1.0):
-                try:
+            with taken(self._lock, 1.0) as may_delete:
+                if may_delete:
                     self._delete_if_sent()
-                finally:
-                    self._lock.release()
-        finally:
-            self._sending.release()
 
     def _delete_if_sent(self) -> None:
         if self._is_busy:
             return
-        self._is_busy = True
         try:
+            self._is_busy = True
             spool = self._spool
             if spool is not None and not spool.waiting:
                 self._writer, self._seq = spool.writer, spool.seq
@@ -256,7 +260,7 @@ class MetricSender:
                 spool.delete()
         finally:
             self._is_busy = False
-        self._settle()
+            self._settle()
 
     def _opened(self) -> Spool:
         by = self.api.written_by
@@ -275,23 +279,25 @@ class MetricSender:
 
     def _send_until(self, spool: Spool, goal: int, until: float) -> StudioClientError | None:
         """Send batches until `goal` entries are sent; what hindered it, if anything did."""
-        if not self._sending.acquire(timeout=max(0.0, until - time.monotonic())):
-            return StudioClientError("the server takes too long")
-        try:
+        with taken(self._sending, max(0.0, until - time.monotonic())) as has_it:
+            if not has_it:
+                return StudioClientError("the server takes too long.")
             if self._is_sending:
                 return _Interrupted("a signal has interrupted their sending.")
-            self._send_batches(spool, goal, until)
-        except StudioClientError as error:
-            return error
-        finally:
-            self._sending.release()
-            if spool.lost is not None:
-                self._warn_once(f"metrics that waited on disk are gone: {spool.lost.strerror}")
+            try:
+                self._send_batches(spool, goal, until)
+            except StudioClientError as error:
+                return error
+            except OSError as error:
+                return StudioClientError(f"they cannot be read now: {error.strerror or error}.")
+            finally:
+                if spool.lost is not None:
+                    self._warn_once(f"metrics that waited on disk are gone: {spool.lost.strerror}")
         return None
 
     def _send_batches(self, spool: Spool, goal: int, until: float) -> None:
-        self._is_sending = True
         try:
+            self._is_sending = True
             self.api.learn_who_writes(timeout_s=min(ANSWER_S, max(1.0, until - time.monotonic())))
             spool.sign(self.api.written_by)
             while spool is self._spool and spool.sent < goal:
@@ -306,8 +312,11 @@ class MetricSender:
         if waiting == self._told:
             return
         self._told = waiting
-        where = "The node of the run stores them when the script has ended."
-        if not self._is_handed_in():
+        if isinstance(trouble, _Interrupted):
+            where = "They are sent when the signal's handler has returned."
+        elif self._is_handed_in():
+            where = "The node of the run stores them when the script has ended."
+        else:
             where = _where_they_wait()
         why = str(trouble) if isinstance(trouble, NotSignedIn) else trouble.message
         say(f"{self.waiting():,} metrics of run {self.run_id} are not sent yet: {why} {where}")

@@ -16,8 +16,8 @@ ANSWER_S = 60.0
 def send_next(api: Api, spool: Spool, *, timeout_s: float = ANSWER_S, patience_s: float = 0.0) -> bool:
     """Send the next batch of a spool; False if nothing waits.
 
-    Raises StudioClientError, and the batch still waits then. Entries that the server can never take are given
-    up, with a line on standard error.
+    Raises StudioClientError or OSError, and the batch still waits then. Entries that the server can never
+    take are given up, with a line on standard error.
     """
     batch = spool.next_batch()
     if batch is None:
@@ -35,7 +35,7 @@ def send_next(api: Api, spool: Spool, *, timeout_s: float = ANSWER_S, patience_s
             raise
         spool.change_writer()
     else:
-        spool.confirm(batch)
+        spool.confirm()
     return True
 
 

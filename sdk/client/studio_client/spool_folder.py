@@ -138,16 +138,19 @@ class Spool:
     # Sending
 
     def next_batch(self) -> Batch | None:
-        """The batch to send now: the one that was not confirmed, else a new one. None if nothing waits."""
+        """The batch to send now: the one that was not confirmed, else a new one. None if nothing waits.
+
+        Raises OSError if it cannot be read now, as when the process has too many files open.
+        """
         while self._batch is None:
             segment = next((one for one in self._segments if one.sent < one.end), None)
             if segment is None:
                 return None
             try:
                 batch = Batch(segment, segment.sent, segment.end)
-            except OSError as error:  # somebody has deleted the file
+            except FileNotFoundError as error:  # somebody has deleted it
                 self.lost = error
-                self.sent += segment.count
+                self.sent += segment.count - segment.sent_count
                 self._segments.remove(segment)
                 continue
             if batch.start == batch.end:
@@ -158,15 +161,13 @@ class Spool:
                 segment.sent = batch.end
         return self._batch
 
-    def confirm(self, batch: Batch) -> None:
-        """This batch is with the server, or will never be: go on behind it.
-
-        Any but the one that is to be sent now is ignored.
-        """
-        if batch is not self._batch:
-            return
+    def confirm(self) -> None:
+        """The batch is with the server, or will never be: go on behind it."""
+        batch, segment = self._batch, self._segments[0]
+        assert batch is not None
         self._batch = None
-        self._segments[0].sent = batch.end
+        segment.sent = batch.end
+        segment.sent_count += batch.count
         self.sent += batch.count
         while len(self._segments) > 1 and self._segments[0].sent >= self._segments[0].end:
             self._segments.pop(0).delete()
@@ -188,9 +189,8 @@ class Spool:
 
     def skip(self) -> None:
         """Give the batch up; the next one takes its number."""
-        assert self._batch is not None
         self.seq -= 1
-        self.confirm(self._batch)
+        self.confirm()
 
     def change_writer(self) -> None:
         """Go on as another writer, whose first batch this one is: the server has lost what came before."""
@@ -231,12 +231,13 @@ class Spool:
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             segment = Segment.found(path)
             self._segments.append(segment)
-            self.added += segment.count
             if _number(segment) == state["segment"]:
                 segment.sent = state["start"]
-                self.added -= sum(word >> 32 != NAME for word in segment.read(0, segment.sent).words)
+                sent = segment.read(0, segment.sent)
+                segment.sent_count = sum(word >> 32 != NAME for word in sent.words)
                 if self.seq and state["start"] < state["end"]:
                     self._batch = Batch(segment, state["start"], state["end"])
+            self.added += segment.count - segment.sent_count
             segment.park()
         if self._batch is not None:
             self._drop_before(int(state["segment"]))
@@ -250,9 +251,10 @@ class Spool:
         segment = self._on_disk(size) or self._in_memory(size)
         if segment is not None:
             self.has_grown = bool(self._segments)
-            if len(self._segments) > 1:
-                self._segments[-1].park()
+            full = self._segments[-1] if len(self._segments) > 1 else None
             self._segments.append(segment)
+            if full is not None:
+                full.park()
             self._next_size = min(LARGEST_BYTES, self._next_size * 2)
         return segment
 
@@ -260,13 +262,12 @@ class Spool:
         if self.folder is None or self._bytes(on_disk=True) + size > DISK_BYTES:
             return None
         path = self.folder / f"{self._next_number:08}{SUFFIX}"
+        self._next_number += 1
         try:
-            segment = Segment.create(path, size)
+            return Segment.create(path, size)
         except OSError as error:
             self.trouble = error
             return None
-        self._next_number += 1
-        return segment
 
     def _in_memory(self, size: int) -> Segment | None:
         if self._bytes(on_disk=False) + size > MEMORY_BYTES:
