@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ pytest_plugins = ["tests.sdk.live", "tests.sdk.command_line", "tests.sdk.spoolin
 
 SDK = [str(Path(__file__).parents[2] / "sdk" / part) for part in ("client", "azureml")]
 sys.path[:0] = SDK
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_sweeps() -> None:
+    """This process sends nothing that others have left, every half a minute, in the midst of a test."""
+    from studio_client.spool import pump
+
+    pump._next_sweep = time.monotonic() + 1e6
 
 
 @pytest.fixture(autouse=True)
