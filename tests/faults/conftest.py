@@ -32,7 +32,7 @@ def send(transactional_db: None, workspace: Any, ana: Any) -> Callable[..., Run]
 
 
 class Counting:
-    """A script that prints a number every 50 ms until it is told to finish, and then `done`."""
+    """A script that prints a number every 50 ms until it is told to finish, and then how many they were."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -44,7 +44,7 @@ class Counting:
             "import itertools, os, time\n"
             "for n in itertools.count():\n    print(n)\n    time.sleep(0.05)\n"
             f"    if os.path.exists({str(self._finish)!r}):\n        break\n"
-            "print('done')\n"
+            "print('done', n + 1)\n"
         )
 
     def finish(self) -> None:
@@ -52,9 +52,9 @@ class Counting:
         self._finish.touch()
 
     def assert_whole(self, log: str) -> None:
-        """Every number is there, once and in order, up to the last word."""
+        """Every number is there, once and in order, up to the last."""
         *numbers, last = log.splitlines(keepends=True)
-        assert last == "done\n"
+        assert last == f"done {len(numbers)}\n"
         assert numbers == [f"{n}\n" for n in range(len(numbers))]
 
 
