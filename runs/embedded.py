@@ -28,6 +28,7 @@ from waitress.server import create_server
 
 from runs.errors import StudioError
 from runs.execution.locking import LockTaken, hold_lock
+from runs.guards import restore_guards
 from runs.models import Run
 from runs.models.run import RunQuerySet
 from runs.private_data import make_private
@@ -63,7 +64,9 @@ class CannotStart(Exception):
 
 
 def _unusable_folder(error: OSError) -> CannotStart:
-    return CannotStart(f"The data folder {settings.DATA_DIR} cannot be used: {error.strerror}.")
+    where = str(error.filename or settings.DATA_DIR)
+    what = f"The data folder {settings.DATA_DIR}" if where.startswith(str(settings.DATA_DIR)) else where
+    return CannotStart(f"{what} cannot be used: {error.strerror}.")
 
 
 class Studio:
@@ -176,7 +179,8 @@ class Studio:
         executor = MigrationExecutor(connections["default"])
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             call_command("migrate", verbosity=0, interactive=False)
-        restore_triggers()  # which a migration that was killed before its end may have lost
+        for restore in (restore_triggers, restore_guards):
+            restore()  # which a migration that was killed before its end may have lost
 
     def _first_start(self) -> str:
         """Make what is missing; a path that signs the owner in, once, and "" for one who has a password."""

@@ -66,7 +66,8 @@ _SQLITE = [
         "run_never_replace",
         "INSERT ON runs_run",
         "a run is never replaced",
-        "EXISTS (SELECT 1 FROM runs_run WHERE id = NEW.id)",
+        "EXISTS (SELECT 1 FROM runs_run WHERE id = NEW.id OR run_id = NEW.run_id"
+        " OR experiment_id = NEW.experiment_id AND number = NEW.number)",
     ),
     _Guard(
         "run_event_never_replace",
@@ -88,12 +89,13 @@ $$ BEGIN
     IF {_FOLLOWS} THEN RETURN NEW; END IF;
     RAISE EXCEPTION '{_ORDER}' USING ERRCODE = 'restrict_violation';
 END $$;
+DROP TRIGGER IF EXISTS run_event_follows ON runs_runevent;
 CREATE TRIGGER run_event_follows BEFORE INSERT ON runs_runevent
 FOR EACH ROW EXECUTE FUNCTION run_event_follows()"""
 
 
 def create_guards(using: BaseDatabaseWrapper = connection) -> None:
-    """Make them; on SQLite those that are there already stay."""
+    """Make them; those that are there already stay as they are, or are made anew."""
     with using.cursor() as cursor:
         for statement in _statements(using):
             cursor.execute(statement)
@@ -110,7 +112,7 @@ def drop_guards(using: BaseDatabaseWrapper = connection) -> None:
     with using.cursor() as cursor:
         if using.vendor == "sqlite":
             for guard in [*_BOTH, *_SQLITE[2:]]:
-                cursor.execute(f"DROP TRIGGER {guard.name}")
+                cursor.execute(f"DROP TRIGGER IF EXISTS {guard.name}")
             return
         for guard in [*_BOTH, *_POSTGRESQL]:
             cursor.execute(f"DROP TRIGGER {guard.name} ON {guard.before.rpartition(' ')[2]}")
@@ -127,4 +129,5 @@ def _statements(using: BaseDatabaseWrapper) -> Iterator[str]:
     yield _POSTGRESQL_FUNCTIONS
     for name, before, words, when in [*_BOTH, *_POSTGRESQL]:
         each = "" if before.startswith("TRUNCATE") else f"FOR EACH ROW WHEN ({when})"
+        yield f"DROP TRIGGER IF EXISTS {name} ON {before.rpartition(' ')[2]}"
         yield f"CREATE TRIGGER {name} BEFORE {before} {each} EXECUTE FUNCTION studio_refuse('{words}')"

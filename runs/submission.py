@@ -35,9 +35,9 @@ _FOLLOWS_FROM = {
     "arguments": ("command",),
     "name": ("name", "source", "script", "command"),
 }
-_BELOW_RUN = re.compile(r"((?:[^?#]*?/experiments/[^/]+)?[^?#]*?/runs/[^/?#\s]+)[/?#].*", re.S)
-_RUN_BY_NUMBER = re.compile(r"(?:.*/experiments/)?([A-Za-z0-9_-]+)(?:/runs/|#| )(\d{1,15})/?\Z")
-_RUN_BY_ID = re.compile(r"(?:.*/runs/)?([^/\s]+)/?\Z")
+_RUN_BY_NUMBER = re.compile(r"([A-Za-z0-9_-]+)[# ](\d{1,15})")
+_NUMBER = re.compile(r"\d{1,15}", re.ASCII)
+_LONGEST_ADDRESS = 1_000
 _RUN_FIELDS = frozenset(RunForm.base_fields) - {"submission_key", "draft"}
 _DIALOG_FIELDS = frozenset({"experiment", "new_experiment", "display_name", "description", "tags"})
 
@@ -264,15 +264,10 @@ def _by_path(uploads: list[UploadedFile], paths: str) -> Iterable[tuple[str, Any
 
 def find_run(workspace: Workspace, text: str) -> Run:
     """The run meant by a run id, an address of its pages, or `experiment#12`. Raises NotFound."""
-    text = _BELOW_RUN.sub(r"\1", text.strip())
+    text = text.strip()
     runs = Run.objects.in_workspace(workspace).select_related("snapshot", "experiment", "target")
-    by_number, by_id = _RUN_BY_NUMBER.match(text), _RUN_BY_ID.match(text)
-    wanted = Q(pk=None)
-    if by_number:
-        wanted |= Q(experiment__name=by_number[1], number=int(by_number[2]))
-    elif by_id and "\0" not in text:
-        wanted |= Q(run_id=by_id[1][:256])
-    found = runs.filter(wanted).first()
+    is_possible = 0 < len(text) <= _LONGEST_ADDRESS and "\0" not in text
+    found = runs.filter(_meant(text)).first() if is_possible else None
     if found is None:
         raise NotFound(
             "There is no such run in this workspace.",
@@ -280,6 +275,26 @@ def find_run(workspace: Workspace, text: str) -> Run:
             hint="Give its run id, its address, or experiment#12.",
         )
     return found
+
+
+def _meant(text: str) -> Q:
+    """What may be meant by this text: an address is taken apart at its slashes, whatever host it names."""
+    short = _RUN_BY_NUMBER.fullmatch(text)
+    if short:
+        return Q(experiment__name=short[1], number=int(short[2]))
+    parts = [part for part in re.split(r"[?#]", text, maxsplit=1)[0].split("/") if part]
+    if len(parts) < 2:
+        return Q(run_id=text.strip("/"))
+    for word, name, then, number in zip(parts, parts[1:], parts[2:], parts[3:], strict=False):
+        if (word, then) == ("experiments", "runs") and _NUMBER.fullmatch(number):
+            return Q(experiment__name=name, number=int(number))
+    wanted = Q(pk=None)
+    for before, word, after in zip(["", *parts], parts, parts[1:], strict=False):
+        if word == "runs":
+            wanted |= Q(run_id=after)
+            if _NUMBER.fullmatch(after):
+                wanted |= Q(experiment__name=before, number=int(after))
+    return wanted
 
 
 def refuse_too_many(count: int) -> None:

@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import close_old_connections
 
 from runs.models.compute import NODE_ALIVE_FOR
 from runs.services.sweeps import now_with_sleep, sweep
@@ -41,7 +41,7 @@ class Sweeper:
         """Whether the database answered, and soon."""
         try:
             return sweep(in_touch_for)
-        except DatabaseError as error:
+        except Exception as error:  # whatever it was, the next sweep may find what this one did not
             logger.warning("a sweep failed; trying again: %s", " ".join(str(error).split()))
             close_old_connections()
             return False

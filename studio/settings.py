@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from studio.database import parse_database_url
 from studio.env import env_address, env_bool, env_broker, env_int, env_list, env_path, env_str
-from studio.hosts import address_of
+from studio.hosts import address_of, bracketed
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -66,7 +66,8 @@ def _secret_key() -> str:
 
 SECRET_KEY = _secret_key()
 DEBUG = env_bool("STUDIO_DEBUG", False)
-ALLOWED_HOSTS = env_list("STUDIO_ALLOWED_HOSTS", f"127.0.0.1,localhost,[::1],{STUDIO_HOST},{NODE_NAME}")
+_OUR_HOSTS = f"127.0.0.1,localhost,[::1],{bracketed(STUDIO_HOST)},{NODE_NAME}"
+ALLOWED_HOSTS = env_list("STUDIO_ALLOWED_HOSTS", _OUR_HOSTS)
 CSRF_TRUSTED_ORIGINS = [STUDIO_URL] if STUDIO_URL.startswith("https://") else []
 
 INSTALLED_APPS = [

@@ -131,6 +131,8 @@ class RunFolder:
         if self.path.exists():
             if self.holds_metrics:
                 self.set_aside_spool.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not self.spool.is_symlink():
+                    self.spool.chmod(0o700)  # what may not be written is not moved
                 self.spool.rename(self.set_aside_spool)
             try:
                 shutil.rmtree(self.path)

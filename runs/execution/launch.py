@@ -153,8 +153,9 @@ def _missing_interpreter(folder: RunFolder, spec: LaunchSpec) -> str:
             first = file.readline(200).decode("utf-8", "replace").strip()
     except OSError:
         return ""
-    words = [word for word in first[2:].split() if not word.startswith("-") and "=" not in word]
-    if not first.startswith("#!") or len(words) < 2 or os.path.basename(words[0]) != "env":
+    words = [word for word in first[2:].split() if word != "-S" and "=" not in word]
+    is_by_env = first.startswith("#!") and len(words) > 1 and os.path.basename(words[0]) == "env"
+    if not is_by_env or words[1].startswith("-") or "/" in words[1]:
         return ""
     if shutil.which(words[1], path=spec.env.get("PATH")):
         return ""

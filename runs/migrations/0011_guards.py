@@ -21,6 +21,12 @@ KNOWN = [
 ]
 
 
+def lock(apps, schema_editor):
+    """In the order of whoever changes a run, so that neither waits for the other for ever."""
+    if schema_editor.connection.vendor == "postgresql":
+        schema_editor.execute("LOCK TABLE runs_run, runs_runevent, runs_property IN SHARE ROW EXCLUSIVE MODE")
+
+
 def create(apps, schema_editor):
     create_guards(schema_editor.connection)
 
@@ -36,6 +42,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RunPython(lock, migrations.RunPython.noop),
         migrations.AlterField(
             model_name="runevent",
             name="by",

@@ -39,8 +39,8 @@ def fold_properties(rows, schema_editor):
 def fold(apps, schema_editor):
     using = schema_editor.connection.alias
     runs = apps.get_model("runs", "Run").objects.using(using)
-    dotless = Replace(F("search_text"), Value(DOTTED), Value("i"))
-    holding(runs, "search_text").update(search_text=Replace(dotless, Value(DOTLESS), Value("i")))
+    with_dots = Replace(F("search_text"), Value(DOTLESS), Value("i"))
+    holding(runs, "search_text").update(search_text=Replace(with_dots, Value(DOTTED), Value("i")))
     fold_labels(apps.get_model("runs", "Tag").objects.using(using))
     fold_properties(apps.get_model("runs", "Property").objects.using(using), schema_editor)
 

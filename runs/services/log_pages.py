@@ -139,15 +139,16 @@ def _line_start(log: Log, offset: int) -> int:
 
 
 def _before(
-    log: Log, offset: int, *, lines: int = PAGE_LINES, reach: int = PAGE_BYTES
+    log: Log, offset: int, *, lines: int = PAGE_LINES, reach: int = PAGE_BYTES, most: int = 0
 ) -> tuple[int, bytes | None]:
     """Where to begin so that at most so many lines and bytes come before `offset`, and those bytes.
 
-    A line that is longer than that has its beginning looked for; its bytes are not given.
+    With `most`, up to so many bytes while there is little to see. A line that is longer has its beginning
+    looked for; its bytes are not given.
     """
     low = max(0, offset - reach)
     data = log.read(low, offset)
-    while low > 0 and reach < _MOST_REACH and data.count(b"\n") < lines and _seen(data) < _LITTLE:
+    while low > 0 and reach < most and data.count(b"\n") < lines and _seen(data) < _LITTLE:
         reach *= 4
         low = max(0, offset - reach)
         data = log.read(low, offset)
@@ -169,7 +170,7 @@ def _seen(data: bytes) -> int:
 
 
 def _page_before(log: Log, offset: int, find: str) -> LogPage:
-    start, data = _before(log, offset)
+    start, data = _before(log, offset, most=_MOST_REACH)
     return _page(log, start, log.read(start, offset) if data is None else data, find=find)
 
 

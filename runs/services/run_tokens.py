@@ -44,6 +44,8 @@ def why_refused(text: str) -> tuple[str, str] | None:
     if run is None:
         return None
     if run.attempt == signed["attempt"] and run.status not in _WITHOUT_TOKEN:
+        if run.submitter is not None and run.submitter.is_active:
+            return None
         who = run.submitter.username if run.submitter else "a person who is gone"
         return (
             f"The account of {who}, who submitted this run, is deactivated, and the run's own token with it.",

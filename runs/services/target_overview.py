@@ -285,7 +285,7 @@ def overview_version(workspace: Workspace) -> str:
 
 def start_command(target: ComputeTarget, workspace: Workspace) -> str:
     """What a person types on the machine that is to serve this target. No password is in it."""
-    name = target.name if workspace.name == "default" else f"{workspace.name}/{target.name}"
+    name = f"{workspace.name}/{target.name}"
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
         targets = ",".join(dict.fromkeys([*settings.NODE_TARGETS, name]))

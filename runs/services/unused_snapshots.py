@@ -44,12 +44,13 @@ def _unused() -> QuerySet[Snapshot]:
 
 
 def _delete(pk: int) -> bool:
-    with transaction.atomic():
+    digest = Snapshot.objects.values_list("digest", flat=True).get(pk=pk)
+    if Draft.objects.filter(content__icontains=digest).exists():
+        Snapshot.objects.filter(pk=pk).update(last_named_at=Now())
+        return False
+    with transaction.atomic():  # a draft that names it since then has noted so in its row
         snapshot = _unused().select_for_update().defer("files").filter(pk=pk).first()
         if snapshot is None:
-            return False
-        if Draft.objects.filter(content__icontains=snapshot.digest).exists():
-            Snapshot.objects.filter(pk=pk).update(last_named_at=Now())
             return False
         # The row goes first: who sends the same content meanwhile stores it anew, under another name.
         transaction.on_commit(partial(default_storage.delete, snapshot.storage_name), robust=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 
 from runs.errors import Conflict, InvalidName
 from runs.folding import clean
@@ -35,20 +36,25 @@ def rename_workspace(workspace: Workspace, name: str, *, by: User) -> None:
     Not while scripts run in it, which were told its name when they were started.
     """
     _check_name(name)
-    active = Run.objects.on_node().filter(workspace=workspace).count()
-    if active:
-        raise Conflict(
-            f"{active} run{'s are' if active > 1 else ' is'} active in {workspace.name}; scripts know the "
-            "workspace by its name.",
-            hint="Wait for them, or cancel them.",
-        )
+    active = Run.objects.on_node().filter(workspace=OuterRef("pk"))
     try:
         with transaction.atomic():
-            Workspace.objects.filter(pk=workspace.pk).update(name=name)
+            renamed = Workspace.objects.filter(~Exists(active), pk=workspace.pk).update(name=name)
+            if not renamed:
+                raise _active(workspace)
             record(workspace, "member:", f"named the workspace {name}; it was {workspace.name}", by=by)
     except IntegrityError:
         raise _taken(name) from None
     workspace.name = name
+
+
+def _active(workspace: Workspace) -> Conflict:
+    count = Run.objects.on_node().filter(workspace=workspace).count()
+    return Conflict(
+        f"{count} run{'s are' if count > 1 else ' is'} active in {workspace.name}; scripts know the "
+        "workspace by its name.",
+        hint="Wait for them, or cancel them.",
+    )
 
 
 def _check_name(name: str) -> None:

@@ -44,7 +44,8 @@ class TestWhatItShows:
         make_target("edge-lab")
         page = page_of(client_of(ben))
         assert "No node serves" in page
-        assert "STUDIO_TARGETS=local,edge-lab make run" in page or "node --targets edge-lab" in page
+        commands = ("STUDIO_TARGETS=local,default/edge-lab make run", "node --targets default/edge-lab")
+        assert any(command in page for command in commands)
 
     def test_runs_stand_beside_the_slots_that_they_take(self, client_of: ClientOf, ben: User) -> None:
         node = make_node("box", slots=4)

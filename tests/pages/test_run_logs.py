@@ -405,6 +405,12 @@ class TestProgressBars:
         grow(run, numbered(5) + bar + b"\n" + numbered(5))
         assert numbers_in(client.get(url_of(run))) == list(range(1, 12))
 
+    def test_a_line_after_a_long_bar_is_on_the_page_that_is_asked_for_it(
+        self, run: Run, client: Client
+    ) -> None:
+        grow(run, numbered(5) + b"\rstep of a bar" * 100_000 + b"\n" + numbered(5) + b"y" * 300_000 + b"\n")
+        assert 9 in numbers_in(client.get(url_of(run, line=9)))
+
 
 class TestLongLines:
     @pytest.mark.parametrize("size", [300_000, 3_000_000, 12_000_000])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+import time
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -344,6 +345,14 @@ class TestSnapshotsOfOthers:
         source = {"steps-0-source": "run", "steps-0-from_run": f"  {named.format(run_id=run.run_id)} "}
         assert client.post("/submit/", form(**source)).status_code == 303
         assert Run.objects.exclude(pk=run.pk).get().snapshot == run.snapshot
+
+    @pytest.mark.parametrize("text", ["/experiments/x" * 1_000, "/runs/" * 100_000, "x" * 1_000_000])
+    def test_no_text_makes_the_search_for_a_run_long(self, client: Client, text: str) -> None:
+        started = time.process_time()
+        assert client.get("/submit/", {"from": text[:50_000]}).status_code == 200
+        answer = client.post("/submit/", form(**{"steps-0-source": "run", "steps-0-from_run": text}))
+        assert answer.status_code == 422
+        assert time.process_time() - started < 5
 
     def test_a_snapshot_of_a_run_of_the_workspace_may_be_used(self, client: Client) -> None:
         run = make_run(snapshot=make_snapshot())

@@ -290,7 +290,15 @@ def test_what_cannot_be_started_says_why(
     assert folder.read_state() is None
 
 
-@pytest.mark.parametrize("first", ["#!/usr/bin/env sh", "#!/usr/bin/env -S A=b sh -e", "#! /usr/bin/env  sh"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "#!/usr/bin/env sh",
+        "#!/usr/bin/env -S -u N sh",
+        "#!/usr/bin/env -S A=b sh -e",
+        "#! /usr/bin/env  sh",
+    ],
+)
 def test_what_env_finds_is_started(place: Place, first: str) -> None:
     folder = place.start(f"{first}\necho here\n", name="tool", mode=0o755)
     assert ended(folder)["exit_code"] == 0

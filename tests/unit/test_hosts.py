@@ -14,6 +14,7 @@ from studio.hosts import address_of
         ("0.0.0.0", "http://localhost:8000"),
         ("::", "http://localhost:8000"),
         ("::1", "http://[::1]:8000"),
+        ("fd00::1", "http://[fd00::1]:8000"),
         ("box.example", "http://box.example:8000"),
     ],
 )
