@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+import uuid
 
 import pytest
 from studio_client.api import Api
@@ -12,6 +13,7 @@ from studio_client.heartbeat import ANSWER_S, Heartbeat
 from studio_client.transport import Transport
 
 from tests.fixtures.processes import wait_until
+from tests.sdk.live import Signed, studio_command
 
 
 def test_a_server_that_hangs_delays_no_other_and_many_runs_none(api: Api, run_id: str) -> None:
@@ -59,6 +61,30 @@ def test_an_error_of_any_kind_ends_no_signs_of_life(
     wait_until(lambda: api.run(run_id)["heartbeat_at"] != first)
     beats.remove("never-sent")
     beats.remove(run_id)
+
+
+def test_every_run_whose_signs_of_life_are_refused_is_named(
+    api: Api, run_id: str, signed_in: Signed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = studio_command(signed_in.studio, "token", "--user", "admin", "--name", "beats").splitlines()[-1]
+    code = "from studio.accounts.models import ApiToken; ApiToken.objects.filter(name='beats').delete()"
+    studio_command(signed_in.studio, "shell", "-c", code)
+    nobody = Api(Transport(Login(signed_in.url, token, "a test")))
+    other = str(api.start_run("default", "spool", str(uuid.uuid4()))["run_id"])
+    beats = Heartbeat(every_s=0.1)
+    said = ""
+
+    def both_are_named() -> bool:
+        nonlocal said
+        said += capsys.readouterr().err
+        return f"run {run_id}: its signs" in said and f"run {other}: its signs" in said
+
+    beats.add(nobody, run_id)
+    beats.add(nobody, other)
+    wait_until(both_are_named)
+    beats.remove(run_id)
+    beats.remove(other)
+    assert said.count("so it will fail") == 2
 
 
 def test_a_run_that_has_ended_or_is_gone_gets_no_more(

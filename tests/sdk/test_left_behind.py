@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import socket
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,6 +53,22 @@ def ben(server: Signed) -> str:
 
 def leave(start: Start, code: str) -> None:
     assert start(IN_SILENCE + code).wait(60) == -signal.SIGKILL
+
+
+def leave_one(url: str, run_id: str, by: str, *, is_alive: bool = False) -> Spool:
+    """One entry that waits on disk."""
+    spool = Spool.create(url, run_id, str(uuid.uuid4()), 0, by=by)
+    spool.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
+    if not is_alive:
+        spool.close()
+    return spool
+
+
+@contextlib.contextmanager
+def silent_server() -> Iterator[tuple[str, socket.socket]]:
+    """The address of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}", silent
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -98,9 +116,7 @@ def test_whoever_owns_the_files_may_send_them_in_their_own_name(
 def test_what_a_run_has_logged_is_for_its_own_token(
     api: Api, run_id: str, monkeypatch: pytest.MonkeyPatch, shell: Shell
 ) -> None:
-    spool = Spool.create(api.url, run_id, "writer", 0, by=f"run:{run_id}")
-    spool.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
-    spool.close()
+    spool = leave_one(api.url, run_id, f"run:{run_id}")
     assert f"the run {run_id}, with its own token, has logged them" in shell("studio sync").refused()
     monkeypatch.delenv("STUDIO_TOKEN")
     monkeypatch.setenv("AZUREML_RUN_ID", run_id)
@@ -158,10 +174,8 @@ def test_a_flush_is_bounded_however_many_have_left_something(
     with answering_503() as url:
         proxied = Api(Transport(Login(url, signed_in.token, "a test")))
         proxied.transport.login.username = "admin"
-        for number in range(4):
-            left = Spool.create(url, run_id, f"writer {number}", 0, by="person:admin")
-            left.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
-            left.close()
+        for _ in range(4):
+            leave_one(url, run_id, "person:admin")
         begin = time.monotonic()
         assert not MetricSender(proxied, run_id, lambda is_much: None).flush(2)
         assert time.monotonic() - begin < 4
@@ -188,13 +202,10 @@ def answering_503() -> Iterator[str]:
 def test_a_flush_says_that_what_was_left_is_still_being_sent(
     signed_in: Signed, api: Api, run_id: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    with silent_server() as (url, silent):
         slow = Api(Transport(Login(url, signed_in.token, "a test")))
         slow.transport.login.username = "admin"
-        left = Spool.create(url, run_id, "writer", 0, by="person:admin")
-        left.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
-        left.close()
+        leave_one(url, run_id, "person:admin")
         with ThreadPoolExecutor() as pool:
             sending = pool.submit(left_behind.send_left_behind, slow)
             asking, _ = silent.accept()
@@ -209,6 +220,83 @@ def test_a_flush_says_that_what_was_left_is_still_being_sent(
         in capsys.readouterr().err
     )
     assert len(spools(home)) == 1
+
+
+def test_a_flush_does_not_wait_for_what_a_living_process_logs_to_the_run(
+    signed_in: Signed, api: Api, run_id: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with silent_server() as (url, silent):
+        slow = Api(Transport(Login(url, signed_in.token, "a test")))
+        slow.transport.login.username = "admin"
+        living = leave_one(url, run_id, "person:admin", is_alive=True)
+        leave_one(url, "another-run", "person:admin")
+        with ThreadPoolExecutor() as pool:
+            sending = pool.submit(left_behind.send_left_behind, slow)
+            asking, _ = silent.accept()
+            assert MetricSender(slow, run_id, lambda is_much: None).flush(0.3)
+            asking.close()
+            silent.close()
+            with pytest.raises(Unreachable):
+                sending.result(30)
+        living.close()
+    assert capsys.readouterr().err == ""
+    assert len(spools(home)) == 2
+
+
+def test_the_end_of_a_process_is_bounded_whatever_was_left(start: Start, signed_in: Signed) -> None:
+    with silent_server() as (url, _):
+        leave_one(url, "another-run", "person:admin")
+        process = start(
+            "spool.EXIT_PATIENCE_S = 1.0\nsender.api.transport.login.username = 'admin'\n"
+            "print(flush=True)\nsys.stdin.readline()\n",
+            url,
+        )
+        assert how_long_its_end_takes(process) < 20  # an answer may take 60 s
+
+
+def test_the_end_of_a_submitted_script_leaves_the_rest_to_its_node(
+    start: Start, run_id: str, home: Path, monkeypatch: pytest.MonkeyPatch, api: Api
+) -> None:
+    monkeypatch.setenv("STUDIO_SPOOL_DIR", str(home / "spool"))
+    with silent_server() as (url, _):
+        for left in (run_id, "child-of-it"):
+            leave_one(url, left, f"run:{run_id}")
+        process = start(
+            f"del os.environ['STUDIO_TOKEN']\nos.environ['AZUREML_RUN_ID'] = {run_id!r}\n"
+            "os.environ['AZUREML_RUN_TOKEN'] = 'the-token-of-that-run'\n"
+            "sender = spool.MetricSender(connect(), run_id, print)\n"
+            "spool.pump._senders = {('', run_id): sender}\nspool.pump._apis = {'': sender.api}\n"
+            "print(flush=True)\nsys.stdin.readline()\n",
+            url,
+        )
+        assert how_long_its_end_takes(process) < 20
+        _, said = process.communicate()
+    assert "metrics that a process has left are not sent yet: " in said
+    assert "The node of the run stores them when the script has ended." in said
+    assert "studio sync" not in said
+
+
+def test_what_cannot_be_read_is_told_with_the_run_it_belongs_to(
+    api: Api, run_id: str, home: Path, shell: Shell
+) -> None:
+    leave_one(api.url, run_id, "person:admin")
+    (left,) = spools(home)
+    state = json.loads((left / "state.json").read_text())
+    del state["writer"]
+    (left / "state.json").write_text(json.dumps(state))
+    assert f"{run_id} for {api.url}: {left} cannot be read" in shell("studio sync").refused()
+
+
+def how_long_its_end_takes(process: subprocess.Popen[str]) -> float:
+    """From the end of what it waits for to its own."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == "\n"
+    begin = time.monotonic()
+    process.stdin.close()
+    assert process.wait(120) == 0
+    process.stdin = None  # or `communicate` would use it
+    return time.monotonic() - begin
 
 
 def test_what_waits_at_the_end_is_said_once(start: Start, wire: Wire) -> None:

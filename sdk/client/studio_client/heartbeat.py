@@ -30,7 +30,7 @@ class Heartbeat:
         self.every_s = every_s
         self._runs: dict[str, Api] = {}
         self._on_their_way: set[str] = set()  # a slow one is not asked for again before it is there
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()  # a run and why it is refused
         self._background = Background(self._beat_on, "studio-heartbeat")
 
     def add(self, api: Api, run_id: str) -> None:
@@ -91,8 +91,8 @@ class Heartbeat:
             logger.info("run %s needs no more signs of life: %s", run_id, error.message)
             self.remove(run_id)
         except NotSignedIn as error:
-            if str(error) not in self._told:
-                self._told.add(str(error))
+            if (run_id, str(error)) not in self._told:
+                self._told.add((run_id, str(error)))
                 say(f"run {run_id}: its signs of life are refused, so it will fail: {error}")
         except StudioClientError as error:
             logger.debug("a sign of life of run %s was lost: %s", run_id, error.message)

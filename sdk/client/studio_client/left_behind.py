@@ -10,6 +10,7 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from studio_client import config
 from studio_client.api import Api, connect
@@ -20,10 +21,13 @@ from studio_client.spool_folder import STATE, Spool, left_behind
 
 #: What was left behind for a run that is gone is deleted after this.
 KEPT_S = 30 * 86_400.0
+#: A spool, and what its state says.
+Left = tuple[Path, dict[str, Any]]
 logger = logging.getLogger("studio_client.spool")
 #: Had by who sends what was left, so that who waits for that in another thread waits until it is sent.
 _sending = threading.RLock()
 _is_sending = False  # under that lock, so true only for a signal handler that interrupts it
+_in_hand: Path | None = None  # the spool that is being sent now, which this process has locked for that
 
 
 class Synced:
@@ -39,39 +43,46 @@ class Synced:
         return f"Synced({self.run_id!r}, {self.url!r}, {self.entries}, {self.problem!r})"
 
 
-def send_left_behind(api: Api, *, run_id: str = "", until: float = 0.0) -> list[Synced]:
+def send_left_behind(
+    api: Api, *, run_id: str = "", until: float = math.inf, patience_s: float = 0.0
+) -> list[Synced]:
     """Send what processes that are gone have left, of all runs or of one, for whom this token stands.
 
-    Once, and not at all while another thread does, unless it may take `until` then. Raises Unreachable. What
-    is refused stays, as does what others have logged.
+    It ends `until` then, or about a second later; `patience_s` of that are for a server that is away, and for
+    another thread that sends. Raises Unreachable. What is refused stays, as does what others have logged.
     """
     left = [
-        (folder, str(state.get("by")))
+        (folder, state)
         for folder, state in left_behind()
         if state.get("url") == api.url and run_id in ("", state.get("run_id"))
     ]
-    with taken(_sending, max(0.0, until - time.monotonic())) as has_it:
+    with taken(_sending, min(patience_s, max(0.0, until - time.monotonic()))) as has_it:
         if has_it and not _is_sending:
-            return _send_in_turn(api, left, until)
-    return [Synced(run_id, api.url, 0, "they are still being sent.")] if left and until else []
+            return _send_in_turn(api, left, until, patience_s)
+    if patience_s and any(folder == _in_hand or _is_abandoned(folder) for folder, _ in left):
+        return [Synced(run_id, api.url, 0, "they are still being sent.")]
+    return []
 
 
-def _send_in_turn(api: Api, left: list[tuple[Path, str]], until: float) -> list[Synced]:
-    """Send these spools, each with who logged it, one after the other."""
-    global _is_sending
-    results = []
+def _send_in_turn(api: Api, left: list[Left], until: float, patience_s: float) -> list[Synced]:
+    """Send these spools one after the other."""
+    global _is_sending, _in_hand
+    results: list[Synced] = []
     try:
         _is_sending = True
-        for folder, by in left:
-            if not _is_mine(api, by, timeout_s=_answer_s(until or math.inf)):
+        for folder, state in left:
+            if results and time.monotonic() >= until and _is_abandoned(folder):
+                results.append(Synced(_run_of(state), api.url, 0, "the server takes too long."))
+                break
+            if not _is_mine(api, str(state.get("by")), timeout_s=_answer_s(until)):
                 continue
-            result = _sent(api, folder, math.inf if until else 0.0, until or math.inf)
+            _in_hand = folder
+            result = _sent(api, folder, _run_of(state), patience_s, until)
+            _in_hand = None
             if result is not None:
                 results.append(result)
-            if until and results and results[-1].problem and time.monotonic() >= until:
-                break
     finally:
-        _is_sending = False
+        _is_sending, _in_hand = False, None
     return results
 
 
@@ -94,8 +105,8 @@ def sync_all(url: str = "", *, patience_s: float = 10.0, everyone: bool = False)
 
 def forget_parent() -> None:
     """In the child of a fork: whoever was sending is in the parent."""
-    global _sending, _is_sending
-    _sending, _is_sending = threading.RLock(), False
+    global _sending, _is_sending, _in_hand
+    _sending, _is_sending, _in_hand = threading.RLock(), False, None
 
 
 def _answer_s(until: float) -> float:
@@ -125,8 +136,12 @@ def _waiting(server: str) -> list[str]:
     found = []
     for folder, state in left_behind():
         if str(state.get("url", "")) == server and _is_abandoned(folder):
-            found.append(str(state.get("run_id", "")))
+            found.append(_run_of(state))
     return found
+
+
+def _run_of(state: dict[str, Any]) -> str:
+    return str(state.get("run_id", ""))
 
 
 def _is_abandoned(folder: Path) -> bool:
@@ -157,13 +172,13 @@ def _synced(api: Api, patience_s: float, everyone: bool) -> list[Synced]:
             continue
         by = str(state.get("by"))
         if everyone or _is_mine(api, by):
-            results.append(_sent(api, folder, patience_s))
+            results.append(_sent(api, folder, _run_of(state), patience_s))
         elif _is_abandoned(folder):
-            results.append(Synced(str(state.get("run_id")), api.url, 0, _why_not(by)))
+            results.append(Synced(_run_of(state), api.url, 0, _why_not(by)))
     return [one for one in results if one is not None]
 
 
-def _sent(api: Api, folder: Path, patience_s: float, until: float = math.inf) -> Synced | None:
+def _sent(api: Api, folder: Path, run_id: str, patience_s: float, until: float = math.inf) -> Synced | None:
     """Send a spool; None if a living process has it, or somebody else has sent it.
 
     `patience_s` is for each batch, and ends `until` then.
@@ -192,7 +207,7 @@ def _sent(api: Api, folder: Path, patience_s: float, until: float = math.inf) ->
             spool.close()
         elif spool is not None:
             spool.delete()
-    return Synced(spool.run_id if spool else folder.name, api.url, spool.sent if spool else 0, problem)
+    return Synced(run_id, api.url, spool.sent if spool else 0, problem)
 
 
 def _delete_if_old(folder: Path) -> None:

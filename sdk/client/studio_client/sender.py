@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -159,20 +160,19 @@ class MetricSender:
 
     def _is_handed_in(self) -> bool:
         """Whether the node of this submitted run stores what its script leaves (`studio_client.hand_in`)."""
-        is_own = config.in_run() and self.api.written_by == f"run:{os.environ['AZUREML_RUN_ID']}"
         spool, aside = self._spool, self._aside
         is_kept = (spool is None or spool.is_on_disk) and (aside is None or aside._is_handed_in())
-        return is_own and bool(os.environ.get("STUDIO_SPOOL_DIR")) and is_kept
+        return node_hands_in(self.api) and is_kept
 
     def _send_what_was_left(self, until: float) -> bool:
         """Send what processes that are gone have left of this run, such as workers that were killed."""
         try:
-            left = send_left_behind(self.api, run_id=self.run_id, until=until)
+            left = send_left_behind(self.api, run_id=self.run_id, until=until, patience_s=math.inf)
             problem = next((one.problem for one in left if one.problem), "")
         except (StudioClientError, OSError) as error:
             problem = str(error)
         if problem:
-            where = _where_they_wait()
+            where = _where_they_wait(node_hands_in(self.api))
             self._warn_once(f"metrics that a process has left are not sent yet: {problem} {where}")
         return not problem
 
@@ -314,10 +314,8 @@ class MetricSender:
         self._told = waiting
         if isinstance(trouble, _Interrupted):
             where = "They are sent when the signal's handler has returned."
-        elif self._is_handed_in():
-            where = "The node of the run stores them when the script has ended."
         else:
-            where = _where_they_wait()
+            where = _where_they_wait(self._is_handed_in())
         why = str(trouble) if isinstance(trouble, NotSignedIn) else trouble.message
         say(f"{self.waiting():,} metrics of run {self.run_id} are not sent yet: {why} {where}")
 
@@ -333,7 +331,15 @@ class MetricSender:
             say(f"run {self.run_id}: {text}")
 
 
-def _where_they_wait() -> str:
+def node_hands_in(api: Api) -> bool:
+    """Whether the node of the submitted run whose token this is stores what is in the folder of spools."""
+    is_own = config.in_run() and api.written_by == f"run:{os.environ['AZUREML_RUN_ID']}"
+    return is_own and bool(os.environ.get("STUDIO_SPOOL_DIR"))
+
+
+def _where_they_wait(is_handed_in: bool) -> str:
+    if is_handed_in:
+        return "The node of the run stores them when the script has ended."
     folder = spool_folder()
     return f"They are kept in {folder}; your next process that uses Studio sends them, or `studio sync`."
 

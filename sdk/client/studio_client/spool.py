@@ -27,7 +27,7 @@ from studio_client.api import Api
 from studio_client.background import Background
 from studio_client.errors import StudioClientError
 from studio_client.left_behind import Synced, send_left_behind, sync_all
-from studio_client.sender import MetricSender
+from studio_client.sender import MetricSender, node_hands_in
 from studio_client.sending import say
 from studio_client.spool_folder import spool_folder
 
@@ -140,13 +140,14 @@ class Pump:
     def flush_all(self) -> None:
         """Before the process ends: send what waits, and what its own children have left."""
         begin = time.monotonic()
+        end = begin + EXIT_PATIENCE_S
         try:
             for sender in list(self._senders.values()):
                 sender.flush_at_the_end(EXIT_PATIENCE_S, begin)
-            if time.monotonic() < begin + EXIT_PATIENCE_S:
-                for api in list(self._apis.values()):
+            for api in list(self._apis.values()):
+                if time.monotonic() < end and not node_hands_in(api):
                     with contextlib.suppress(StudioClientError, OSError):
-                        send_left_behind(api)
+                        send_left_behind(api, until=end)
         except KeyboardInterrupt:
             say(f"not all metrics are sent; they are kept in {spool_folder()}, and `studio sync` sends them.")
 
