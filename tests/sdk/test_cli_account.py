@@ -47,6 +47,52 @@ def test_a_token_that_is_piped_in_wins_over_the_login_that_is_kept(
     assert other in (home / "credentials.json").read_text()
 
 
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_login_does_not_wait_for_a_pipe_where_nothing_comes(
+    shell: Shell, server: Signed, is_kept: bool
+) -> None:
+    if is_kept:
+        assert shell(f"studio login --url {server.url} --token {server.token}").code == 0
+    process = subprocess.Popen(
+        [str(shell.programs / "studio"), "login", "--url", server.url],
+        env=shell.whole_env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.wait(60) == (0 if is_kept else 1)
+    finally:
+        process.kill()
+        said = process.communicate()[1]
+    assert ("already" if is_kept else "No token is given") in said
+
+
+def test_a_login_in_a_loop_leaves_the_lines_that_the_loop_reads(
+    shell: Shell, server: Signed, project: Path
+) -> None:
+    (project / "hosts").write_text("one\ntwo\nthree\n")
+    line = f"while read host; do studio login --url {server.url} -o none; echo $host; done"
+    assert shell(f"studio login --url {server.url} --token {server.token}").code == 0
+    looped = shell(f"{line} < hosts")
+    assert looped.out == "one\ntwo\nthree\n", looped.err
+    assert looped.err.count("already") == 3
+
+    piped = shell(f"cat hosts | ({line})")  # what a pipe has given cannot be put back
+    assert piped.out == "one\nthree\n", piped.err
+    assert piped.err.count("not a token, so it is not used") == 1
+
+
+def test_a_token_in_a_file_is_read_alone(shell: Shell, server: Signed, home: Path, project: Path) -> None:
+    (project / "tokens").write_text(f" {server.token}\nthe rest\n")
+    done = shell(f"(studio login --url {server.url} -o none; cat) < tokens")
+    assert (done.code, done.out) == (0, "the rest\n"), done.err
+    assert server.token in (home / "credentials.json").read_text()
+    (project / "token").write_text(server.token)
+    assert shell(f"studio login --url {server.url} < token").json[0]["url"] == server.url
+
+
 def test_a_login_in_the_way_of_pipelines(shell: Shell, server: Signed) -> None:
     done = shell(f"az login --service-principal -u someone -p {server.token} --tenant t --url {server.url}")
     assert done.json[0]["url"] == server.url

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import select
 import stat
 import sys
+import time
 from typing import Any
 
 import click
@@ -19,6 +21,10 @@ from studio_client.errors import ConfigError, NotSignedIn
 from studio_client.transport import Transport
 
 TOKENS_PAGE = "/tokens/"
+TOKEN_START = b"stu_"
+#: How long a token may take to come out of a pipe: many processes inherit one where nothing ever comes.
+PIPED_WITHIN_S = 5.0
+_LINE_BYTES = 4096
 
 
 @click.command(
@@ -39,16 +45,17 @@ TOKENS_PAGE = "/tokens/"
 def login(url: str | None, token: str | None, password: str | None, **ignored: Any) -> list[dict[str, Any]]:
     """Sign in with an API token, keep it, and print what it opens.
 
-    Tokens are made on the page Tokens of the server. The token is asked for, and not shown, or read from
-    stdin if that is a pipe or a file; on the command line others on the machine can see it. Where you are
-    signed in already and give no token, nothing is asked.
+    Tokens are made on the page Tokens of the server. The token is asked for, and not shown, or is the next
+    line of stdin if that is a pipe or a file; one that is slow to come out of a pipe is waited for with
+    `--token -` only. On the command line others on the machine can see it. Where you are signed in already
+    and give no token, nothing is asked.
     """
     address = config.clean_url(url) if url else _known_address()
     given = token or password or os.environ.get("STUDIO_TOKEN")
     if given == "-":
         given = sys.stdin.readline()
     elif not given and url:  # a bare login in a script that a shell reads from stdin must not eat its lines
-        given = _piped_line()
+        given = _piped_token()
     if not given:
         signed_in = _still_signed_in(address)
         if signed_in is not None:
@@ -66,13 +73,44 @@ def _known_address() -> str:
     return config.clean_url(click.prompt("Address of your Studio", default="http://127.0.0.1:8000", err=True))
 
 
-def _piped_line() -> str:
-    """The first line of stdin if that is a pipe or a file; else ""."""
+def _piped_token() -> str:
+    """The next line of stdin if that is a pipe or a file, and the line a token; else "".
+
+    Another line of a file is left to whoever shares it, such as a loop of a shell.
+    """
     try:
-        mode = os.fstat(sys.stdin.fileno()).st_mode
+        stdin = sys.stdin.fileno()
+        mode = os.fstat(stdin).st_mode
     except (AttributeError, OSError, ValueError):  # it is closed
         return ""
-    return sys.stdin.readline().strip() if stat.S_ISFIFO(mode) or stat.S_ISREG(mode) else ""
+    is_file = stat.S_ISREG(mode)
+    line = _next_line(stdin) if is_file or stat.S_ISFIFO(mode) else b""
+    if line.strip().startswith(TOKEN_START):
+        return line.decode(errors="replace")
+    if is_file:
+        os.lseek(stdin, -len(line), os.SEEK_CUR)
+    elif line:
+        say("WARNING: a line has come on stdin that is not a token, so it is not used.")
+    return ""
+
+
+def _next_line(stdin: int) -> bytes:
+    """Read no byte of the one after it."""
+    end, line = time.monotonic() + PIPED_WITHIN_S, b""
+    while len(line) < _LINE_BYTES and not line.endswith(b"\n") and _has_come(stdin, end):
+        byte = os.read(stdin, 1)
+        if not byte:
+            break
+        line += byte
+    return line
+
+
+def _has_come(stdin: int, end: float) -> bool:
+    """Wait until there is something to read, or the end of it."""
+    try:
+        return bool(select.select([stdin], [], [], max(0.0, end - time.monotonic()))[0])
+    except OSError:  # Windows waits for sockets only
+        return True
 
 
 def _asked_for(address: str) -> str:
