@@ -19,7 +19,7 @@ def test_a_long_user_name_fits_and_a_longer_one_is_refused(
     page = open_page("/members/", user=chi, width=width)
     page.get_by_label("User name").fill("e" * 151)
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.locator("form .error")).to_contain_text("at most 150 characters")
+    expect(page.locator("form .error")).to_contain_text("At most 150 are taken.")
     expect(page.get_by_label("User name")).to_have_value("e" * 151)
     page.get_by_label("User name").fill("e" * 150)
     page.get_by_role("button", name="Add", exact=True).click()
