@@ -38,7 +38,10 @@ async function draw() {
     const looks = { byTime: false, byLog: false, byLogX: false, smooth: 0, isLive: false };
     const labels = new Map([...document.querySelectorAll("[data-curve-runs] [data-run]")].map((row) => [row.dataset.run, row.dataset.label]));
     const lines = items.map((chart) => ({ ...lineOf(chart, looks), label: labels.get(chart.run_id) ?? "" })).filter((line) => line.x.length);
-    if (plot?.box !== place) plot = new Plot(place);
+    if (plot?.box !== place) {
+      plot?.remove();
+      plot = new Plot(place);
+    }
     if (lines.length) plot.show(lines, looks);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error; // no connection: the next change of the page asks again

@@ -47,10 +47,10 @@ document.addEventListener("htmx:before:request", (event) => {
   if (ctx.target === host && !host.contains(ctx.sourceElement)) opener = placeOf(document.activeElement);
 });
 
-// What has the focus may go with an answer: the button of a run that was cancelled, a tag that was removed.
-document.addEventListener("htmx:before:swap", (event) => {
-  const { target } = event.detail.ctx;
-  held = target !== host && target.contains(document.activeElement) ? placeOf(document.activeElement) : null;
+// What has the focus may go with an answer: a tag that was removed, the button of a run that was cancelled. It need
+// not stand in the target, since an answer may bring other parts along.
+document.addEventListener("htmx:before:swap", () => {
+  held = host.contains(document.activeElement) ? null : placeOf(document.activeElement);
 });
 
 document.addEventListener("htmx:after:swap", (event) => {

@@ -58,15 +58,18 @@ function connection(isLost) {
 
 const say = (text) => document.dispatchEvent(new CustomEvent("toast", { detail: { toasts: [{ text, kind: "error" }] } }));
 
-// The line says enough for a part that asks for itself; what a person has asked for is answered.
-function unreached(ctx) {
-  connection(true);
-  if (!["every", "run-changed", "refresh"].includes(ctx.sourceEvent?.type)) say("The server could not be reached. Try again.");
+// The line says enough for a part that asks for itself; what a person has asked for is answered. `said` is why.
+function sayUnreached(ctx, said = "") {
+  if (["every", "run-changed", "refresh"].includes(ctx.sourceEvent?.type)) return;
+  const advice = ctx.request.method === "GET" ? "Try again." : "Look whether it was done before you try again.";
+  say(said || `The server could not be reached. ${advice}`);
 }
 
 document.addEventListener("htmx:error", (event) => {
   const { ctx, error } = event.detail;
-  if (ctx && (error instanceof TypeError || error === "timeout")) unreached(ctx);
+  if (!ctx || !(error instanceof TypeError || error === "timeout")) return;
+  connection(true);
+  sayUnreached(ctx);
 });
 addEventListener("offline", () => connection(true));
 addEventListener("online", pollNow);
@@ -81,8 +84,8 @@ function isTyped(field) {
   return field.selectedIndex !== Math.max(first, Math.min(0, field.options.length - 1));
 }
 
-// What was refused is nowhere but here, though the form came with it.
-const holdsText = (form) => form.querySelector(".error") || [...form.querySelectorAll("input:not([type=hidden]), textarea, select")].some(isTyped);
+// What was refused is nowhere but here, though the form came with it. `data-touched` is for what no field shows.
+const holdsText = (form) => "touched" in form.dataset || form.querySelector(".error") || [...form.querySelectorAll("input:not([type=hidden]), textarea, select")].some(isTyped);
 
 function toSignIn() {
   const back = location.pathname + location.search;
@@ -90,7 +93,7 @@ function toSignIn() {
 }
 
 /** Whether the page stays. */
-export function signedOut() {
+function signedOut() {
   if (![...document.querySelectorAll('form[method="post"]:not([data-selection])')].some(holdsText)) {
     toSignIn();
     return false;
@@ -100,8 +103,11 @@ export function signedOut() {
   return true;
 }
 
-export function signedIn() {
-  for (const bar of document.querySelectorAll(".signed-out")) bar.remove();
+/** What the status of any answer says of the session. Whether the page stays. */
+export function heard(status) {
+  if (status === 401) return signedOut();
+  if (status < 500) for (const bar of document.querySelectorAll(".signed-out")) bar.remove();
+  return true;
 }
 
 /** The token that forms need. Who was signed in anew in another tab has another one than the page came with. */
@@ -118,25 +124,24 @@ document.addEventListener("htmx:config:request", (event) => {
 
 // Answers that are not a part: a session that ended, a refusal, an error of the server.
 
+const isAway = (status) => [502, 503, 504].includes(status);
+
 document.addEventListener("htmx:before:response", (event) => {
   const { response } = event.detail.ctx;
   const { pathname } = new URL(response.raw.url);
-  if ([502, 503, 504].includes(response.status)) unreached(event.detail.ctx);
-  else connection(false);
-  if (response.status === 401 || (response.raw.redirected && pathname === meta("sign-in"))) {
-    event.preventDefault();
-    signedOut();
-  } else if (response.status < 500) {
-    signedIn();
-  }
+  const isOut = response.status === 401 || (response.raw.redirected && pathname === meta("sign-in"));
+  connection(isAway(response.status));
+  if (isOut) event.preventDefault();
+  heard(isOut ? 401 : response.status);
 });
 
 document.addEventListener("htmx:response:error", (event) => {
   const { ctx } = event.detail;
-  if (ctx.response.status === 422 || isPoll(ctx) || lost) return;
+  if (ctx.response.status === 422 || isPoll(ctx)) return;
   const page = new DOMParser().parseFromString(ctx.text, "text/html");
   const said = page.querySelector("[data-error]")?.textContent.trim();
-  say(said || `The server answered ${ctx.response.status}. Nothing was changed.`);
+  if (isAway(ctx.response.status)) sayUnreached(ctx, said);
+  else say(said || `The server answered ${ctx.response.status}. Nothing was changed.`);
 });
 
 // Durations and ages. The texts are those of ticking_text and ago_text in runs/formats.py.

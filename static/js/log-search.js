@@ -71,6 +71,16 @@ async function search(wanted) {
   await go(next < 0 ? hits.length - 1 : next, { onlyIfHidden: true });
 }
 
+/** Where no answer came, that is said, unless another search has begun meanwhile. */
+async function tell(work) {
+  const mine = asked;
+  try {
+    await work;
+  } catch {
+    if (mine === asked) said.textContent = "No answer";
+  }
+}
+
 function keepInAddress() {
   const address = new URL(location.href);
   if (term) address.searchParams.set("q", term);
@@ -104,7 +114,7 @@ async function go(index, { onlyIfHidden = false } = {}) {
   if (mark && !onlyIfHidden) mark.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
-const step = (by) => { if (hits.length) go(current < 0 ? 0 : current + by); };
+const step = (by) => { if (hits.length) tell(go(current < 0 ? 0 : current + by)); };
 
 let isGrowing = false;
 document.addEventListener("log-grown", async () => {
@@ -119,12 +129,12 @@ document.addEventListener("log-grown", async () => {
 
 field.addEventListener("input", () => {
   clearTimeout(waiting);
-  waiting = setTimeout(() => search(field.value), WAIT_MS);
+  waiting = setTimeout(() => tell(search(field.value)), WAIT_MS);
 });
 field.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && field.value) {
     field.value = "";
-    search("");
+    tell(search(""));
     event.stopPropagation();
   } else if (event.key === "Enter" && event.shiftKey) {
     event.preventDefault();
@@ -133,8 +143,8 @@ field.addEventListener("keydown", (event) => {
 });
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (field.value === term) step(1);
-  else search(field.value);
+  if (field.value === term && hits.length) step(1);
+  else tell(search(field.value));
 });
 buttons[0].addEventListener("click", () => step(-1));
 buttons[1].addEventListener("click", () => step(1));
@@ -149,5 +159,5 @@ opener.addEventListener("click", () => {
 if (field.value) {
   form.classList.add("is-open");
   opener.setAttribute("aria-expanded", "true");
-  search(field.value);
+  tell(search(field.value));
 }

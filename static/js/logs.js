@@ -1,6 +1,6 @@
 // The Logs tab: lines that come by themselves, pages back and forth, levels, the rail. The server renders every line.
 
-import { signedOut } from "./live.js";
+import { heard } from "./live.js";
 
 const POLL_MS = 1000;
 const MOST_LINES = 5000;
@@ -47,10 +47,7 @@ async function get(url, params) {
   const address = new URL(url, location.href);
   for (const [key, value] of Object.entries(params)) if (value !== "" && value !== undefined) address.searchParams.set(key, value);
   const answer = await fetch(address, { headers: { "HX-Request": "true", "HX-Current-URL": location.href } });
-  if (answer.status === 401) {
-    if (signedOut()) throw new Error("Signed out.");
-    return new Promise(() => {}); // the page goes away; nothing on it asks or complains any more
-  }
+  if (!heard(answer.status)) return new Promise(() => {}); // the page goes away; nothing on it asks any more
   if (answer.status === 204) return null;
   if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
   return answer;
@@ -177,11 +174,18 @@ export const toLine = (number, offset) => inTurn(async () => {
 
 /** Asks for what is in view again, with or without marks of a term; the view stays where it is. */
 export const markTerm = (term) => inTurn(async () => {
-  if (log.term === term || (!term && !lines.querySelector("mark"))) {
-    log.term = term;
-    return;
-  }
+  const before = log.term;
   log.term = term;
+  if (before === term || (!term && !lines.querySelector("mark"))) return;
+  try {
+    await loadAgain();
+  } catch (error) {
+    log.term = before;
+    throw error;
+  }
+});
+
+async function loadAgain() {
   if (following || !allLines().length) {
     replaceAll(await ask({}));
     return;
@@ -191,7 +195,7 @@ export const markTerm = (term) => inTurn(async () => {
   const place = top.getBoundingClientRect().top;
   replaceAll(await ask({ at: top.dataset.at }));
   scroll.scrollTop += (document.getElementById(id)?.getBoundingClientRect().top ?? place) - place;
-});
+}
 
 /** The first line in view. */
 export function topLine() {
@@ -264,7 +268,7 @@ document.body.addEventListener("run-changed", () => { isOver = false; keepPollin
 
 pill.addEventListener("click", () => {
   if (pill.dataset.stale) location.assign(location.pathname);
-  else toEnd();
+  else toEnd().catch(() => {}); // the next click asks again
 });
 
 // Levels: how many lines that are loaded speak of errors and warnings, and the way to the next one.
@@ -377,7 +381,7 @@ function begin() {
   const isElsewhere = ["at", "before", "from"].some((key) => asked.has(key));
   following = !named && !isElsewhere && isAtEnd() && !isOver;
   changed();
-  if (named) toLine(Number(named)).then((line) => line && choose(line));
+  if (named) toLine(Number(named)).then((line) => line && choose(line), () => {}); // what the page came with stays
   else if (!isElsewhere) toBottom();
   drawPill();
   keepPolling();

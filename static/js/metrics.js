@@ -1,7 +1,7 @@
 // The charts of a run's metrics: asked for when they come into sight, several at once, and again when more was
 // logged. How they are drawn stands in the address.
 
-import { signedOut } from "./live.js";
+import { heard } from "./live.js";
 import { Plot, lineOf } from "./plot.js";
 
 const MOST_AT_ONCE = 24;
@@ -32,7 +32,7 @@ function draw(box) {
 
 async function get(path, query) {
   const answer = await fetch(`${path}?${query}`, { headers: { Accept: "application/json" } });
-  if (answer.status === 401) signedOut();
+  heard(answer.status);
   return answer.ok ? answer.json() : null;
 }
 
@@ -94,7 +94,12 @@ const seen = new IntersectionObserver((entries) => {
 }, { rootMargin: "300px" });
 
 function look() {
-  for (const [box] of plots) if (!box.isConnected) { seen.unobserve(box); plots.delete(box); }
+  for (const [box, { plot }] of plots) {
+    if (box.isConnected) continue;
+    seen.unobserve(box);
+    plot?.remove();
+    plots.delete(box);
+  }
   for (const box of document.querySelectorAll("[data-plot]")) {
     const known = plots.get(box);
     if (known && known.name !== box.dataset.plot) Object.assign(known, { name: box.dataset.plot, chart: null });

@@ -76,6 +76,13 @@ export class Plot {
     all.add(this);
   }
 
+  /** Let go of all of it; its box is left as it is. */
+  remove() {
+    this.size.disconnect();
+    this.chart?.destroy();
+    all.delete(this);
+  }
+
   show(lines, looks) {
     this.lines = lines;
     this.looks = looks;
@@ -246,7 +253,7 @@ function spread(min, max) {
   return [min >= 0 && min - room < 0 ? 0 : min - room, max + room];
 }
 
-const again = () => { for (const plot of all) if (plot.box.isConnected) plot.draw(); else all.delete(plot); };
+const again = () => { for (const plot of all) if (plot.box.isConnected) plot.draw(); else plot.remove(); };
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
 // On paper the page is light; its styles say so themselves, a canvas has to be drawn for it.
 const paper = (isPaper) => { document.documentElement.style.colorScheme = isPaper ? "light" : ""; again(); };

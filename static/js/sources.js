@@ -1,7 +1,7 @@
 // The source of a step: it is sent to the server as it is chosen, which keeps it as a snapshot and answers
 // with what it became. Once kept, a file is not sent again.
 
-import { signedOut, token } from "./live.js";
+import { heard, token } from "./live.js";
 import { toast } from "./shell.js";
 
 const LEFT_OUT = new Set([".git", "__pycache__", "__MACOSX", ".DS_Store"]);
@@ -85,10 +85,8 @@ function send(url, data, progress) {
 function receive(step, request, source) {
   const answer = new DOMParser().parseFromString(request.responseText, "text/html");
   const part = answer.querySelector(".kept");
-  if (request.status === 401) {
-    signedOut();
-    throw new Error("You were signed out. Sign in in another tab, then choose the source again.");
-  }
+  heard(request.status);
+  if (request.status === 401) throw new Error("You were signed out. Sign in in another tab, then choose the source again.");
   if (request.status === 200 && part) {
     kept(step).replaceWith(part);
     const script = field(step, "script");

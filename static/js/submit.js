@@ -2,7 +2,7 @@
 // canvas is written into them, and what is sent is the same form that a browser without script sends.
 
 import { draw, startCanvas } from "./canvas.js";
-import { signedOut, token } from "./live.js";
+import { heard, token } from "./live.js";
 import { isSourceRefused, settled, showKept, sourceWords, startSources } from "./sources.js";
 import { toast } from "./shell.js";
 import { startTags } from "./submit_tags.js";
@@ -159,7 +159,13 @@ function freeName(name) {
   for (let at = 2; ; at += 1) if (!taken.has(`${base}-${at}`)) return `${base}-${at}`;
 }
 
+/** Say that there is something to lose which no field shows as changed. */
+function touch() {
+  form().dataset.touched = "";
+}
+
 function removeStep(index) {
+  touch();
   const title = titleOf(panel(index));
   panel(index).remove();
   document.querySelectorAll(`#steps .after-list input[value="${index}"]`).forEach((box) => box.parentElement.remove());
@@ -181,11 +187,13 @@ function connect(from, to) {
 }
 
 function disconnect(from, to) {
+  touch();
   panel(to).querySelector(`.after-list input[value="${from}"]`).checked = false;
   select(to);
 }
 
 function move(index, x, y) {
+  touch();
   field(panel(index), "x").value = x;
   field(panel(index), "y").value = y;
 }
@@ -199,6 +207,7 @@ function addVariable(step) {
 }
 
 function removeVariable(row) {
+  touch();
   const rows = row.parentElement.querySelectorAll(".variable");
   const near = row.previousElementSibling?.querySelector("input") ?? row.nextElementSibling?.querySelector("input");
   if (rows.length > 1) row.remove();
@@ -209,7 +218,13 @@ function removeVariable(row) {
 // Run: the steps are checked, then the dialog asks what the run is for. What is sent is sent from here, so that no
 // refusal becomes a page of its own, to which nobody could go back, and nothing typed is lost with a session.
 
-const NOTHING = { "save-draft": "Nothing was saved" };
+const NOTHING = { check: "Nothing was submitted", run: "Nothing was submitted", "save-draft": "Nothing was saved" };
+// What is sent and not answered may have arrived.
+const UNKNOWN = {
+  check: "Nothing was submitted; everything typed is still here.",
+  run: "It is not known whether this was submitted. Running it again as it is never starts it twice; look among the runs before you change anything.",
+  "save-draft": "It is not known whether this was saved; everything typed is still here.",
+};
 let sending = false;
 
 async function send(action) {
@@ -221,9 +236,9 @@ async function send(action) {
     await settled();
     const refused = action !== "save-draft" && panels().find(isSourceRefused);
     if (refused) showRefused(refused);
-    else if (await post(action, NOTHING[action] ?? "Nothing was submitted")) return;
+    else if (await post(action)) return;
   } catch {
-    toast({ text: `The server could not be reached. ${NOTHING[action] ?? "Nothing was submitted"}; everything typed is still here.`, kind: "error" });
+    toast({ text: `The server could not be reached. ${UNKNOWN[action]}`, kind: "error" });
   }
   rest();
 }
@@ -241,7 +256,7 @@ function showRefused(step) {
 }
 
 /** Whether the browser goes to another page now. */
-async function post(action, nothing) {
+async function post(action) {
   const data = new FormData(form());
   data.set("action", action);
   if (token()) data.set("csrfmiddlewaretoken", token());
@@ -249,19 +264,30 @@ async function post(action, nothing) {
   const answer = await fetch(form().getAttribute("action"), { method: "POST", body: data, headers });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const onward = answer.headers.get("HX-Redirect");
-  if (answer.status === 401) return !signedOut();
+  const stays = heard(answer.status);
+  if (answer.status === 401) return !stays;
   if (onward) location.assign(onward);
   else if (answer.ok) openDialog([...page.body.childNodes]);
-  else if (answer.status === 422) takeRefused(page, nothing);
-  else toast({ text: page.querySelector("[data-error]")?.textContent.trim() || `The server answered ${answer.status}. ${nothing}.`, kind: "error" });
+  else if (answer.status === 422) takeRefused(page, NOTHING[action]);
+  else toast({ text: page.querySelector("[data-error]")?.textContent.trim() || unexplained(answer.status, action), kind: "error" });
   return Boolean(onward);
 }
+
+const unexplained = (status, action) => `The server answered ${status}. ${status < 500 ? `${NOTHING[action]}.` : UNKNOWN[action]}`;
 
 function takeRefused(page, nothing) {
   form().replaceWith(document.adoptNode(page.getElementById("submit-form")));
   begin();
+  if (document.activeElement === document.body) focusError();
   const wrong = form().querySelectorAll('p.error').length;
   toast({ text: `${nothing}: ${wrong === 1 ? "one thing is" : `${wrong} things are`} to put right.`, kind: "error" });
+}
+
+/** What is wrong and of no one field gets the focus with all that stands around it. */
+function focusError() {
+  const around = [...form().querySelectorAll("p.error")].find((error) => error.checkVisibility())?.parentElement;
+  around?.setAttribute("tabindex", "-1");
+  (around ?? form().querySelector("[data-run]")).focus();
 }
 
 /** Open it with this summary, or with the one that came with the form. */
@@ -350,5 +376,5 @@ addEventListener("pageshow", (event) => {
 
 narrow.addEventListener("change", show);
 startCanvas({ select, move, connect, disconnect, remove: removeStep });
-startSources(show);
+startSources(() => { touch(); show(); });
 begin();

@@ -46,10 +46,11 @@ document.addEventListener("focusout", (event) => {
   const input = entry(event.target);
   if (input) draw(input);
 });
-// A morph keeps what was typed; after an edit the answer says what is left in the field.
+// A morph keeps what was typed; after an edit the answer says what is left in the field, if it brought the field.
 document.addEventListener("htmx:after:swap", (event) => {
-  const form = event.detail.ctx.sourceElement.closest?.("[data-tag-editor]");
-  const input = event.detail.ctx.request.method === "POST" && form?.querySelector("input[name=add]");
+  const { request, response, sourceElement } = event.detail.ctx;
+  if (request.method !== "POST" || ![200, 422].includes(response.status)) return;
+  const input = sourceElement.closest?.("[data-tag-editor]")?.querySelector("input[name=add]");
   if (input) input.value = input.getAttribute("value") ?? "";
 });
 document.addEventListener("htmx:after:settle", () => {

@@ -119,6 +119,24 @@ def test_a_search_finds_the_whole_file(run: Run, ana: User, open_page: Callable[
     assert "q=VAL_LOSS" in page.url
 
 
+def test_what_finds_no_answer_says_so_and_can_be_asked_again(
+    run: Run, ana: User, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(path_of(run, "?from=0"), user=ana)
+    expect(page.locator("#log-pill")).to_have_text("Go to the end")
+    page.route("**/logs/**", lambda route: route.abort())
+    page.locator("#log-pill").click()
+    page.keyboard.press("/")
+    page.keyboard.type("epoch_3.pt")
+    expect(page.locator("#log-found")).to_have_text("No answer")
+    page.unroute("**/logs/**")
+    page.keyboard.press("Enter")
+    expect(page.locator("#log-found")).to_have_text("1 of 1")
+    expect(page.locator("#log-lines mark.is-current")).to_be_visible()
+    page.locator("#log-pill").click()
+    expect(lines_of(page).last).to_be_in_viewport()
+
+
 def test_a_search_keeps_up_with_the_log(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
     page = open_page(path_of(run), user=ana)
     page.get_by_role("searchbox", name="Search this log").fill("could not")

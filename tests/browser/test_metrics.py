@@ -226,6 +226,21 @@ def test_a_search_keeps_the_looks(run: Run, ana: User, open_page: OpenPage) -> N
     assert "log=1" not in page.url
 
 
+def test_a_chart_that_goes_is_let_go(run: Run, ana: User, open_page: OpenPage) -> None:
+    page = open_page(url(run), user=ana)
+    drawn(page, "loss")
+    page.evaluate(
+        """() => {
+          const { disconnect } = ResizeObserver.prototype;
+          window.gone = 0;
+          ResizeObserver.prototype.disconnect = function () { window.gone += 1; disconnect.call(this); };
+        }"""
+    )
+    page.get_by_label("Find a metric").fill("no such metric")
+    expect(page.locator('[data-plot="loss"]')).to_have_count(0)
+    page.wait_for_function("window.gone > 0")
+
+
 def test_a_new_theme_draws_anew(run: Run, ana: User, open_page: OpenPage) -> None:
     page = open_page(url(run), user=ana)
     drawn(page, "loss")

@@ -73,6 +73,15 @@ def test_a_page_fits_on_paper_without_what_paper_cannot_do(
         expect(page.get_by_role("heading", name=STD_LOG)).to_be_visible()
 
 
+def test_a_printed_form_names_the_source_of_its_step(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    page.locator(".step").get_by_text("Paste", exact=True).click()
+    page.emulate_media(media="print")
+    expect(page.locator(".step.is-selected .source .segments label").filter(visible=True)).to_have_text(
+        ["Paste"]
+    )
+
+
 def test_a_log_begins_on_the_first_page(run: Run, ana: User, open_page: OpenPage) -> None:
     page = open_page(f"{RUN}logs/", user=ana)
     expect(page.get_by_text("epoch 59")).to_be_visible()

@@ -218,6 +218,20 @@ def test_a_run_is_cancelled_by_keyboard_alone(ana: User, open_page: OpenPage) ->
     page.wait_for_function("document.activeElement.closest('.head-tools') !== null")
 
 
+def test_the_focus_stays_near_when_a_pipeline_is_cancelled_on_its_graph(
+    ana: User, open_page: OpenPage
+) -> None:
+    statuses = {"prepare": Status.QUEUED, "train": Status.NOT_STARTED, "evaluate": Status.NOT_STARTED}
+    page = open_page(url_of(make_pipeline(status=Status.QUEUED, statuses=statuses)), user=ana)
+    page.locator("#run-cancel").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Keep running")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("#run-cancel-off")).to_be_disabled()
+    page.wait_for_function("document.activeElement.closest('.head-tools') !== null")
+
+
 def test_what_lies_behind_an_open_drawer_is_not_reached(ana: User, open_page: OpenPage) -> None:
     page = open_page(url_of(make_run()), user=ana, width=390)
     menu = page.get_by_role("button", name="Menu", exact=True)
@@ -280,6 +294,25 @@ def test_what_is_done_while_the_server_is_away_is_answered(ana: User, open_page:
     page.get_by_role("dialog").get_by_role("button", name="Cancel run").click()
     expect(toast).to_be_visible()
     expect(page.get_by_role("dialog")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (503, "<p data-error>The database is away.</p>", "The database is away."),
+        (504, "", "could not be reached. Look whether it was done before you try again."),
+    ],
+)
+def test_an_outage_is_told_as_what_it_is(
+    ana: User, open_page: OpenPage, status: int, body: str, words: str
+) -> None:
+    page = open_page(url_of(make_run()), user=ana)
+    page.route("**/tags/**", lambda route: route.fulfill(status=status, body=body))
+    page.get_by_label("Add a tag").fill("quality=good")
+    page.get_by_label("Add a tag").press("Enter")
+    expect(page.locator(".toast")).to_contain_text(words)
+    expect(page.locator("#connection")).to_be_visible()
+    expect(page.get_by_label("Add a tag")).to_have_value("quality=good")
 
 
 def test_an_archive_is_undone_from_its_toast(ana: User, open_page: OpenPage) -> None:

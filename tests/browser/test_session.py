@@ -64,6 +64,17 @@ def test_a_poll_leaves_what_is_typed_and_says_so(
     expect(page.locator('[name="steps-0-arguments"]')).to_have_value("--lr 0.1")
 
 
+@pytest.mark.parametrize("done", ["moved", "removed"])
+def test_what_was_done_on_the_canvas_stays(open_page: OpenPage, ana: User, done: str) -> None:
+    page = open_page("/submit/?example=digits-pipeline", user=ana)
+    page.locator(".node-open").last.focus()
+    page.keyboard.press("ArrowDown" if done == "moved" else "Delete")
+    sign_out_elsewhere(page)
+    poll(page)
+    expect(page.get_by_text(BAR)).to_be_visible()
+    expect(page.locator(".node")).to_have_count(4 if done == "moved" else 3)
+
+
 @pytest.mark.parametrize(("width", "theme"), LOOKS)
 def test_an_edit_that_could_not_be_saved_stays(
     open_page: OpenPage, axe: Callable[[Page], list[str]], ana: User, width: int, theme: str

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from runs.models import Run
 from runs.status import Kind
@@ -245,6 +245,8 @@ def test_signed_out_meanwhile_nothing_typed_is_lost(open_page: OpenPage, ana: Us
     sign_in()
     page.get_by_role("button", name="Run", exact=True).click()
     dialog = page.get_by_role("dialog", name="Run this script")
+    expect(dialog).to_be_visible()
+    assert page.get_by_text("You are signed out.").count() == 0
     dialog.get_by_label("New experiment").fill("mnist")
     sign_in = sign_out_elsewhere(page)
     page.keyboard.press("Control+Enter")
@@ -253,6 +255,28 @@ def test_signed_out_meanwhile_nothing_typed_is_lost(open_page: OpenPage, ana: Us
     page.keyboard.press("Control+Enter")
     page.wait_for_url(re.compile(r"/experiments/mnist/runs/1/"))
     assert Run.objects.get().arguments == ["--lr", "0.1"]
+
+
+@pytest.mark.parametrize("loss", ["proxy", "connection"])
+def test_a_run_whose_answer_is_lost_may_exist(open_page: OpenPage, ana: User, loss: str) -> None:
+    def lose(route: Route) -> None:
+        route.fetch()
+        if loss == "proxy":
+            route.fulfill(status=504)
+        else:
+            route.abort()
+
+    page = open_page("/submit/?example=digits", user=ana)
+    page.get_by_role("button", name="Run", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("New experiment").fill("mnist")
+    page.route("**/submit/", lose)
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("It is not known whether this was submitted")
+    page.unroute("**/submit/")
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url(re.compile(r"/experiments/mnist/runs/1/"))
+    assert Run.objects.count() == 1
 
 
 def test_back_after_a_refusal_leads_to_the_form(open_page: OpenPage, ana: User) -> None:
@@ -346,6 +370,18 @@ def test_what_is_put_right_is_red_no_more(open_page: OpenPage, ana: User) -> Non
     expect(page.locator(".node.is-wrong")).to_have_count(0)
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_role("dialog", name="Run this script")).to_be_visible()
+
+
+def test_an_error_of_no_single_field_gets_the_focus(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/?example=digits-pipeline", user=ana)
+    page.evaluate(
+        """document.querySelectorAll(".after-one input").forEach((box) => {
+          [box.disabled, box.checked] = [false, true];
+        })"""
+    )
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("to put right")
+    assert page.evaluate("document.activeElement.querySelector(':scope > p.error') !== null")
 
 
 @pytest.mark.parametrize("width", [1280, 1440])
