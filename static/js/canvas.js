@@ -58,7 +58,7 @@ function place() {
   }
   for (const step of placeless) {
     [step.x, step.y] = [Math.round(step.x), Math.round(step.y)];
-    on.move(step.index, step.x, step.y);
+    on.place(step.index, step.x, step.y);
   }
 }
 
@@ -320,7 +320,7 @@ function onKey(event) {
   }
 }
 
-/** Listen once for what people do: handlers select(index, byKey), move, connect(from, to), disconnect, remove. */
+/** Listen once for what people do: handlers select(index, byKey), move, connect(from, to), disconnect, remove; place for what had no place. */
 export function startCanvas(handlers) {
   on = handlers;
   document.addEventListener("pointerdown", onPointerDown);

@@ -194,6 +194,10 @@ function disconnect(from, to) {
 
 function move(index, x, y) {
   touch();
+  place(index, x, y);
+}
+
+function place(index, x, y) {
   field(panel(index), "x").value = x;
   field(panel(index), "y").value = y;
 }
@@ -375,6 +379,6 @@ addEventListener("pageshow", (event) => {
 });
 
 narrow.addEventListener("change", show);
-startCanvas({ select, move, connect, disconnect, remove: removeStep });
+startCanvas({ select, place, move, connect, disconnect, remove: removeStep });
 startSources(() => { touch(); show(); });
 begin();
