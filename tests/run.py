@@ -108,6 +108,7 @@ def run_all_tests() -> list[Result]:
 def main() -> int:
     """Run it all and print the sums; 0 if everything passed."""
     end_in_order()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile the same modules
     results = [run_check(name, words) for name, words in CHECKS.items()]
     if "--only-checks" not in sys.argv[1:]:
         results += run_all_tests()
