@@ -46,8 +46,8 @@ def _seconds(run: BarRun) -> float:
     return duration.total_seconds() if duration else 0.0
 
 
-def _label(run: BarRun) -> str:
-    return f"#{run.number} {run.name}: {run.status}, {duration_text(run.duration)}"
+def _label(run: BarRun, duration: timedelta | None) -> str:
+    return f"#{run.number} {run.name}: {run.status}, {duration_text(duration)}"
 
 
 def _strip_bar(run: BarRun, x: int, share: float) -> str:
@@ -77,14 +77,16 @@ def strip_svg(runs: Sequence[BarRun], base_url: str) -> SafeString:
     """The last 20 runs as bars, the newest at the right; each links to `base_url`runs/<number>/."""
     runs = runs[-STRIP_BARS:]
     width = STRIP_BARS * (BAR + GAP) - GAP
-    top_s = max((_seconds(run) for run in runs), default=0) or 1.0
+    durations = [run.duration for run in runs]
+    seconds = [duration.total_seconds() if duration else 0.0 for duration in durations]
+    top_s = max(seconds, default=0) or 1.0
     # A list page has a thousand bars, so only what a person wrote is escaped: all of it would cost 10 ms.
     base_url, bars = escape(base_url), ""
-    for at, run in enumerate(runs, STRIP_BARS - len(runs)):
-        x, label = at * (BAR + GAP), escape(_label(run))
+    for at, run in enumerate(runs):
+        x, label = (STRIP_BARS - len(runs) + at) * (BAR + GAP), escape(_label(run, durations[at]))
         bars += (
             f'<a href="{base_url}runs/{run.number}/" tabindex="-1" aria-label="{label}">'
-            f"<title>{label}</title>{_strip_bar(run, x, _seconds(run) / top_s)}"
+            f"<title>{label}</title>{_strip_bar(run, x, seconds[at] / top_s)}"
             f'<rect class="bar-hit" x="{x - 1}" y="0" width="7" height="26"/></a>'
         )
     return format_html(
@@ -198,8 +200,8 @@ def duration_chart_svg(runs: Sequence[BarRun], base_url: str, median: timedelta 
             (
                 base_url,
                 run.number,
-                _label(run),
-                _label(run),
+                _label(run, run.duration),
+                _label(run, run.duration),
                 _plot_bar(run, left, round(slot * 0.68, 3), scale),
             )
             for run, left in ((run, round((i + 0.16) * slot, 3)) for i, run in enumerate(runs))

@@ -94,7 +94,7 @@ class Search:
 
     # The count ----------------------------------------------------------------------------------------
 
-    def count(self, limit: int = 10_000) -> tuple[int, bool]:
+    def count(self, limit: int = 5_000) -> tuple[int, bool]:
         """How many there are, and whether there may be more: beyond the limit, or older than was read.
 
         Asked after the first page it is cheaper, and free if that page had to look for all. 1 query, or 2
