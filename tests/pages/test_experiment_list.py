@@ -148,4 +148,4 @@ def test_the_number_of_queries_does_not_depend_on_the_rows(ana: User, client_of:
         with CaptureQueriesContext(connection) as queries:
             client.get("/experiments/")
         counted.append(len(queries))
-    assert counted == [7, 7]
+    assert counted == [8, 8]
