@@ -34,6 +34,9 @@ WINDOW = 5_000
 SCAN = 100_000
 #: The same where each run costs more: text that no index knows, labels that are not there.
 COSTLY_SCAN = 20_000
+#: Where counts of what was searched stop.
+COUNTED = 5_000
+COSTLY_COUNTED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +91,21 @@ class Search:
         )
         self.seekable = self.conditions.seekable(query.root)
         self.window = WINDOW
-        self.scan = COSTLY_SCAN if _is_costly(query) else SCAN
+        self.scan, self.counted = (COSTLY_SCAN, COSTLY_COUNTED) if _is_costly(query) else (SCAN, COUNTED)
         self._all: tuple[int, bool] | None = None  # what the first page came to know of the count
         self._density = 0.0  # how many of the newest runs match, as far as a first page has read
 
     # The count ----------------------------------------------------------------------------------------
 
-    def count(self, limit: int = 5_000) -> tuple[int, bool]:
+    def count(self, limit: int | None = None) -> tuple[int, bool]:
         """How many there are, and whether there may be more: beyond the limit, or older than was read.
+
+        The limit is COUNTED if none is given, and COSTLY_COUNTED where each run costs more.
 
         Asked after the first page it is cheaper, and free if that page had to look for all. 1 query, or 2
         for what is dense or has no index; what names and SQLite's choice of an index cost is shared.
         """
+        limit = self.counted if limit is None else limit
         if self._all is not None:
             count, more = self._all
             return min(count, limit), more or count > limit
