@@ -109,6 +109,13 @@ const region = document.getElementById("toasts");
 const blank = document.getElementById("toast-template");
 const icons = { success: "check", info: "info-circle", warning: "alert-triangle", error: "alert-circle" };
 
+/** Above all that floats: a modal dialog would lie over what stands in the page. */
+function toTheTop(part) {
+  part.popover = "manual";
+  if (part.matches(":popover-open")) part.hidePopover();
+  part.showPopover();
+}
+
 function fade(box) {
   let timer;
   const wait = () => { timer = setTimeout(() => box.remove(), SHOWN_MS); };
@@ -133,6 +140,7 @@ export function toast({ text, kind = "info", undo = "", open = "" }) {
   if (open) link.href = open; else link.remove();
   for (const old of [...region.children]) if (!old.querySelector("[data-toast-undo]")) old.remove();
   region.prepend(box);
+  toTheTop(region);
   fade(box);
 }
 

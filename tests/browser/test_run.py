@@ -480,3 +480,14 @@ def test_what_turns_the_direction_turns_nothing_beside_it(
     assert name
     assert number
     assert number["x"] >= name["x"] + name["width"]
+
+
+def test_a_toast_stands_above_an_open_dialog(pipeline: Run, ana: User, open_page: OpenPage) -> None:
+    page = open_page(url_of(pipeline), user=ana)
+    page.get_by_role("link", name="Edit").first.click()
+    page.get_by_label("Description").fill("Words")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".toast")).to_contain_text("nothing was changed")
+    expect(page.locator("#toasts:popover-open")).to_have_count(1)
+    expect(page.get_by_label("Description")).to_have_value("Words")
