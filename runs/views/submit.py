@@ -28,6 +28,7 @@ from runs.services.capacity import capacities
 from runs.services.drafts import OwnSnapshots, delete_draft, find_draft, own_drafts, save_draft
 from runs.services.examples import load_example
 from runs.services.submit import submit as submit_run
+from runs.status import Kind
 from runs.submission import Submission, find_run, hold, refuse_too_many, step_indexes, take_source
 from runs.toasts import toast
 from runs.views.parts import is_htmx
@@ -99,9 +100,19 @@ def _context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "drafts": drafts,
         "saved_draft": next((draft for draft in drafts if str(draft.pk) == opened), None),
         "recent_runs": recent_runs(membership.workspace),
+        "alone": _resubmitted_alone(submission),
         "errors_in_dialog": submission.is_wrong_in_dialog,
         **(_waiting(submission) if submission.is_wrong_in_dialog else {}),
     }
+
+
+def _resubmitted_alone(submission: Submission) -> Run | None:
+    """The pipeline's step that is resubmitted by itself, though it had inputs of other steps; one query."""
+    run_id = submission.content.get("resubmitted_from", "")
+    if not run_id or not run_id.isprintable() or len(submission.steps) > 1:
+        return None
+    steps = Run.objects.in_workspace(submission.workspace).filter(run_id=run_id, kind=Kind.STEP)
+    return steps.filter(dependencies__isnull=False).select_related("parent__experiment").first()
 
 
 def recent_runs(workspace: Workspace) -> list[Run]:

@@ -123,6 +123,16 @@ class TestResubmit:
         assert second.resubmitted_from == first
         assert second.target == first.target
 
+    def test_a_step_alone_says_that_it_has_no_inputs(self, client: Client) -> None:
+        client.post("/start/")
+        pipeline = Run.objects.get(kind=Kind.PIPELINE)
+        for name, expected in (("prepare", 0), ("evaluate", 1)):
+            step = pipeline.children.get(step_name=name)
+            page = client.get(f"/submit/?from={step.run_id}").text
+            assert page.count(f'href="/submit/?from={pipeline.run_id}"') == expected
+        assert "Resubmit the whole pipeline" not in client.get(f"/submit/?from={pipeline.run_id}").text
+        assert client.post("/submit/", form(script="", resubmitted_from="a\0b")).status_code == 422
+
     def test_an_interactive_run_cannot_be_resubmitted_and_says_why(self, client: Client) -> None:
         run = make_run(kind=Kind.INTERACTIVE)
         response = client.get("/submit/", {"from": run.run_id})
