@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -64,8 +65,8 @@ class CannotStart(Exception):
 
 
 def _unusable_folder(error: OSError) -> CannotStart:
-    where = str(error.filename or settings.DATA_DIR)
-    what = f"The data folder {settings.DATA_DIR}" if where.startswith(str(settings.DATA_DIR)) else where
+    where = Path(error.filename or settings.DATA_DIR)
+    what = f"The data folder {settings.DATA_DIR}" if where.is_relative_to(settings.DATA_DIR) else where
     return CannotStart(f"{what} cannot be used: {error.strerror}.")
 
 
@@ -179,8 +180,9 @@ class Studio:
         executor = MigrationExecutor(connections["default"])
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
             call_command("migrate", verbosity=0, interactive=False)
-        for restore in (restore_triggers, restore_guards):
-            restore()  # which a migration that was killed before its end may have lost
+        # What a migration that was killed before its end may have lost.
+        restore_triggers()
+        restore_guards()
 
     def _first_start(self) -> str:
         """Make what is missing; a path that signs the owner in, once, and "" for one who has a password."""

@@ -1,7 +1,8 @@
 """What the database itself refuses, whoever asks: triggers on both engines, for what constraints cannot say.
 
 Properties and events are only ever added, events each after the one before it. The status of a run that has
-ended never changes, nor does what a run is known by.
+ended never changes, nor does what a run is known by. Migration 0011 makes all of them, so none may name a
+column that came after it.
 """
 
 from __future__ import annotations
@@ -89,13 +90,12 @@ $$ BEGIN
     IF {_FOLLOWS} THEN RETURN NEW; END IF;
     RAISE EXCEPTION '{_ORDER}' USING ERRCODE = 'restrict_violation';
 END $$;
-DROP TRIGGER IF EXISTS run_event_follows ON runs_runevent;
 CREATE TRIGGER run_event_follows BEFORE INSERT ON runs_runevent
 FOR EACH ROW EXECUTE FUNCTION run_event_follows()"""
 
 
 def create_guards(using: BaseDatabaseWrapper = connection) -> None:
-    """Make them; those that are there already stay as they are, or are made anew."""
+    """Make them. On SQLite those that are there already stay as they are; PostgreSQL loses none."""
     with using.cursor() as cursor:
         for statement in _statements(using):
             cursor.execute(statement)
@@ -129,5 +129,4 @@ def _statements(using: BaseDatabaseWrapper) -> Iterator[str]:
     yield _POSTGRESQL_FUNCTIONS
     for name, before, words, when in [*_BOTH, *_POSTGRESQL]:
         each = "" if before.startswith("TRUNCATE") else f"FOR EACH ROW WHEN ({when})"
-        yield f"DROP TRIGGER IF EXISTS {name} ON {before.rpartition(' ')[2]}"
         yield f"CREATE TRIGGER {name} BEFORE {before} {each} EXECUTE FUNCTION studio_refuse('{words}')"

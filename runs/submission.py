@@ -38,6 +38,7 @@ _FOLLOWS_FROM = {
 _RUN_BY_NUMBER = re.compile(r"([A-Za-z0-9_-]+)[# ](\d{1,15})")
 _NUMBER = re.compile(r"\d{1,15}", re.ASCII)
 _LONGEST_ADDRESS = 1_000
+_MOST_MEANT = 6  # an address may have a path before ours
 _RUN_FIELDS = frozenset(RunForm.base_fields) - {"submission_key", "draft"}
 _DIALOG_FIELDS = frozenset({"experiment", "new_experiment", "display_name", "description", "tags"})
 
@@ -267,7 +268,8 @@ def find_run(workspace: Workspace, text: str) -> Run:
     text = text.strip()
     runs = Run.objects.in_workspace(workspace).select_related("snapshot", "experiment", "target")
     is_possible = 0 < len(text) <= _LONGEST_ADDRESS and "\0" not in text
-    found = runs.filter(_meant(text)).first() if is_possible else None
+    meant = _meant(text) if is_possible else []
+    found = next((run for each in meant if (run := runs.filter(each).first())), None)
     if found is None:
         raise NotFound(
             "There is no such run in this workspace.",
@@ -277,24 +279,27 @@ def find_run(workspace: Workspace, text: str) -> Run:
     return found
 
 
-def _meant(text: str) -> Q:
-    """What may be meant by this text: an address is taken apart at its slashes, whatever host it names."""
+def _meant(text: str) -> list[Q]:
+    """What may be meant by this text: an address is taken apart at its slashes, whatever host it names.
+
+    Each is a query of its own: all of them in one would read every run.
+    """
     short = _RUN_BY_NUMBER.fullmatch(text)
     if short:
-        return Q(experiment__name=short[1], number=int(short[2]))
+        return [Q(experiment__name=short[1], number=int(short[2]))]
     parts = [part for part in re.split(r"[?#]", text, maxsplit=1)[0].split("/") if part]
     if len(parts) < 2:
-        return Q(run_id=text.strip("/"))
+        return [Q(run_id=text.strip("/"))]
     for word, name, then, number in zip(parts, parts[1:], parts[2:], parts[3:], strict=False):
         if (word, then) == ("experiments", "runs") and _NUMBER.fullmatch(number):
-            return Q(experiment__name=name, number=int(number))
-    wanted = Q(pk=None)
+            return [Q(experiment__name=name, number=int(number))]
+    wanted = []
     for before, word, after in zip(["", *parts], parts, parts[1:], strict=False):
         if word == "runs":
-            wanted |= Q(run_id=after)
+            wanted.append(Q(run_id=after))
             if _NUMBER.fullmatch(after):
-                wanted |= Q(experiment__name=before, number=int(after))
-    return wanted
+                wanted.append(Q(experiment__name=before, number=int(after)))
+    return wanted[:_MOST_MEANT]
 
 
 def refuse_too_many(count: int) -> None:

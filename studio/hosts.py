@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 #: Listening there is listening on every address of the machine.
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 
@@ -13,5 +15,9 @@ def address_of(host: str, port: int) -> str:
 
 
 def bracketed(host: str) -> str:
-    """The host as it stands in an address: one of IPv6 in brackets."""
-    return f"[{host}]" if ":" in host else host
+    """The host as browsers send it: an address of IPv6 in brackets, written the shortest way."""
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        return f"[{ip_address(bare)}]" if ":" in bare else host
+    except ValueError:
+        return host

@@ -7,6 +7,8 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db.models import Count, Expression, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
@@ -25,7 +27,7 @@ from studio.accounts.models import Workspace
 PAGE = 50
 DEFAULT_ORDER = "-submitted"
 _RUNS = Run.objects.filter(experiment=OuterRef("pk")).order_by()
-_LATEST = _RUNS.order_by("-pk")
+_LATEST = _RUNS.order_by("-number")
 _LATEST_COLUMNS = (
     "experiment_id", "number", "display_name", "step_name", "status", "started_at", "ended_at", "created_at",
     "submitter__username",
@@ -135,16 +137,20 @@ def _filled(experiments: Sequence[Experiment]) -> list[ExperimentRow]:
         row.troubled |= group["troubled"] > 0
         if group["target__name"]:
             row.targets.append(group["target__name"])
-    # By a subquery: with the keys themselves, PostgreSQL reads all the runs of each experiment.
-    these = Experiment.objects.filter(pk__in=rows)
-    last = Run.objects.filter(experiment__in=these, number__gt=F("experiment__last_number") - STRIP_BARS)
     columns = bar_columns(timezone.now())
-    for experiment_id, *bar in last.order_by("number").values_list("experiment_id", *columns):
+    last = Run.objects.filter(_last_of(experiments)).order_by("number")
+    for experiment_id, *bar in last.values_list("experiment_id", *columns):
         rows[experiment_id].bars.append(Bar(*bar))
     newest = [_newest(row.bars).pk for row in rows.values() if row.bars]
     for run in Run.objects.filter(pk__in=newest).select_related("submitter").only(*_LATEST_COLUMNS):
         rows[run.experiment_id].latest = run
     return list(rows.values())
+
+
+def _last_of(experiments: Sequence[Experiment]) -> Q:
+    """The last runs of each, by numbers: to compare them by a join, PostgreSQL reads all runs."""
+    last = [Q(experiment=each.pk, number__gt=each.last_number - STRIP_BARS) for each in experiments]
+    return reduce(or_, last, Q(pk=None))
 
 
 def _newest(bars: Sequence[Bar]) -> Bar:

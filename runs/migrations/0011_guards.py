@@ -22,7 +22,10 @@ KNOWN = [
 
 
 def lock(apps, schema_editor):
-    """In the order of whoever changes a run, so that neither waits for the other for ever."""
+    """In the order of whoever changes a run, so that neither waits for the other for ever.
+
+    Who adds properties goes the other way round: PostgreSQL then ends one of the two, and nothing is half done.
+    """
     if schema_editor.connection.vendor == "postgresql":
         schema_editor.execute("LOCK TABLE runs_run, runs_runevent, runs_property IN SHARE ROW EXCLUSIVE MODE")
 

@@ -34,7 +34,7 @@ WINDOW = 5_000
 SCAN = 100_000
 #: The same where each run costs more: text that no index knows, labels that are not there.
 COSTLY_SCAN = 20_000
-#: Where counts of what was searched stop.
+#: Where counts stop.
 COUNTED = 5_000
 COSTLY_COUNTED = 1_000
 

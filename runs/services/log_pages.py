@@ -106,7 +106,10 @@ def page_around(log: Log, offset: int, find: str = "") -> LogPage:
     """The line at this offset, with lines before and after it."""
     line = _line_start(log, _within(log, offset))
     start, _ = _before(log, line, lines=LINES_BEFORE, reach=_BYTES_BEFORE)
-    return _page(log, start, _cut(log, start), find=find)
+    data = _cut(log, start)
+    if start + len(data) <= line:  # what comes before it fills a page
+        start, data = line, _cut(log, line)
+    return _page(log, start, data, find=find)
 
 
 def page_of_news(log: Log, offset: int, number: int, find: str = "") -> LogPage:

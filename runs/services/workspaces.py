@@ -50,6 +50,8 @@ def rename_workspace(workspace: Workspace, name: str, *, by: User) -> None:
 
 def _active(workspace: Workspace) -> Conflict:
     count = Run.objects.on_node().filter(workspace=workspace).count()
+    if not count:
+        return Conflict(f"{workspace.name} has changed meanwhile.", hint="Try again.")
     return Conflict(
         f"{count} run{'s are' if count > 1 else ' is'} active in {workspace.name}; scripts know the "
         "workspace by its name.",

@@ -1,6 +1,8 @@
 // The curves of a metric over the newest runs on an experiment's page. What draws them is fetched when the chart
 // comes into sight, so that the page itself stays light.
 
+import { heard } from "./live.js";
+
 let drawing = null; // { Plot, lineOf }, once it is here
 let plot = null;
 let shown = "";
@@ -33,7 +35,7 @@ async function draw() {
     drawing ??= tools(place);
     const { Plot, lineOf } = await drawing;
     const answer = await fetch(`${place.dataset.curves}?${query}`, { headers: { Accept: "application/json" } });
-    if (!answer.ok || !place.isConnected) return;
+    if (!heard(answer.status) || !answer.ok || !place.isConnected) return;
     const { items } = await answer.json();
     const looks = { byTime: false, byLog: false, byLogX: false, smooth: 0, isLive: false };
     const labels = new Map([...document.querySelectorAll("[data-curve-runs] [data-run]")].map((row) => [row.dataset.run, row.dataset.label]));

@@ -56,12 +56,13 @@ function connection(isLost) {
   banner.querySelector("[data-truth]").textContent = truth.toTimeString().slice(0, 8);
 }
 
+const UNKNOWN = "Look whether it was done before you try again.";
 const say = (text) => document.dispatchEvent(new CustomEvent("toast", { detail: { toasts: [{ text, kind: "error" }] } }));
 
 // The line says enough for a part that asks for itself; what a person has asked for is answered. `said` is why.
 function sayUnreached(ctx, said = "") {
   if (["every", "run-changed", "refresh"].includes(ctx.sourceEvent?.type)) return;
-  const advice = ctx.request.method === "GET" ? "Try again." : "Look whether it was done before you try again.";
+  const advice = ctx.request.method === "GET" ? "Try again." : UNKNOWN;
   say(said || `The server could not be reached. ${advice}`);
 }
 
@@ -106,7 +107,7 @@ function signedOut() {
 /** What the status of any answer says of the session. Whether the page stays. */
 export function heard(status) {
   if (status === 401) return signedOut();
-  if (status < 500) for (const bar of document.querySelectorAll(".signed-out")) bar.remove();
+  if (status < 400 || status === 422) for (const bar of document.querySelectorAll(".signed-out")) bar.remove();
   return true;
 }
 
@@ -141,7 +142,7 @@ document.addEventListener("htmx:response:error", (event) => {
   const page = new DOMParser().parseFromString(ctx.text, "text/html");
   const said = page.querySelector("[data-error]")?.textContent.trim();
   if (isAway(ctx.response.status)) sayUnreached(ctx, said);
-  else say(said || `The server answered ${ctx.response.status}. Nothing was changed.`);
+  else say(said || `The server answered ${ctx.response.status}. ${ctx.response.status < 500 ? "Nothing was changed." : UNKNOWN}`);
 });
 
 // Durations and ages. The texts are those of ticking_text and ago_text in runs/formats.py.

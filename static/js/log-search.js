@@ -15,6 +15,7 @@ let hits = []; // {number, offset, nth}: one for each match
 let current = -1;
 let end = null; // where to search on when the log has grown
 let isWhole = true;
+let isBroken = false; // an answer did not come
 let isFromStart = true; // a term that is everywhere is looked for from what is in view on
 let asked = 0; // raised by each search, so that answers to older ones are dropped
 let waiting;
@@ -52,6 +53,7 @@ async function search(wanted) {
   hits = [];
   current = -1;
   isWhole = !term;
+  isBroken = false;
   isFromStart = true;
   end = null;
   keepInAddress();
@@ -77,7 +79,9 @@ async function tell(work) {
   try {
     await work;
   } catch {
-    if (mine === asked) said.textContent = "No answer";
+    if (mine !== asked) return;
+    isBroken = true;
+    said.textContent = "No answer";
   }
 }
 
@@ -143,8 +147,8 @@ field.addEventListener("keydown", (event) => {
 });
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (field.value === term && hits.length) step(1);
-  else tell(search(field.value));
+  if (field.value !== term || isBroken) tell(search(field.value));
+  else step(1);
 });
 buttons[0].addEventListener("click", () => step(-1));
 buttons[1].addEventListener("click", () => step(1));

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from runs.models import Run
 from runs.services import logs
@@ -117,6 +118,24 @@ def test_a_search_finds_the_whole_file(run: Run, ana: User, open_page: Callable[
     page.locator("#log-q").press("Shift+Enter")
     expect(page.locator("#log-found")).to_have_text("1 of 5,000+")
     assert "q=VAL_LOSS" in page.url
+
+
+def test_a_search_that_broke_off_is_asked_again_by_enter(
+    run: Run, ana: User, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(path_of(run, "?from=0"), user=ana)
+    asked: list[str] = []
+
+    def second_is_lost(route: Route) -> None:
+        asked.append(route.request.url)
+        route.abort() if len(asked) == 2 else route.continue_()
+
+    page.route(re.compile(r"/logs/search/.*VAL_LOSS"), second_is_lost)
+    page.keyboard.press("/")
+    page.keyboard.type("VAL_LOSS")
+    expect(page.locator("#log-found")).to_have_text("No answer")
+    page.keyboard.press("Enter")
+    expect(page.locator("#log-found")).to_have_text("1 of 5,000+")
 
 
 def test_what_finds_no_answer_says_so_and_can_be_asked_again(

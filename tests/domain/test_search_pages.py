@@ -72,6 +72,15 @@ def walk(world: World, text: str, *, order: str = "-created", size: int = 4) -> 
     return [name for names in pages for name in names]
 
 
+def test_counts_stop_sooner_where_each_run_costs_more(world, monkeypatch):
+    monkeypatch.setattr("runs.search.query.COUNTED", 4)
+    monkeypatch.setattr("runs.search.query.COSTLY_COUNTED", 2)
+    for text, counted in (("", 4), ("-status:Canceled", 4), ("common", 2), ("tag:quality", 2)):
+        search = world.search(text)
+        search.page(size=1)
+        assert search.count() == (counted, True), text
+
+
 @pytest.mark.parametrize(
     "text", ["", "tag:quality=good", "common", "unique", "status:failed", "-tag:quality", "zz"]
 )

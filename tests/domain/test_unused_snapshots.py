@@ -35,6 +35,16 @@ def named_before(**age: float) -> None:
     Snapshot.objects.update(last_named_at=Now() - timedelta(**age))
 
 
+def test_what_another_node_deletes_meanwhile_holds_up_nothing(
+    workspace: Workspace, ana: User, storage: Path
+) -> None:
+    for text in "12":
+        sent(workspace, ana, text)
+    named_before(days=2)
+    assert sum(at_once([delete_unused, delete_unused])) == 2
+    assert not Snapshot.objects.exists()
+
+
 def test_what_nothing_uses_is_deleted_after_a_day_with_its_file(
     workspace: Workspace, ana: User, storage: Path
 ) -> None:

@@ -70,7 +70,7 @@ def test_a_redis_that_hangs_holds_nobody_up_for_long(
     with broker.stopped():
         submitted = [person.submit(f"print({n})\n") for n in range(3)]
         assert [answer.status for answer in submitted] == [303] * 3
-        assert min(answer.took_s for answer in submitted) < 3  # after one that has waited, none does
+        assert sorted(answer.took_s for answer in submitted)[1] < 3  # after one that has waited, none does
         assert [person.ended(answer.location) for answer in submitted] == ["Completed"] * 3
     assert person.ended(person.submit("print('after')\n").location) == "Completed"
 

@@ -144,7 +144,7 @@ def test_the_number_of_queries_does_not_depend_on_the_rows(ana: User, client_of:
             make_run(experiment=f"e{number}", status=Status.RUNNING)
             make_run(experiment=f"e{number}")
         # session with person and membership · version · counts of the filters · experiments ·
-        # their active runs · their last runs · shell
+        # their active runs · their last runs · the newest of each · shell
         with CaptureQueriesContext(connection) as queries:
             client.get("/experiments/")
         counted.append(len(queries))

@@ -411,6 +411,14 @@ class TestProgressBars:
         grow(run, numbered(5) + b"\rstep of a bar" * 100_000 + b"\n" + numbered(5) + b"y" * 300_000 + b"\n")
         assert 9 in numbers_in(client.get(url_of(run, line=9)))
 
+    @pytest.mark.parametrize("start", [b"x", b"\rstep"])
+    def test_every_line_is_on_the_page_that_is_asked_for_it(
+        self, run: Run, client: Client, start: bytes
+    ) -> None:
+        grow(run, numbered(3) + start * 280_000 + b"\n" + numbered(3) + start * 280_000)
+        for line in range(1, 9):
+            assert line in numbers_in(client.get(url_of(run, line=line)))
+
 
 class TestLongLines:
     @pytest.mark.parametrize("size", [300_000, 3_000_000, 12_000_000])

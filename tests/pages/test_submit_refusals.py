@@ -338,6 +338,7 @@ class TestSnapshotsOfOthers:
             "https://host/studio/experiments/runs/runs/1/outputs/file/outputs/experiments/x/runs/2",
             "http://studio:8000/runs/{run_id}/?x=/experiments/other/runs/2/",
             "/runs/{run_id}",
+            "https://host/runs/runs/{run_id}/logs/",
         ],
     )
     def test_a_run_is_found_by_what_people_copy(self, client: Client, named: str) -> None:

@@ -84,6 +84,14 @@ def test_a_login_in_a_loop_leaves_the_lines_that_the_loop_reads(
     assert piped.err.count("not a token, so it is not used") == 1
 
 
+def test_a_pipe_in_which_nothing_comes_is_not_passed_over_silently(shell: Shell, server: Signed) -> None:
+    login = f"studio login --url {server.url} -o none"
+    shell(login, stdin=server.token + "\n")
+    done = shell(f"mkfifo late && exec 3<>late && {login} <&3")
+    assert done.code == 0, done.err
+    assert "no line came on stdin within 5 s" in done.err
+
+
 def test_a_token_in_a_file_is_read_alone(shell: Shell, server: Signed, home: Path, project: Path) -> None:
     (project / "tokens").write_text(f" {server.token}\nthe rest\n")
     done = shell(f"(studio login --url {server.url} -o none; cat) < tokens")

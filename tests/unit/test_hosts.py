@@ -15,6 +15,9 @@ from studio.hosts import address_of
         ("::", "http://localhost:8000"),
         ("::1", "http://[::1]:8000"),
         ("fd00::1", "http://[fd00::1]:8000"),
+        ("FD00:0:0::1", "http://[fd00::1]:8000"),
+        ("[::1]", "http://[::1]:8000"),
+        ("no:address", "http://no:address:8000"),
         ("box.example", "http://box.example:8000"),
     ],
 )

@@ -56,12 +56,19 @@ def send_left_behind(
         for folder, state in left_behind()
         if state.get("url") == api.url and run_id in ("", state.get("run_id"))
     ]
+    if not _are_to_send(left):
+        return []
     with taken(_sending, min(patience_s, max(0.0, until - time.monotonic()))) as has_it:
         if has_it and not _is_sending:
             return _send_in_turn(api, left, until, patience_s)
-    if patience_s and any(folder == _in_hand or _is_abandoned(folder) for folder, _ in left):
+    if patience_s and _are_to_send(left):
         return [Synced(run_id, api.url, 0, "they are still being sent.")]
     return []
+
+
+def _are_to_send(left: list[Left]) -> bool:
+    """Whether one of them is being sent by this process, or waits for somebody to send it."""
+    return any(folder == _in_hand or _is_abandoned(folder) for folder, _ in left)
 
 
 def _send_in_turn(api: Api, left: list[Left], until: float, patience_s: float) -> list[Synced]:

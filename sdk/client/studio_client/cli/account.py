@@ -97,7 +97,10 @@ def _piped_token() -> str:
 def _next_line(stdin: int) -> bytes:
     """Read no byte of the one after it."""
     end, line = time.monotonic() + PIPED_WITHIN_S, b""
-    while len(line) < _LINE_BYTES and not line.endswith(b"\n") and _has_come(stdin, end):
+    while len(line) < _LINE_BYTES and not line.endswith(b"\n"):
+        if not _has_come(stdin, end):
+            say(f"WARNING: no line came on stdin within {PIPED_WITHIN_S:g} s; `--token -` waits for one.")
+            break
         byte = os.read(stdin, 1)
         if not byte:
             break
