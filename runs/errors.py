@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing
 
+from runs.formats import unturned
+
 
 class StudioError(Exception):
     """Something that a person can understand and put right.
@@ -19,10 +21,10 @@ class StudioError(Exception):
     code = "error"
 
     def __init__(self, message: str, *, field: str = "", hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = unturned(message)
+        super().__init__(self.message)
         self.field = field
-        self.hint = hint
+        self.hint = unturned(hint)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()

@@ -10,9 +10,9 @@ DASH = "–"
 _TURNING = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
-def file_name_text(name: str) -> str:
-    """A file's name as nobody misreads it: what would turn the direction of writing is spelled out."""
-    return name.translate(_TURNING)
+def unturned(text: str) -> str:
+    """A name, or a text that has one, in which what would turn the direction of writing is spelled out."""
+    return text.translate(_TURNING)
 
 
 def duration_text(value: timedelta | float | None) -> str:

@@ -14,6 +14,8 @@ from django.contrib import messages
 from django.contrib.messages.storage.base import Message
 from django.http import HttpRequest, HttpResponse
 
+from runs.formats import unturned
+
 LEVELS = {
     "success": messages.SUCCESS,
     "info": messages.INFO,
@@ -35,7 +37,7 @@ class Toast:
 def toast(request: HttpRequest, text: str, *, kind: str = "success", undo: str = "", open: str = "") -> None:
     """Say what happened on the page that the person sees next."""
     links = json.dumps({"undo": undo, "open": open}) if undo or open else ""
-    messages.add_message(request, LEVELS[kind], text, extra_tags=links, fail_silently=True)
+    messages.add_message(request, LEVELS[kind], unturned(text), extra_tags=links, fail_silently=True)
 
 
 def toast_of(message: Message) -> Toast:

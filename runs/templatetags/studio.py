@@ -24,8 +24,8 @@ from runs.formats import (
     bytes_text,
     duration_text,
     exact_time,
-    file_name_text,
     ticking_text,
+    unturned,
 )
 from runs.status import ON_NODE, Status
 from runs.toasts import Toast, toast_of
@@ -113,7 +113,7 @@ def duration_filter(value: timedelta | float | None) -> str:
 @stringfilter
 def file_name(name: str) -> str:
     """The name or path of a file, as scripts choose them, in which nothing turns the direction of writing."""
-    return file_name_text(name)
+    return unturned(name)
 
 
 @register.simple_tag

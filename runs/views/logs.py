@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -10,6 +11,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_safe
 
 from runs.downloads import UNTRUSTED
+from runs.errors import NotFound
 from runs.models import Run
 from runs.services import logs
 from runs.services.log_pages import (
@@ -24,6 +26,7 @@ from runs.services.log_pages import (
 from runs.services.log_search import search_log
 from runs.views.log_frame import (
     CHILDREN_SHOWN,
+    Emptiness,
     FoundLines,
     LogChoice,
     files_version_now,
@@ -56,9 +59,7 @@ def run_logs(request: HttpRequest, name: str, number: int) -> HttpResponse:
     choice = log_choice(request, run, files)
     size = sum(f.size for f in files if (f.name, f.attempt) == (choice.name, choice.attempt))
     log = Log(run, choice.name, choice.attempt, size, complete=run.is_terminal)
-    found = found_lines(request, log, choice.url(run))
-    page = _page_asked_for(request, log, found) if size else LogPage()
-    empty = None if size else why_empty(run, choice)
+    found, page, empty = _to_show(request, log, choice)
     context = {
         "found": found,
         **frame,
@@ -70,6 +71,19 @@ def run_logs(request: HttpRequest, name: str, number: int) -> HttpResponse:
     if wants_part(request, "log-empty"):
         return render(request, "run/_log_empty.html", context)
     return render(request, "run/run_logs.html", context, status=404 if empty and empty.is_unknown else 200)
+
+
+def _to_show(
+    request: HttpRequest, log: Log, choice: LogChoice
+) -> tuple[FoundLines | None, LogPage, Emptiness | None]:
+    """What a search without script found, the lines, and why there are none."""
+    if not log.size:
+        return None, LogPage(), why_empty(log.run, choice)
+    try:
+        found = found_lines(request, log, choice.url(log.run))
+        return found, _page_asked_for(request, log, found), None
+    except NotFound as error:
+        return None, LogPage(), Emptiness("This log cannot be shown", str(error))
 
 
 @require_GET
@@ -138,8 +152,12 @@ def run_log_raw(request: HttpRequest, name: str, number: int) -> HttpResponse | 
     if found is None or not found[1].size:
         raise Http404("There is no such log.")
     run, log = found
-    portions = logs.iter_log(run, log.name, log.attempt, end=log.size) if request.method == "GET" else []
-    response = StreamingHttpResponse(portions, content_type="text/plain; charset=utf-8", headers=UNTRUSTED)
+    is_read = request.method == "GET"
+    portions = iter(logs.iter_log(run, log.name, log.attempt, end=log.size) if is_read else ())
+    begin = next(portions, b"")  # while it can still be refused
+    response = StreamingHttpResponse(
+        chain([begin], portions), content_type="text/plain; charset=utf-8", headers=UNTRUSTED
+    )
     filename = f"{run.experiment.name}-{run.number}-{log.name.replace('/', '-')}"
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=filename)
     response["Content-Length"] = str(log.size)

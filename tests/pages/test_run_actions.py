@@ -69,6 +69,14 @@ def test_an_htmx_edit_closes_the_dialog_and_refreshes(ana_client: Client) -> Non
     assert triggers["toast"]["toasts"][0]["text"] == "Saved"
 
 
+def test_what_is_said_of_a_run_is_not_turned_around_by_its_name(ana_client: Client) -> None:
+    run = make_run(display_name="\u202enimda", archived_at=Now())
+    tagged = ana_client.post(url_of(run, "run-tags"), {"add": "a=b"}, headers=HTMX)
+    assert tagged.status_code == 409
+    assert "\\u202enimda is archived" in tagged.text
+    assert "\u202enimda is archived" not in tagged.text
+
+
 def test_the_cancel_dialog_names_what_else_it_ends(ana_client: Client) -> None:
     parent = make_run(status=Status.RUNNING, kind=Kind.INTERACTIVE)
     child = make_run(status=Status.RUNNING, parent=parent, kind=Kind.SCRIPT, display_name="fold 2")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from runs.models import Run
+from runs.models import LogChunk, Run
 from runs.services import log_pages, log_search, logs
 from runs.services.log_pages import Log
 from runs.status import ErrorClass, Kind, Status
@@ -394,6 +395,15 @@ class TestRaw:
         assert response.headers["Content-Length"] == str(len(data))
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+
+    def test_a_log_with_a_part_that_is_gone_says_so(self, run: Run, client: Client, storage: Path) -> None:
+        grow(run, b"x" * 100 + b"\n")
+        for chunk in LogChunk.objects.filter(run=run):
+            LogChunk.objects.filter(pk=chunk.pk).update(data=None, storage_name="logs/gone")
+        page = client.get(url_of(run))
+        assert page.status_code == 200
+        assert "is missing in the storage" in page.content.decode()
+        assert client.get(url_of(run, "raw/")).status_code == 404
 
     def test_no_log_is_no_file(self, run: Run, client: Client) -> None:
         assert client.get(url_of(run, "raw/")).status_code == 404

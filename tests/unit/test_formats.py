@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runs.formats import ago_text, bytes_text, duration_text, exact_time, file_name_text, ticking_text
+from runs.formats import ago_text, bytes_text, duration_text, exact_time, ticking_text, unturned
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 
@@ -82,4 +82,4 @@ def test_exact_time_is_utc_whatever_the_zone() -> None:
     ],
 )
 def test_a_file_name_turns_no_direction(name: str, shown: str) -> None:
-    assert file_name_text(name) == shown
+    assert unturned(name) == shown
