@@ -40,6 +40,9 @@ class ChildrenIn(In):
 
     children: list[NewRunIn] = Field(default_factory=list, max_length=MOST_CHILDREN)
     count: int | None = Field(None, ge=0, le=MOST_CHILDREN)
+    start: bool = Field(
+        False, description="Whether they are Running from now on, with heartbeats to be sent."
+    )
     batch_id: Text = Field("", max_length=200, description="The same again gives what it made before.")
 
 
@@ -68,12 +71,13 @@ def child_list(
 
 @router.post("/runs/{run_id}/children", auth=may_write_run(), response={201: ChildrenOut, **REFUSALS})
 def child_create(request: ApiRequest, run_id: str, body: ChildrenIn) -> Status[dict[str, Any]]:
-    """Make interactive child runs, NotStarted, all or none; the same `batch_id` again makes no others."""
+    """Make interactive child runs, all or none; the same `batch_id` again makes no others."""
     if body.count is not None and body.children:
         raise InvalidInput("There are children and a count too.", field="count", hint="Give one of both.")
     news = [child.new_run() for child in body.children]
     news = news or [NewRun(tags={CHILD_NUMBER: str(at)}) for at in range(body.count or 0)]
-    runs, made = create_children(request.run, news, by=request.auth.user, batch_id=body.batch_id)
+    by, batch_id = request.auth.user, body.batch_id
+    runs, made = create_children(request.run, news, by=by, batch_id=batch_id, start=body.start)
     if not made:
         return Status(201, {"items": runs_out([run.pk for run in runs])})
     pairs = zip(runs, news, strict=True)

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from runs.errors import InvalidInput, OffsetMismatch, OutOfOrder, SearchError, StudioError
+from runs.errors import InvalidInput, OffsetMismatch, OutOfOrder, SearchError, StudioError, TooBig
 from runs.middleware import status_of
 from runs.services.run_tokens import why_refused
 from studio.accounts.middleware import to_sign_in
@@ -43,6 +43,7 @@ def install(api: NinjaAPI) -> None:
     api.add_exception_handler(ValidationError, _invalid)
     api.add_exception_handler(HttpError, _unreadable)
     api.add_exception_handler(StudioError, _refused)
+    api.add_exception_handler(RequestDataTooBig, _too_big)
 
 
 def _not_signed_in(request: HttpRequest, error: Any) -> HttpResponse:
@@ -80,9 +81,13 @@ def _fault(error: dict[str, Any]) -> str:
     return f": {error['msg']}"
 
 
+def _too_big(request: HttpRequest, error: Any) -> HttpResponse:
+    return refuse(request, 413, "The body is too big.", code=TooBig.code)
+
+
 def _unreadable(request: HttpRequest, error: Any) -> HttpResponse:
     if isinstance(error.__cause__, RequestDataTooBig):
-        return refuse(request, 413, "The body is too big.", code="too_big")
+        return _too_big(request, error)
     return refuse(
         request,
         error.status_code,

@@ -336,20 +336,27 @@ class _Outlet:
 
 
 def zip_stream(run: Run) -> Iterator[bytes]:
-    """All artifacts of a run as one zip, made while it is sent. Close it if you stop early."""
-    outlet = _Outlet()
+    """All artifacts of a run as one zip, made while it is sent. Close it if you stop early.
+
+    A file of it says which of them are missing in the storage, if any are.
+    """
+    outlet, missing = _Outlet(), []
     with zipfile.ZipFile(outlet, "w") as archive:  # type: ignore[call-overload]
         for artifact in run.artifacts.order_by("path"):
             info = zipfile.ZipInfo(artifact.path, date_time=artifact.created_at.timetuple()[:6])
             info.external_attr = (stat.S_IFREG | 0o644) << 16
             info.compress_type = _compression_for(artifact)
-            with (
-                closing(open_artifact(artifact)) as source,
-                archive.open(info, "w", force_zip64=True) as member,
-            ):
+            try:
+                file = open_artifact(artifact)
+            except NotFound:
+                missing.append(artifact.path)
+                continue
+            with closing(file) as source, archive.open(info, "w", force_zip64=True) as member:
                 while chunk := source.read(_CHUNK_BYTES):
                     member.write(chunk)
                     yield outlet.take()
+        if missing:
+            archive.writestr("MISSING.txt", "\n".join(["Missing in the storage:", *missing, ""]))
     yield outlet.take()
 
 

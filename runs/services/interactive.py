@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, InvalidInput, RunFinished
-from runs.lifecycle import begin, move
+from runs.lifecycle import begin, begin_all, move
 from runs.models import Experiment, Run, Snapshot
 from runs.services.experiments import reserve_numbers
 from runs.services.new_runs import (
@@ -67,12 +67,12 @@ def create_interactive(
 
 
 def create_children(
-    parent: Run, news: Sequence[NewRun], *, by: User, batch_id: str = ""
+    parent: Run, news: Sequence[NewRun], *, by: User, batch_id: str = "", start: bool = False
 ) -> tuple[list[Run], bool]:
-    """Interactive child runs, NotStarted, in this order, and whether they are new.
+    """Interactive child runs in this order, NotStarted or (`start`) Running, and whether they are new.
 
     The same batch again gives what it made before. All or none. Raises like `create_interactive`. Eight
-    queries, some more for hundreds.
+    queries, nine with `start`, some more for hundreds.
     """
     if len(news) > MOST_CHILDREN:
         raise InvalidInput(
@@ -97,7 +97,10 @@ def create_children(
             ]
             for run in runs:
                 run.created_at = run.updated_at = now
-            Run.objects.bulk_create(runs)
+            if start:
+                begin_all(runs, to=Status.RUNNING, at=now, by=by, why=f"started by {by.shown_name}")
+            else:
+                Run.objects.bulk_create(runs)
             insert_labels(list(zip(runs, named, strict=True)))
             Run.objects.filter(pk=parent.pk).update(updated_at=Now())
         return runs, True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db.models import F, OuterRef, Subquery
 
-from runs.errors import Conflict, InvalidInput, InvalidName, InvalidSnapshot, NotFound
+from runs.errors import Conflict, InvalidInput, InvalidName, InvalidSnapshot, NotFound, TooBig
 from runs.models import LogChunk, Run
 from runs.services import archives
 from runs.services.logs import INLINE_BYTES, STD_LOG, append_log
@@ -56,7 +56,8 @@ def add_to_log(run: Run, name: str, offset: int, data: bytes) -> int:
     """Append what an interactive run logs, at the end of the log; where it ends now.
 
     Bytes that are there already may be sent again. Raises OffsetMismatch for any other offset than the end,
-    Conflict for runs whose log their node writes, InvalidName, and InvalidInput past the size of a log.
+    Conflict for runs whose log their node writes, InvalidName, TooBig for more than ADDED_BYTES, and
+    InvalidInput past the size of a log.
     """
     if run.kind != Kind.INTERACTIVE:
         raise Conflict(
@@ -65,7 +66,7 @@ def add_to_log(run: Run, name: str, offset: int, data: bytes) -> int:
         )
     _check_name(name)
     if len(data) > ADDED_BYTES:
-        raise InvalidInput(f"At most {ADDED_BYTES:,} bytes can be added at once.", field="body")
+        raise TooBig(f"At most {ADDED_BYTES:,} bytes can be added at once.", field="body")
     if offset + len(data) > settings.LOG_CAP_BYTES:
         raise InvalidInput(
             f"A log may have {archives.limit_text(settings.LOG_CAP_BYTES)}.",

@@ -126,15 +126,16 @@ export class Plot {
     const incrs = this.lines[0]?.isCounted ? WHOLE : undefined;
     const ink = colour(box, "--t3"), grid = { stroke: colour(box, "--grid"), width: 1 };
     const axis = { stroke: ink, grid, ticks: { show: false }, font: "11px system-ui, sans-serif" };
-    const ticks = (u, values) => values.map((value) => (isTime ? (value === null ? "" : durationText(value)) : numberText(value)));
+    const numbers = (u, values) => values.map(numberText);
+    const durations = (u, values) => values.map((value) => (value === null ? "" : durationText(value)));
     return {
-      width: box.clientWidth, height: box.clientHeight, padding: [10, 12, 0, 0], legend: { show: false },
+      width: box.clientWidth, height: box.clientHeight, padding: [10, isTime ? 26 : 12, 0, 0], legend: { show: false },
       cursor: { drag: { x: true, y: false, dist: 6 }, points: { size: 7, width: 1.6, fill: colour(box, "--bg") }, y: false },
       scales: {
         x: { time: false, distr: looks.byLogX ? 3 : 1, range: kept ? [kept.min, kept.max] : undefined },
         y: looks.byLog ? { distr: 3 } : { range: (u, min, max) => spread(min, max) },
       },
-      axes: [{ ...axis, values: ticks, size: 26, gap: 4, space: 64, grid: { show: false }, incrs }, { ...axis, values: ticks, size: labelRoom, gap: 6, space: 34 }],
+      axes: [{ ...axis, values: isTime ? durations : numbers, size: 26, gap: 4, space: 64, grid: { show: false }, incrs }, { ...axis, values: numbers, size: labelRoom, gap: 6, space: 34 }],
       series: [{}, ...this.series()],
       hooks: { draw: [() => this.mark()], setCursor: [() => this.point()], setSelect: [() => this.zoom()] },
     };
@@ -250,7 +251,7 @@ function labelRoom(u, labels, axis) {
 function spread(min, max) {
   if (min === null || max === null) return [0, 1];
   const room = (max - min) * 0.06 || Math.abs(max) * 0.1 || 1;
-  return [min >= 0 && min - room < 0 ? 0 : min - room, max + room];
+  return [Math.max(min >= 0 && min - room < 0 ? 0 : min - room, -Number.MAX_VALUE), Math.min(max + room, Number.MAX_VALUE)];
 }
 
 const again = () => { for (const plot of all) if (plot.box.isConnected) plot.draw(); else plot.remove(); };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -95,6 +96,12 @@ def test_an_address_with_too_much_in_it_is_refused(api: Api) -> None:
     answer = api.get("/workspaces?" + "a&" * 10_001)
     assert answer.status_code == 413
     assert refusal(answer)["code"] == "too_big"
+
+
+def test_a_body_with_too_much_in_it_is_refused(api: Api, settings: Any) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000
+    answer = api.post("/workspaces/default/experiments", {"name": "x" * 2_000})
+    assert (answer.status_code, refusal(answer)["code"]) == (413, "too_big")
 
 
 class TestMe:

@@ -189,7 +189,7 @@ def test_an_interactive_run_adds_to_its_log(api: Api, interactive: Run) -> None:
 
 def test_an_addition_has_its_limits(api: Api, interactive: Run, run: Run) -> None:
     big = api.call("post", f"{address(interactive, LOG)}?offset=0", raw=bytes(2**20 + 1))
-    assert (big.status_code, refusal(big)["field"]) == (422, "body")
+    assert (big.status_code, refusal(big)["field"]) == (413, "body")
     assert api.call("post", address(interactive, LOG), raw=b"x").status_code == 422
     own = api.call("post", f"{address(interactive, 'system_logs/launch.log')}?offset=0", raw=b"x")
     assert (own.status_code, refusal(own)["code"]) == (422, "invalid_name")

@@ -198,6 +198,14 @@ def test_the_pointer_shows_what_a_smoothed_line_draws_and_what_was_logged(
     expect(tip).to_have_text("step 18")
 
 
+def test_a_time_axis_leaves_the_values_as_they_are(run: Run, ana: User, open_page: OpenPage) -> None:
+    page = open_page(f"{url(run)}one/?name=loss&x=time", user=ana)
+    page.add_init_script(WRITTEN)
+    page.reload()
+    drawn(page, "loss")
+    page.wait_for_function("() => written.some((text) => /^0\\.\\d+$/.test(text))")
+
+
 def test_looks_are_kept_in_the_address(run: Run, ana: User, open_page: OpenPage) -> None:
     page = open_page(url(run), user=ana)
     drawn(page, "loss")

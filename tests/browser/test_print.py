@@ -50,6 +50,8 @@ def run(ana: User) -> Run:
     log_metrics(run, {"loss": [1 / (step + 1) for step in range(40)], "said": ["Hello"]})
     lines = b"".join(b"epoch %d\n" % epoch for epoch in range(60))
     append_log(run, run.attempt, STD_LOG, 0, lines + b"word " * 60)
+    said = f'Traceback (most recent call last):\n  File "a.py", line 1\nValueError: {"long " * 90}'
+    Run.objects.filter(pk=run.pk).update(error_traceback=said)
     return run
 
 
@@ -69,6 +71,8 @@ def test_a_page_fits_on_paper_without_what_paper_cannot_do(
     expect(page.locator("h1")).to_be_visible()
     ink = re.findall(r"\d+", page.locator("h1").evaluate("(title) => getComputedStyle(title).color"))
     assert max(map(int, ink[:3])) < 80
+    for code in page.locator(".alert-code").all():
+        assert code.evaluate("code => code.scrollWidth <= code.clientWidth")
     if "logs" in path:
         expect(page.get_by_role("heading", name=STD_LOG)).to_be_visible()
 

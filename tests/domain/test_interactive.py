@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from django.db.models import F
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, RunFinished
-from runs.models import Run
+from runs.models import Run, RunEvent
 from runs.services import sweeps
 from runs.services.cancel import cancel_run
 from runs.services.interactive import beat, create_children, create_interactive, start_run
@@ -106,15 +108,21 @@ class TestAtOnce:
         experiment.refresh_from_db()
         assert experiment.last_number == 1
 
-    def test_the_same_batch_makes_its_children_once(self, ana: User) -> None:
+    @pytest.mark.parametrize("start", [False, True])
+    def test_the_same_batch_makes_its_children_once(self, ana: User, start: bool) -> None:
         parent = Run.objects.select_related("experiment", "workspace").get(pk=make(ana).pk)
-        made = at_once([lambda: create_children(parent, [NewRun()] * 5, by=ana, batch_id="b")] * 4)
+        create = partial(create_children, parent, [NewRun()] * 5, by=ana, batch_id="b", start=start)
+        made = at_once([create] * 4)
         assert len({tuple(run.run_id for run in runs) for runs, _ in made}) == 1
         assert [new for _, new in made].count(True) == 1
-        assert Run.objects.filter(parent=parent).count() == 5
+        children = Run.objects.filter(parent=parent)
+        assert children.count() == 5
+        assert {child.status for child in children} == {Status.RUNNING if start else Status.NOT_STARTED}
+        assert RunEvent.objects.filter(run__in=children, seq=1).count() == (5 if start else 0)
+        assert children.filter(started_at=F("created_at")).count() == (5 if start else 0)
 
     def test_no_child_survives_the_cancel_of_its_parent(self, ana: User) -> None:
         parent = Run.objects.select_related("experiment", "workspace").get(pk=make(ana).pk)
-        acts = [lambda: create_children(parent, [NewRun()] * 3, by=ana) for _ in range(4)]
+        acts = [lambda: create_children(parent, [NewRun()] * 3, by=ana, start=True) for _ in range(4)]
         at_once([*acts, lambda: cancel_run(parent, by=ana)])
         assert set(Run.objects.values_list("status", flat=True)) == {Status.CANCELED}

@@ -124,6 +124,15 @@ def test_all_files_come_as_one_zip(ana_client: Client, keep: Keep) -> None:
     }
 
 
+def test_a_zip_names_what_the_storage_has_lost(ana_client: Client, keep: Keep) -> None:
+    run = keep({"outputs/a.txt": b"one", "outputs/b.txt": b"two"})
+    default_storage.delete(run.artifacts.get(path="outputs/a.txt").storage_name)
+    answer = ana_client.get(url_of(run, "run-outputs-zip"))
+    archive = zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content)))  # type: ignore[arg-type]
+    assert archive.read("outputs/b.txt") == b"two"
+    assert b"outputs/a.txt" in archive.read("MISSING.txt")
+
+
 def test_a_file_that_storage_has_lost_says_so(ana_client: Client, keep: Keep) -> None:
     run = keep({"outputs/a.txt": b"x"})
     default_storage.delete(run.artifacts.get().storage_name)

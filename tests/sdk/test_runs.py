@@ -278,8 +278,8 @@ def test_children(exp: Experiment) -> None:
     assert parent.create_children(count=0) == []
     assert len(parent.create_children(count=100)) == 100
     batch[0].start()
-    assert batch[0].get_status() == "Running"
-    batch[1].complete()  # never started
+    assert [child.get_status() for child in batch] == ["Running"] * 3
+    batch[1].complete()
     details = batch[1].get_details()
     assert details["startTimeUtc"] <= details["endTimeUtc"]
 

@@ -59,7 +59,9 @@ class TreeRun:
         tag_key: str | None = None,
         tag_values: builtins.list[Any] | None = None,
     ) -> builtins.list[Run]:
-        """Children in one call: so many, each with its number as a tag, or one for each value of a tag."""
+        """Children in one call, Running from now on: so many, each with its number as a tag, or one for each
+        value of a tag.
+        """
         labels = children_labels(count, tag_key, tag_values)
         return self._make_children(labels) if labels else []
 
@@ -69,7 +71,7 @@ class TreeRun:
             records = self._api.make_children(self.id, wanted)
         children = [_run_of(self._experiment, record) for record in records]
         for child in children:
-            child._owned = True
+            child._own(None)
         return children
 
     def submit_child(self, config: Any, tags: dict[str, Any] | None = None, **kwargs: Any) -> Run:

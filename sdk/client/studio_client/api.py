@@ -179,8 +179,12 @@ class Api:
         return self._pages(_run(run_id, "children"), filters)
 
     def make_children(self, run_id: str, children: Sequence[Mapping[str, Any]]) -> list[RunRecord]:
-        """Interactive children in one call, in this order, NotStarted."""
-        content = {"children": [dict(child) for child in children], "batch_id": str(uuid.uuid4())}
+        """Interactive children in one call, in this order, Running: each wants its signs of life."""
+        content = {
+            "children": [dict(child) for child in children],
+            "batch_id": str(uuid.uuid4()),
+            "start": True,
+        }
         return list(self._post(_run(run_id, "children"), content)["items"])
 
     # Tags and properties
