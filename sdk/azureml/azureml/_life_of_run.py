@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from azureml import _run_files
 from azureml._translate import translated
-from azureml.exceptions import AzureMLException, UserErrorException
+from azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:
+    from studio_client.api import Api
+
     from azureml.core.run import Run
+
+#: How long the end of a run waits for a server that is away.
+END_PATIENCE_S = 300.0
 
 #: How long a script is waited for that was asked to stop: its grace of 10 s, and what its end takes.
 STOPPED_WITHIN_S = 12.0
@@ -47,41 +53,68 @@ def leave(run: Run, error: BaseException | None) -> None:
     if run._entered_in not in (None, os.getpid()):
         run.flush()
         return
-    if run._capture is not None:
-        run._capture.stop()
-        run._capture = None
+    until = time.monotonic() + END_PATIENCE_S
     if isinstance(error, SystemExit) and error.code in (None, 0):
         error = None
     if error is None:
-        _unless_ended(run, "complete", {})
+        _stop_capture(run)
+        _unless_ended(run, "complete", {}, until)
         return
-    act, content = (
-        ("cancel", {}) if isinstance(error, KeyboardInterrupt) else ("fail", error_content(error, None))
-    )
     try:
-        _unless_ended(run, act, content)
-    except (AzureMLException, OSError) as trouble:
-        warnings.warn(
-            f"Run {run.id} could not be ended: {getattr(trouble, 'message', trouble)}", stacklevel=3
-        )
+        _stop_capture(run)
+        act, content = "cancel", {}
+        if not isinstance(error, KeyboardInterrupt):
+            act, content = "fail", error_content(error, None)
+        _unless_ended(run, act, content, until)
+    except Exception as trouble:  # whatever it is, what was raised in the block goes on its way
+        why = getattr(trouble, "message", trouble)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # where warnings are errors, this one would hide the other
+            warnings.warn(f"Run {run.id} could not be ended: {why}", stacklevel=3)
 
 
-def _unless_ended(run: Run, act: str, content: dict[str, Any]) -> None:
+def _stop_capture(run: Run) -> None:
+    if run._capture is not None:
+        capture, run._capture = run._capture, None
+        capture.stop(END_PATIENCE_S)
+
+
+def _unless_ended(run: Run, act: str, content: dict[str, Any], until: float) -> None:
     """End it, unless that was done by hand."""
     from azureml.core.run import TERMINAL
 
     if run._is_context:
         run.complete()
         return
-    if run.status not in TERMINAL and run.get_status() not in TERMINAL:
-        end(run, act, content, set_status=True)
-        return
-    keep_what_is_left(run)
+    if _status(run, until) in TERMINAL:
+        keep_what_is_left(run, until)
+    else:
+        end(run, act, content, set_status=True, until=until)
 
 
-def end(run: Run, act: str, content: dict[str, Any], *, set_status: bool) -> None:
-    """Send what is left, then tell the server. Inside a submitted script only an error is recorded."""
-    keep_what_is_left(run)
+def _status(run: Run, until: float) -> str:
+    """Its status now. A server that is away is waited for until then."""
+    from azureml.core.run import TERMINAL
+
+    if run.status not in TERMINAL:
+        with translated:
+            run._record = _patient(run, until).run(run.id)
+    return run.status
+
+
+def _patient(run: Run, until: float) -> Api:
+    """The server, waited for until then at least when it is away."""
+    api = run._api
+    return api.patient(max(api.transport.patience_s, until - time.monotonic()))
+
+
+def end(run: Run, act: str, content: dict[str, Any], *, set_status: bool, until: float | None = None) -> None:
+    """Send what is left, then tell the server; one that is away is waited for, some minutes at most.
+
+    Inside a submitted script only an error is recorded.
+    """
+    until = time.monotonic() + END_PATIENCE_S if until is None else until
+    keep_what_is_left(run, until)
     if not set_status:
         return
     if run._is_context:
@@ -89,27 +122,27 @@ def end(run: Run, act: str, content: dict[str, Any], *, set_status: bool) -> Non
             with translated:
                 run._api.act(run.id, act, content)
         return
-    _tell(run, act, content)
+    _tell(run, act, content, until)
 
 
-def keep_what_is_left(run: Run) -> None:
+def keep_what_is_left(run: Run, until: float) -> None:
     """Metrics that wait, and the outputs of a run that this process made."""
     if run._is_context:
         run._sender.flush_at_the_end()
     else:
-        run.flush()
+        run.flush(max(0.0, until - time.monotonic()))
     if run._owned and run._outputs and os.path.isdir(run._outputs):
-        keep = partial(_run_files.upload, run._api, run.id, overwrite=True)
+        keep = partial(_run_files.upload, _patient(run, until), run.id, overwrite=True)
         _run_files.upload_all(_run_files.files_below("outputs", run._outputs), keep)
 
 
-def _tell(run: Run, act: str, content: dict[str, Any]) -> None:
+def _tell(run: Run, act: str, content: dict[str, Any], until: float) -> None:
     """Complete, fail or cancel, and wait a bounded time until that has happened."""
     from studio_client import heartbeat
     from studio_client.streaming import wait_until_ended
 
     with translated:
-        answer = run._api.act(run.id, act, content)
+        answer = _patient(run, until).act(run.id, act, content)
         heartbeat.beats.remove(run.id)
         run._record = answer.get("run", answer)
         if run._record["status"] not in ("Completed", "Failed", "Canceled"):
@@ -125,11 +158,12 @@ def cancel(run: Run) -> None:
         with translated:
             run._api.act(run.id, "cancel")
         return
-    if run.get_status() == "Canceled":
+    until = time.monotonic() + END_PATIENCE_S
+    if _status(run, until) == "Canceled":
         return
     if run._owned:
-        keep_what_is_left(run)
-    _tell(run, "cancel", {})
+        keep_what_is_left(run, until)
+    _tell(run, "cancel", {}, until)
     if run.status in ("Completed", "Failed"):
         raise UserErrorException(f"Run {run.id} has ended {run.status}, so it cannot be canceled.")
 

@@ -5,6 +5,7 @@ All of them block, and raise what studio_client.errors lists.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 import uuid
@@ -79,6 +80,12 @@ class Api:
         if not login.is_known:
             me = self._send("GET", "/me", timeout_s=timeout_s, patience_s=0).json()
             login.username, login.run_id = me["username"], me["run_id"] or ""
+
+    def patient(self, patience_s: float) -> Api:
+        """The same server and login, which waits so long for a server that is away."""
+        made = Api(self.transport)
+        made._send = functools.partial(self.transport.send, patience_s=patience_s)
+        return made
 
     def info(self) -> dict[str, Any]:
         """The server's version. Raises WrongServer if this client cannot speak with it."""
