@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from runs.models import Run
 from runs.status import ON_NODE, Status
@@ -17,6 +18,8 @@ from runs.wake import wake
 
 #: Longer than the longest wait of the API and the pause of a client between two.
 WAITS_FOR = timedelta(seconds=40)
+#: Who still asks after a child that has been queued for so long has nothing else to do.
+ASKED_AFTER = timedelta(seconds=5)
 
 
 def wait_for_child(parent: Run, child: Run) -> None:
@@ -27,6 +30,12 @@ def wait_for_child(parent: Run, child: Run) -> None:
             wake(child.target_id)
     else:
         rows.filter(waits_until__isnull=False).update(waits_until=Now() + WAITS_FOR)
+
+
+def ask_after_child(parent: Run, child: Run) -> None:
+    """The parent's script looks how this run is: it waits for one that has been queued for a while."""
+    if child.status == Status.QUEUED and child.queued_at and timezone.now() - child.queued_at > ASKED_AFTER:
+        wait_for_child(parent, child)
 
 
 def stop_waiting(parent: Run) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 
 from runs.api import long_polls
 from runs.models import Run
@@ -126,6 +128,22 @@ def test_a_run_that_waits_for_its_child_gives_its_slot_back_until_the_child_has_
     cancel_run(child, by=ana)
     assert api.get(f"/runs/{child.run_id}/wait", {"timeout": 0}).json()["status"] == "Canceled"
     assert Run.objects.get(pk=parent.pk).holds_slot
+
+
+def test_a_run_that_asks_again_and_again_after_its_child_gives_its_slot_back(
+    api_of: Callable[..., Api], ana: User
+) -> None:
+    parent = make_run(status=Status.RUNNING, submitter=ana, node=make_node(slots=1))
+    child = settled(make_run(parent=parent, kind=Kind.SCRIPT, status=Status.QUEUED))
+    api = api_of(parent)
+    Run.objects.filter(pk=child.pk).update(queued_at=Now())
+    assert api.get(f"/runs/{child.run_id}").status_code == 200
+    assert Run.objects.get(pk=parent.pk).holds_slot
+    Run.objects.filter(pk=child.pk).update(queued_at=Now() - timedelta(seconds=6))
+    api_of(ana).get(f"/runs/{child.run_id}")
+    assert Run.objects.get(pk=parent.pk).holds_slot
+    assert api.get(f"/runs/{child.run_id}").status_code == 200
+    assert not Run.objects.get(pk=parent.pk).holds_slot
 
 
 def test_nobody_elses_slot_is_given_back(api_of: Callable[..., Api], ana: User) -> None:
