@@ -417,7 +417,7 @@ def test_a_script_knows_its_run(exp: Experiment, attached: Path) -> None:
     text = run.get_details_with_logs()["logFiles"]["user_logs/std_log.txt"]
     assert text == f"{run.id} 1 {exp.name} None Running\nRunning default {{}}\n"
     assert run.get_tags() == {"from": "script"}
-    assert run.get_properties() == {"p": "q"}
+    assert run.get_properties() == {"p": "q", "ContentSnapshotId": run.get_snapshot_id()}
     assert "up/me.py" in run.get_file_names()
 
 

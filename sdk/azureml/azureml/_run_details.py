@@ -16,7 +16,6 @@ LOCAL = "local"
 
 def details_of(record: RunRecord, log_files: dict[str, str]) -> dict[str, Any]:
     """The dict of one run; what is None is left out."""
-    snapshot = {"ContentSnapshotId": record["snapshot"]} if record["snapshot"] else {}
     details: dict[str, Any] = {
         "runId": record["run_id"],
         "target": record["target"] or LOCAL,
@@ -25,7 +24,7 @@ def details_of(record: RunRecord, log_files: dict[str, str]) -> dict[str, Any]:
         "endTimeUtc": record["ended_at"],
         "services": {},
         "error": error_of(record),
-        "properties": {**snapshot, **record["properties"]},
+        "properties": properties_of(record),
         "inputDatasets": [],
         "outputDatasets": [],
         "runDefinition": _definition(record) if record["kind"] in SUBMITTED else None,
@@ -33,6 +32,12 @@ def details_of(record: RunRecord, log_files: dict[str, str]) -> dict[str, Any]:
         "submittedBy": record["submitter"],
     }
     return {key: value for key, value in details.items() if value is not None}
+
+
+def properties_of(record: RunRecord) -> dict[str, str]:
+    """Its properties, with the one that names its snapshot."""
+    snapshot = {"ContentSnapshotId": record["snapshot"]} if record["snapshot"] else {}
+    return {**snapshot, **record["properties"]}
 
 
 def _definition(record: RunRecord) -> dict[str, Any]:

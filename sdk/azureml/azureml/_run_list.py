@@ -15,6 +15,21 @@ if TYPE_CHECKING:
 #: The run types of Azure ML by what a run is in Studio. Interactive runs have none.
 TYPES = {"script": "azureml.scriptrun", "pipeline": "azureml.PipelineRun", "step": "azureml.StepRun"}
 _KINDS = {name: kind for kind, name in TYPES.items()}
+#: The statuses of runs in Studio, and those that only Azure ML's runs have.
+STATUSES = (
+    "NotStarted",
+    "Queued",
+    "Preparing",
+    "Starting",
+    "Running",
+    "Finalizing",
+    "CancelRequested",
+    "NotResponding",
+    "Completed",
+    "Failed",
+    "Canceled",
+)
+_NEVER = frozenset({"Provisioning", "Unapproved", "Pausing", "Paused"})
 SUBMITTED = frozenset({"script", "step"})
 
 
@@ -24,8 +39,16 @@ def filters(tags: Any, properties: Any, run_type: str | None, status: str | None
     if run_type in _KINDS:
         pairs.append(("kind", _KINDS[run_type]))
     if status is not None:
-        pairs.append(("status", str(status)))
+        pairs.append(("status", _known(status)))
     return pairs
+
+
+def _known(status: Any) -> str:
+    if status in STATUSES or status in _NEVER:
+        return str(status)
+    near = next((known for known in STATUSES if known.lower() == str(status).lower()), "")
+    guess = f" Did you mean {near}?" if near else ""
+    raise UserErrorException(f"No run has the status {status!r}.{guess} Known: {', '.join(STATUSES)}.")
 
 
 def _labels(word: str, wanted: Any) -> Iterator[tuple[str, str]]:
@@ -45,9 +68,10 @@ def _labels(word: str, wanted: Any) -> Iterator[tuple[str, str]]:
     yield from (asked for key, asked in pairs if "=" not in key)  # of the others `passes` takes care
 
 
-def is_unknown(run_type: str | None) -> bool:
-    """Whether no run can be of this type."""
-    return run_type is not None and run_type not in _KINDS
+def fits_nothing(run_type: Any, properties: Any, status: Any) -> bool:
+    """Whether no run can be of this type, have these properties, which are text, or this status."""
+    no_text = isinstance(properties, Mapping) and None in properties.values()
+    return no_text or status in _NEVER or (run_type is not None and run_type not in _KINDS)
 
 
 def passes(record: RunRecord, tags: Any, properties: Any) -> bool:

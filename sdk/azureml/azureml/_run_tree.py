@@ -38,6 +38,7 @@ class TreeRun:
         self, name: str | None = None, run_id: str | None = None, outputs: str | None = None
     ) -> Run:
         """A new child, Running from now on."""
+        experiments.make_outputs(outputs)
         child = self._make_child(name, run_id)
         child._own(outputs)
         return child
@@ -96,7 +97,7 @@ class TreeRun:
         Fetched as they are looked at.
         """
         asked = _run_list.filters(tags, properties, type, status)
-        if _run_list.is_unknown(type):
+        if _run_list.fits_nothing(type, properties, status):
             return RunList(lambda: iter(()))
         return RunList(lambda: self._children(recursive, asked, tags, properties))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Callable, ClassVar
 
+from azureml.exceptions import UserErrorException
+
 
 def camel(name: str) -> str:
     """`node_count` as `nodeCount`."""
@@ -14,7 +16,7 @@ def camel(name: str) -> str:
 
 class Section:
     """Attributes that exist or do not: setting any other raises AttributeError, which catches slips of the
-    pen.
+    pen. Where a section belongs, None stands for a new one, and all else raises UserErrorException.
 
     `_defaults` makes the value of each. A value that is a Section is written as a mapping of its own.
     """
@@ -26,9 +28,19 @@ class Section:
         def __getattr__(self, name: str) -> Any:
             """Whatever `_defaults` names."""
 
-    def __init__(self) -> None:
+    def __init__(self, *values: Any, **named: Any) -> None:
+        """The attributes in their order, or by their names; None stands for the default."""
         for name, make in self._defaults.items():
             object.__setattr__(self, name, make())
+        if len(values) > len(self._defaults):
+            raise TypeError(f"{type(self).__name__} takes {len(self._defaults)} values, not {len(values)}.")
+        placed = dict(zip(self._defaults, values))
+        for name, value in (*placed.items(), *named.items()):
+            if name not in self._defaults or (name in placed and name in named):
+                twice = "was given twice" if name in placed else "is not known"
+                raise TypeError(f"{type(self).__name__}: the argument {name!r} {twice}.{self._guess(name)}")
+            if value is not None:
+                setattr(self, name, value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         known = (
@@ -37,12 +49,22 @@ class Section:
             or isinstance(getattr(type(self), name, None), property)
         )
         if not known:
-            import difflib
-
-            near = difflib.get_close_matches(name, self._names(), n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{hint}")
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{self._guess(name)}")
+        kind = type(self.__dict__.get(name))
+        if issubclass(kind, Section) and not isinstance(value, kind):
+            if value is not None:
+                raise UserErrorException(
+                    f"{type(self).__name__}.{name} is of {kind.__name__}, not {value!r}."
+                )
+            value = self._defaults[name]()
         object.__setattr__(self, name, value)
+
+    @classmethod
+    def _guess(cls, name: str) -> str:
+        import difflib
+
+        near = difflib.get_close_matches(name, cls._names(), n=1)
+        return f" Did you mean {near[0]}?" if near and near[0] != name else ""
 
     def __repr__(self) -> str:
         values = (f"{name}={getattr(self, name)!r}" for name in self._defaults)

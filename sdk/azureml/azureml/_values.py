@@ -22,8 +22,8 @@ _NESTED = (list, tuple, dict, set, frozenset, range, GeneratorType)
 def name_of(name: Any) -> str:
     """The name of a metric. Raises UserErrorException for one that cannot be."""
     text = name if isinstance(name, str) else str(name)
-    if not text:
-        raise UserErrorException("A metric has a name.")
+    if name is None or not text:
+        raise UserErrorException("A metric has a name, which is a text and not None.")
     if len(text) > NAME_LENGTH:
         raise UserErrorException(
             f"The name of a metric has at most {NAME_LENGTH} letters; {text[:40]!r}… has {len(text)}."

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from studio_client import yaml_files
@@ -81,7 +81,7 @@ def submission(content: Mapping[str, Any], folder: str) -> dict[str, Any]:
     made: dict[str, Any] = {
         "target": content.get("target") or None,
         "environment_variables": _variables(content),
-        "time_limit_s": _seconds(content.get("maxRunDurationSeconds")),
+        "time_limit_s": seconds(content.get("maxRunDurationSeconds")),
         "run_configuration": dict(content),
     }
     if script:
@@ -90,14 +90,14 @@ def submission(content: Mapping[str, Any], folder: str) -> dict[str, Any]:
     return {**made, "command": words(command)}
 
 
-def _seconds(limit: Any) -> int | None:
-    """The time limit; None for none. Raises ConfigError."""
+def seconds(limit: Any) -> int | None:
+    """The time limit of `max_run_duration_seconds`; None for none. Raises ConfigError."""
     if not limit or limit == NO_LIMIT_S:
         return None
     try:
         return int(limit)
-    except (TypeError, ValueError):
-        raise ConfigError(f"maxRunDurationSeconds is a number of seconds, not {limit!r}.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"The longest duration of a run is a number of seconds, not {limit!r}.") from None
 
 
 def _variables(content: Mapping[str, Any]) -> dict[str, str]:
@@ -110,11 +110,15 @@ def _variables(content: Mapping[str, Any]) -> dict[str, str]:
 
 
 def texts(arguments: Any) -> list[str]:
-    """Arguments as a list of texts; one text is split as a shell does it."""
+    """Arguments as a list of texts; one text is split as a shell does it. Raises ConfigError."""
     if arguments is None:
         return []
     if isinstance(arguments, str):
         return shlex.split(arguments)
+    if isinstance(arguments, (bytes, Mapping)) or not isinstance(arguments, Iterable):
+        raise ConfigError(
+            f"The arguments of a script are a list, such as ['--rate', 0.1], not {arguments!r}."
+        )
     return [str(argument) for argument in arguments]
 
 

@@ -65,8 +65,22 @@ class Experiment(PageOwner):
         self._name = name
         self._fetched: ExperimentRecord | None = _experiment_dto
         if _experiment_dto is None and _create_in_cloud:
-            with translated:
-                self._fetched = self._api.make_experiment(workspace.name, name)
+            _check_workspace(workspace)
+            self._fetched = self._made_or_found()
+
+    def _made_or_found(self) -> ExperimentRecord:
+        """The one of this name, made if it is new; who may only read gets one that is there."""
+        from studio_client.errors import NotAllowed, NotFound
+
+        workspace = self._workspace.name
+        with translated:
+            try:
+                return self._api.make_experiment(workspace, self._name)
+            except NotAllowed as refused:
+                try:
+                    return self._api.experiment(workspace, self._name)
+                except NotFound:
+                    raise refused from None
 
     @property
     def _api(self) -> Api:
@@ -244,6 +258,15 @@ _START_OPTIONS = {
 }
 
 
+def _check_workspace(workspace: Any) -> None:
+    from azureml.core.workspace import Workspace
+
+    if not isinstance(workspace, Workspace):
+        raise UserErrorException(
+            f"An experiment is in a Workspace, not in {workspace!r}; Workspace.from_config() gives one."
+        )
+
+
 def check_name(name: str) -> None:
     """Raises UserErrorException, with the rule, for a name that breaks it."""
     if not _NAME.fullmatch(name):
@@ -263,6 +286,30 @@ def texts(labels: Any) -> dict[str, str | None]:
     return {str(key): None if value is None else str(value) for key, value in labels.items()}
 
 
+def property_texts(properties: Any) -> dict[str, str]:
+    """Properties as text. Raises UserErrorException for what cannot be a property, such as None."""
+    found = texts(properties)
+    made = {key: value for key, value in found.items() if value is not None}
+    if len(made) < len(found):
+        lacking = ", ".join(repr(key) for key in found if key not in made)
+        raise UserErrorException(f"Properties are text; there is none for {lacking}. A tag may be without.")
+    return made
+
+
+def make_outputs(outputs: Any) -> None:
+    """Make the folder that is kept at the end of a run. Raises UserErrorException."""
+    if not outputs:
+        return
+    try:
+        os.makedirs(outputs, exist_ok=True)
+    except OSError as error:
+        raise UserErrorException(
+            f"The folder {outputs} for outputs cannot be made: {error.strerror}."
+        ) from None
+    except TypeError:
+        raise UserErrorException(f"outputs is a folder, not {outputs!r}.") from None
+
+
 def new_uuid() -> str:
     """An id for an interactive run."""
     from uuid import uuid4
@@ -278,18 +325,25 @@ def new_run_id(experiment_name: str) -> str:
 def runs_of(
     experiment: Experiment, run_type: Any, tags: Any, properties: Any, status: Any, include_children: bool
 ) -> Iterator[Run]:
-    """A generator of an experiment's runs, the newest first."""
-    from azureml.core.run import run_from_record
-
+    """A generator of an experiment's runs, the newest first. Raises UserErrorException for a bad filter."""
     wanted = [
         ("experiment", experiment.name),
         ("include_children", include_children),
         *_run_list.filters(tags, properties, run_type, status),
     ]
-    if _run_list.is_unknown(run_type):
-        return
+    if _run_list.fits_nothing(run_type, properties, status):
+        return _passing(experiment, iter(()), tags, properties)
+    records = experiment._api.runs(experiment.workspace.name, wanted)
+    return _passing(experiment, records, tags, properties)
+
+
+def _passing(
+    experiment: Experiment, records: Iterator[RunRecord], tags: Any, properties: Any
+) -> Iterator[Run]:
+    from azureml.core.run import run_from_record
+
     with translated:
-        for record in experiment._api.runs(experiment.workspace.name, wanted):
+        for record in records:
             if _run_list.passes(record, tags, properties):
                 yield run_from_record(experiment, record)
 
@@ -336,8 +390,8 @@ def _start_logging(experiment: Experiment, options: dict[str, Any]) -> Run:
 
     api, workspace = experiment._api, experiment.workspace.name
     folder = options["snapshot_directory"]
-    given = {key: str(value) for key, value in texts(options.get("properties") or {}).items()}
-    properties = {**git_properties(folder or "."), **given}
+    properties = {**git_properties(folder or "."), **property_texts(options.get("properties") or {})}
+    make_outputs(options["outputs"])
     with translated:
         digest = snapshots.take(api, workspace, folder) if folder else None
         record = api.start_run(

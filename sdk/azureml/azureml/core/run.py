@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from azureml import _life_of_run, _run_files, _run_list
 from azureml._page_owner import PageOwner
-from azureml._run_details import details_of
+from azureml._run_details import details_of, properties_of
 from azureml._run_keeping import KeepingRun
 from azureml._run_list import SUBMITTED, TYPES
 from azureml._run_logging import LoggingRun
@@ -45,6 +45,10 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
     def __init__(
         self, experiment: Experiment, run_id: str, outputs: str | None = None, **kwargs: Any
     ) -> None:
+        if not isinstance(experiment, experiments.Experiment):
+            raise UserErrorException(f"A run is in an Experiment, not in {experiment!r}.")
+        if not isinstance(run_id, str) or not run_id:
+            raise UserErrorException(f"The id of a run is a text, not {run_id!r}.")
         self._experiment = experiment
         self._run_id = run_id
         self._outputs = outputs
@@ -90,7 +94,6 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
         self._owned = True
         if outputs:
             self._outputs = os.fspath(outputs)
-            os.makedirs(self._outputs, exist_ok=True)
         if self._record["status"] != "NotStarted":
             from studio_client import heartbeat
 
@@ -189,7 +192,7 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
     @property
     def properties(self) -> dict[str, str]:
         """Its properties when it was fetched last."""
-        return dict(self._record["properties"])
+        return properties_of(self._record)
 
     def get_status(self) -> str:
         """Its status now."""
@@ -263,6 +266,8 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
         status: str | None = None,
     ) -> Iterator[Run]:
         """A generator of the active runs on a compute target."""
+        if _run_list.fits_nothing(type, properties, status):
+            return
         wanted = [("target", compute.name), ("include_children", True), ("q", "is:active")]
         wanted += _run_list.filters(tags, properties, type, status)
         with translated:
@@ -368,7 +373,7 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
         """Add properties, which never change: UserErrorException, and nothing added, if one has another
         value.
         """
-        wanted = {key: str(value) for key, value in experiments.texts(properties).items()}
+        wanted = experiments.property_texts(properties)
         if wanted:
             self._put_properties(wanted)
 
@@ -379,7 +384,8 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
     def get_properties(self) -> dict[str, str]:
         """Its properties now."""
         with translated:
-            return self._remember(properties=self._api.properties(self.id))["properties"]
+            self._remember(properties=self._api.properties(self.id))
+        return properties_of(self._record)
 
     def _remember(self, **fields: Any) -> dict[str, Any]:
         if self._fetched is not None:

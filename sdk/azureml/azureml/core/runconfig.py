@@ -9,7 +9,7 @@ from studio_client import run_configs
 from studio_client.errors import ConfigError
 
 from azureml import _yaml
-from azureml._sections import Section, SectionWithVariables, plain, section
+from azureml._sections import SectionWithVariables, plain, section
 from azureml.core.conda_dependencies import CondaDependencies
 from azureml.core.container_registry import ContainerRegistry
 from azureml.core.environment import (
@@ -86,12 +86,12 @@ SourceDirectoryDataStore = section(
 )
 
 
-def _given(kind: type[Section], **values: Any) -> Section:
-    made = kind()
-    for name, value in values.items():
-        if value is not None:
-            setattr(made, name, value)
-    return made
+def arguments_of(arguments: Any) -> list[str]:
+    """Arguments of a script as a list of texts. Raises UserErrorException for what is no list."""
+    try:
+        return run_configs.texts(arguments)
+    except ConfigError as error:
+        raise UserErrorException(str(error)) from None
 
 
 class RunConfiguration(SectionWithVariables):
@@ -143,7 +143,7 @@ class RunConfiguration(SectionWithVariables):
         self._target = LOCAL
         self._name, self._path = _name, _path
         self.script = script
-        self.arguments = [str(argument) for argument in arguments or []]
+        self.arguments = arguments_of(arguments)
         self.framework = framework or "Python"
         self.communicator = communicator or "None"
         self.command = command or ""
@@ -190,7 +190,7 @@ class RunConfiguration(SectionWithVariables):
         super().fill(content)
         if content.get("target"):
             self.target = content["target"]
-        self.arguments = [str(argument) for argument in self.arguments or []]
+        self.arguments = arguments_of(self.arguments)
 
     def all_environment_variables(self) -> dict[str, str]:
         """What the script's process gets: those of the environment, and over them those of its own."""

@@ -7,11 +7,26 @@ import os
 import warnings
 from typing import Any
 
-from studio_client.errors import InvalidSource
-from studio_client.run_configs import NO_LIMIT_S, script_in, texts, words
+from studio_client import run_configs
+from studio_client.errors import ConfigError, InvalidSource
+from studio_client.run_configs import NO_LIMIT_S, script_in, words
 
-from azureml.core.runconfig import RunConfiguration
+from azureml.core.runconfig import (
+    MpiConfiguration,
+    ParallelTaskConfiguration,
+    PyTorchConfiguration,
+    RunConfiguration,
+    TensorflowConfiguration,
+    arguments_of,
+)
 from azureml.exceptions import ExperimentExecutionException, UserErrorException
+
+_JOBS = {
+    "mpi": MpiConfiguration,
+    "pytorch": PyTorchConfiguration,
+    "tensorflow": TensorflowConfiguration,
+    "paralleltask": ParallelTaskConfiguration,
+}
 
 
 class ScriptRunConfig:
@@ -41,7 +56,8 @@ class ScriptRunConfig:
         """With `run_config`, `compute_target`, `environment` and the like are left aside with a warning."""
         self.source_directory = os.fspath(source_directory) if source_directory is not None else "."
         self.script = None if script is None else os.fspath(script)
-        self.arguments = texts(arguments)
+        self.arguments = arguments_of(arguments)
+        _limit_s(max_run_duration_seconds)
         self.command = command
         self._resume_from = resume_from
         given = {
@@ -93,7 +109,7 @@ class ScriptRunConfig:
         content = self._described(config)
         if script and not self.command:
             content["script"] = _script_in(folder, script)
-            content["arguments"] = self.arguments or texts(config.arguments)
+            content["arguments"] = arguments_of(self.arguments) or arguments_of(config.arguments)
         else:
             content["command"] = words(command)
         return folder, content
@@ -101,16 +117,22 @@ class ScriptRunConfig:
     def _described(self, config: RunConfiguration) -> dict[str, Any]:
         config.environment.validate()
         definition = config.to_dict()
-        definition.update(
-            script=self.script or config.script, arguments=self.arguments or texts(config.arguments)
-        )
-        limit = config.max_run_duration_seconds
+        arguments = arguments_of(self.arguments) or arguments_of(config.arguments)
+        definition.update(script=self.script or config.script, arguments=arguments)
         return {
             "target": config.target,
             "environment_variables": config.all_environment_variables(),
-            "time_limit_s": None if not limit or limit == self.MAX_DURATION_SECONDS_DEFAULT else int(limit),
+            "time_limit_s": _limit_s(config.max_run_duration_seconds),
             "run_configuration": definition,
         }
+
+
+def _limit_s(limit: Any) -> int | None:
+    """The time limit; None for none. Raises UserErrorException."""
+    try:
+        return run_configs.seconds(limit)
+    except ConfigError as error:
+        raise UserErrorException(str(error)) from None
 
 
 def _new_run_config(given: dict[str, Any], max_run_duration_seconds: int) -> RunConfiguration:
@@ -124,6 +146,13 @@ def _new_run_config(given: dict[str, Any], max_run_duration_seconds: int) -> Run
         made.docker = given["docker_runtime_config"]
     job = given["distributed_job_config"]
     if job is not None:
+        name = next((name for name, kind in _JOBS.items() if isinstance(job, kind)), "")
+        if not name:
+            raise UserErrorException(
+                f"distributed_job_config is one of {', '.join(kind.__name__ for kind in _JOBS.values())}, "
+                f"not {job!r}."
+            )
+        setattr(made, name, job)
         made.node_count = getattr(job, "node_count", 1)
     return made
 

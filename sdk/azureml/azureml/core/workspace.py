@@ -10,7 +10,7 @@ from azureml._connection import connect
 from azureml._project_file import Attachment, scope_of
 from azureml._translate import translated
 from azureml._unsupported import unsupported
-from azureml.exceptions import WorkspaceException
+from azureml.exceptions import UserErrorException, WorkspaceException
 
 if TYPE_CHECKING:
     from studio_client.api import Api
@@ -55,6 +55,8 @@ class Workspace:
         """Raises WorkspaceException when the server has no such workspace, AuthenticationException without a
         login.
         """
+        if not _disable_service_check and (not isinstance(workspace_name, str) or not workspace_name):
+            raise UserErrorException(f"The name of a workspace is a text, not {workspace_name!r}.")
         self._attachment = Attachment(subscription_id or "", resource_group or "", workspace_name)
         self._auth = auth
         self._api_in_use: Api | None = None
