@@ -111,8 +111,11 @@ export function heard(status) {
   return true;
 }
 
-/** The token that forms need. Who was signed in anew in another tab has another one than the page came with. */
-export const token = () => document.cookie.match(/(?:^|; )studio_csrf=([^;]+)/)?.[1];
+const cookie = (name) => document.cookie.match(`(?:^|; )${name}=([^;]+)`)?.[1];
+
+/** The token that forms need. Who was signed in anew in another tab has another one than the page came with; what
+ * somebody else is signed in with there is not for what was typed here. */
+export const token = () => (cookie("studio_person") === meta("person") ? cookie("studio_csrf") : undefined);
 
 document.addEventListener("submit", (event) => {
   const field = event.target.querySelector("[name=csrfmiddlewaretoken]");

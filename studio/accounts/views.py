@@ -132,11 +132,13 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 @public
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """The page was older than the sign-in, or cookies are off."""
+    """The page was older than the sign-in or that of somebody else, or cookies are off."""
     page = urlsplit(request.headers.get("Referer", ""))
     back = page.path if page.netloc == request.get_host() else "/"
     message = "This page is out of date, so nothing was changed. Load it again and repeat what you did."
-    return refuse(request, 403, message, code="csrf_failed", hint="Cookies have to be allowed.", back=back)
+    known = request.user.is_authenticated
+    hint = f"You are signed in as {request.user}." if known else "Cookies have to be allowed."
+    return refuse(request, 403, message, code="csrf_failed", hint=hint, back=back)
 
 
 @require_safe

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from django.test import Client
 from playwright.sync_api import Page, expect
 
 from studio.accounts.models import User
@@ -62,6 +63,24 @@ def test_a_poll_leaves_what_is_typed_and_says_so(
     poll(page)
     expect(page.get_by_text(BAR)).to_have_count(0)
     expect(page.locator('[name="steps-0-arguments"]')).to_have_value("--lr 0.1")
+
+
+def test_what_one_person_typed_is_not_saved_by_the_next(
+    open_page: OpenPage, client_of: Callable[[User], Client], ana: User, chi: User
+) -> None:
+    run = make_run()
+    page = open_page(url_of(run), user=ana)
+    page.get_by_role("link", name="Write one").click()
+    page.get_by_label("Description Markdown").fill("Of ana")
+    session = client_of(chi).cookies["studio_session"].value
+    page.context.clear_cookies()
+    page.context.add_cookies([{"name": "studio_session", "value": session, "url": page.url}])
+    other = page.context.new_page()
+    other.goto(page.url)
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".toast")).to_contain_text("You are signed in as chi.")
+    run.refresh_from_db()
+    assert run.description == ""
 
 
 @pytest.mark.parametrize("done", ["moved", "removed"])

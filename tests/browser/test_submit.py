@@ -297,6 +297,23 @@ def test_back_after_a_refusal_leads_to_the_form(open_page: OpenPage, ana: User) 
     assert urlsplit(page.url).path == "/submit/"
 
 
+def test_back_after_a_submission_leads_to_an_empty_form(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.get_by_label("Arguments").fill("--a 1")
+    page.get_by_role("button", name="Run", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Run this script")
+    dialog.get_by_label("New experiment").fill("mnist")
+    dialog.get_by_label("Description").fill("So")
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url(re.compile(r"/experiments/mnist/runs/1/"))
+    page.go_back()
+    expect(page.get_by_role("heading", name="Submit a run")).to_be_attached()
+    expect(page.get_by_label("Arguments")).to_have_value("")
+    texts = "[...document.querySelectorAll('#submit-form textarea')].map((area) => area.value).join('')"
+    assert page.evaluate(texts) == ""
+
+
 def test_an_edge_and_a_step_are_removed(open_page: OpenPage, ana: User) -> None:
     page = open_page("/submit/?example=digits-pipeline", user=ana)
     words = page.locator("#canvas-words")
