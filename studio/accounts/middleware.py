@@ -69,8 +69,8 @@ class PersonMiddleware:
     """Sets `request.user` and `request.membership`, and lets nobody in who may not.
 
     Every view needs a signed-in person with a membership unless it is marked public. A browser's session
-    costs one query, a bearer token two. PERSON_COOKIE tells an open page who is signed in now: what one person
-    has typed is not sent in the name of the next.
+    costs one query, a bearer token two. PERSON_COOKIE tells an open page who is signed in now: what one
+    person has typed is not sent in the name of the next.
     """
 
     def __init__(self, get_response: Handler) -> None:
