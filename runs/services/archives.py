@@ -338,7 +338,9 @@ def too_big(reason: str, sizes: Mapping[str, int], *, limits: Limits, rules_name
     listed = ", ".join(f"{shown(path)} {bytes_text(size)}" for path, size in largest)
     line = ignores.line_that_helps(sizes, max_files=limits.max_files, max_bytes=limits.max_bytes)
     where = f"`{rules_name}`" if rules_name else f"a file `{ignores.IGNORE_FILES[0]}` at its root"
-    hint = f"The line `{line}` in {where} would help." if line else ""
+    help_line = f"The line `{line}` in {where} would help. " if line else ""
+    setting = "FILES" if len(sizes) > limits.max_files else "BYTES"
+    hint = f"{help_line}Who runs Studio sets the limit: STUDIO_SNAPSHOT_MAX_{setting}."
     return SnapshotTooBig(f"{reason} Largest: {listed}.", field="source", hint=hint)
 
 

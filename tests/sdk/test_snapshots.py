@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from azureml.core import Experiment, ScriptRunConfig, Workspace
+from azureml.exceptions import ExperimentExecutionException, SnapshotException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from studio_client import ignore, snapshots
@@ -17,6 +20,7 @@ from studio_client.errors import InvalidSource, SourceTooBig
 
 from runs.services import archives
 from runs.services.archive_formats import archive_entries
+from tests.sdk.command_line import Shell
 
 LIMITS = archives.Limits(max_bytes=10**9, max_files=10_000)
 
@@ -89,6 +93,65 @@ def test_too_many_files_are_refused_with_the_limit_and_help(project: Path) -> No
     with pytest.raises(SourceTooBig, match=r"2,001 files; the limit.*2,000.*`/many/`"):
         snapshots.read(project, environ={})
     assert len(snapshots.read(project, environ={snapshots.NO_FILE_LIMIT: "True"})) == 2001
+
+
+def test_the_advice_spares_the_script_and_tells_what_lifts_the_limit(project: Path) -> None:
+    write(project, **{"src__main.py": "", "main.py": ""})
+    for number in range(snapshots.MAX_FILES):
+        (project / "src" / f"{number}.png").touch()
+    for script, line in (("src/main.py", r"`\*\.png`"), ("main.py", "`/src/`")):
+        with pytest.raises(SourceTooBig, match=line) as refused:
+            snapshots.read(project, script=script, environ={})
+        assert "AML_SNAPSHOT_NO_FILE_LIMIT=True" in refused.value.hint
+        assert "STUDIO_SNAPSHOT_MAX_FILES" in refused.value.hint
+
+
+def test_no_line_is_better_than_one_for_the_script(project: Path) -> None:
+    for number in range(snapshots.MAX_FILES + 1):
+        (project / f"{number}.py").touch()
+    with pytest.raises(SourceTooBig) as refused:
+        snapshots.read(project, script="1.py", environ={})
+    assert "one line each. AML_" in refused.value.hint
+
+
+def test_the_servers_limit_names_its_setting(attached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(snapshots.MAX_FILES + 1):
+        (attached / str(number)).touch()
+    monkeypatch.setenv(snapshots.NO_FILE_LIMIT, "True")
+    experiment = Experiment(Workspace.from_config(), "many-files")
+    with pytest.raises(SnapshotException, match=r"the limit is 2,000.*STUDIO_SNAPSHOT_MAX_FILES"):
+        experiment.start_logging()
+    assert list(experiment.get_runs()) == []
+
+
+@pytest.mark.parametrize("name", [".amlignore", ".gitignore"])
+@pytest.mark.parametrize("line", ["*.py", "/src/"])
+def test_a_script_that_is_left_out_is_told_with_the_file_that_does_it(
+    attached: Path, shell: Shell, name: str, line: str
+) -> None:
+    write(attached, **{"src__main.py": "", "other.sh": ""})
+    (attached / name).write_text(f"{line}\n")
+    experiment = Experiment(Workspace.from_config(), "left-out")
+    wanted = rf"src/main\.py is in .*, and \{name} leaves it out"
+    with pytest.raises(ExperimentExecutionException, match=wanted):
+        experiment.submit(ScriptRunConfig(".", "src/main.py"))
+    assert list(experiment.get_runs()) == []
+    assert re.search(wanted, shell("studio run submit-script -e left-out src/main.py").refused())
+
+
+@pytest.mark.parametrize("path", [b"caf\xe9.txt", b"caf\xe9/a.txt"])
+def test_a_name_that_is_not_utf8_is_told_with_the_line_that_leaves_it_out(
+    attached: Path, path: bytes
+) -> None:
+    place = os.fsencode(attached) + b"/" + path
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    with open(place, "w"):
+        pass
+    experiment = Experiment(Workspace.from_config(), "not-utf8")
+    with pytest.raises(SnapshotException, match=r"b'caf\\xe9.*not UTF-8.*`/caf\?") as refused:
+        experiment.start_logging()
+    (attached / ".amlignore").write_text(refused.value.message.split("`")[1] + "\n")
+    experiment.start_logging().complete()
 
 
 def test_too_many_bytes_are_refused_before_they_are_read(project: Path) -> None:

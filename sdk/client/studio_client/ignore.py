@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 #: Files that hold the rules, the one that wins first. Only those of the root count.
 IGNORE_FILES = (".amlignore", ".gitignore")
@@ -30,6 +30,19 @@ class Rules:
             if (is_folder or not only_folders) and pattern.fullmatch(path):
                 return not keeps
         return False
+
+    def leave_out_file(self, path: str) -> bool:
+        """Whether they leave out this file, or a folder above it."""
+        return any(self.leaves_out(above, is_folder=is_folder) for above, is_folder in ways_to(path))
+
+
+def ways_to(path: str) -> Iterator[tuple[str, bool]]:
+    """The folders above a file and the file itself, from the top, each with whether it is a folder."""
+    at = path.find("/")
+    while at >= 0:
+        yield path[:at], True
+        at = path.find("/", at + 1)
+    yield path, False
 
 
 def always_left_out(path: str) -> bool:

@@ -128,7 +128,7 @@ def words(command: Any) -> list[str]:
 
 
 def script_in(folder: str, script: str) -> str:
-    """The script's path in the folder, with slashes. Raises InvalidSource if it is not there."""
+    """The script's path in the folder, with slashes. Raises InvalidSource if it is not there or left out."""
     if not os.path.isdir(folder):
         raise InvalidSource(f"There is no folder {folder} to take the script from.")
     place = os.path.join(folder, script)
@@ -137,6 +137,14 @@ def script_in(folder: str, script: str) -> str:
         raise InvalidSource(
             f"{script} is not in {folder}.",
             hint="The script is a path inside of the source directory, such as train.py.",
+        )
+    from studio_client.snapshots import left_out_by  # which takes longer to load than all of this
+
+    rule = left_out_by(folder, inside)
+    if rule:
+        raise InvalidSource(
+            f"{script} is in {folder}, and {rule} leaves it out of the snapshot that the run is given.",
+            hint="Change that, or make a file .amlignore, which takes the place of .gitignore.",
         )
     return inside
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from studio_client.api import Api
 from studio_client.errors import InvalidSource, NotFound, SourceTooBig
-from studio_client.ignore import IGNORE_FILES, Rules, always_left_out
+from studio_client.ignore import IGNORE_FILES, Rules, always_left_out, ways_to
 
 MAX_BYTES = 300 * 2**20
 MAX_FILES = 2000
@@ -25,6 +25,8 @@ SHOW_PROGRESS_FROM_BYTES = 10 * 2**20
 _CHUNK = 1 << 20
 _SPOOL_BYTES = 8 << 20
 _LARGEST_SHOWN = 5
+#: The part of either limit that an ignore line has to save for it to be proposed.
+_WORTH_A_LINE = 0.01
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -41,12 +43,13 @@ class SourceFile:
         self.executable = executable
 
 
-def take(api: Api, workspace: str, folder: str | os.PathLike[str]) -> str:
+def take(api: Api, workspace: str, folder: str | os.PathLike[str], *, script: str = "") -> str:
     """The digest of the folder's snapshot on the server, which is sent only what it lacks.
 
-    Raises InvalidSource and SourceTooBig, before anything is sent, and what `Api` raises.
+    Raises InvalidSource and SourceTooBig, whose advice spares the script, before anything is sent, and what
+    `Api` raises.
     """
-    files = read(folder)
+    files = read(folder, script=script)
     digest = manifest_digest(files)
     try:
         api.snapshot(workspace, digest)
@@ -56,7 +59,9 @@ def take(api: Api, workspace: str, folder: str | os.PathLike[str]) -> str:
     return digest
 
 
-def read(folder: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> list[SourceFile]:
+def read(
+    folder: str | os.PathLike[str], *, script: str = "", environ: Mapping[str, str] | None = None
+) -> list[SourceFile]:
     """The files that a snapshot of this folder (or of this one file) has, sorted by path, each read once."""
     root = os.path.abspath(os.fspath(folder))
     if os.path.isfile(root):
@@ -67,12 +72,23 @@ def read(folder: str | os.PathLike[str], *, environ: Mapping[str, str] | None = 
         found = list(_walk(root, "", rules, ()))
     else:
         raise InvalidSource(f"There is no folder {root}.")
-    _check_limits(root, found, rules_name, os.environ if environ is None else environ)
+    _check_limits(root, found, rules_name, script, os.environ if environ is None else environ)
     if not found:
         raise InvalidSource(
             f"The folder {root} has no file in it, or all are left out by {rules_name or 'nothing'}."
         )
     return [_read_one(*one) for one in sorted(found, key=lambda one: one[0].encode())]
+
+
+def left_out_by(folder: str, path: str) -> str:
+    """The ignore file that keeps this path, with slashes, out of the folder's snapshot; "" if it travels.
+
+    For what never travels it is a word for that.
+    """
+    rules, name = _rules(folder)
+    if any(always_left_out(above) for above, _ in ways_to(path)):
+        return "a rule of Studio"
+    return name if rules.leave_out_file(path) else ""
 
 
 def manifest_digest(files: list[SourceFile]) -> str:
@@ -136,10 +152,22 @@ def _walk(
         is_folder = entry.is_dir()
         if always_left_out(path) or rules.leaves_out(path, is_folder=is_folder):
             continue
+        _check_name(entry.name, place, path)
         if is_folder:
             yield from _walk(root, path, rules, (*above, real))
             continue
         yield path, entry.path, _status(entry, path)
+
+
+def _check_name(name: str, folder: str, path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        line = "".join("?" if "\ud800" <= letter <= "\udfff" else letter for letter in path)
+        raise InvalidSource(
+            f"The name of {os.fsencode(name)!r} in {folder} is not UTF-8.",
+            hint=f"Rename it, or leave it out with the line `/{line}` in .amlignore.",
+        ) from None
 
 
 def _status(entry: os.DirEntry[str], path: str) -> os.stat_result:
@@ -154,10 +182,15 @@ def _status(entry: os.DirEntry[str], path: str) -> os.stat_result:
 
 
 def _check_limits(
-    root: str, found: list[tuple[str, str, os.stat_result]], rules_name: str, environ: Mapping[str, str]
+    root: str,
+    found: list[tuple[str, str, os.stat_result]],
+    rules_name: str,
+    script: str,
+    environ: Mapping[str, str],
 ) -> None:
     total = sum(status.st_size for _, _, status in found)
     unlimited = environ.get(NO_FILE_LIMIT, "").strip().lower() not in ("", "0", "false")
+    lifted = ""
     if total > MAX_BYTES:
         size, most = f"{total / 2**20:,.0f} MB", f"{MAX_BYTES // 2**20} MB"
         reason = f"The folder {root} has {size}; the limit of a snapshot is {most}."
@@ -165,24 +198,41 @@ def _check_limits(
         reason = (
             f"The folder {root} has {len(found):,} files; the limit of a snapshot is {MAX_FILES:,} files."
         )
+        lifted = (
+            f" {NO_FILE_LIMIT}=True lifts this limit; that of the server is raised by who runs it, with "
+            "STUDIO_SNAPSHOT_MAX_FILES."
+        )
     else:
         return
     largest = sorted(found, key=lambda one: -one[2].st_size)[:_LARGEST_SHOWN]
     listed = ", ".join(f"{path} ({status.st_size / 2**20:,.1f} MB)" for path, _, status in largest)
     rules = os.path.join(root, rules_name or ".amlignore")
+    line = _suggestion([(path, status.st_size) for path, _, status in found], script)
+    example = f", such as `{line}`" if line else ""
     raise SourceTooBig(
         f"{reason} Largest: {listed}.",
-        hint=f"Name what need not travel in {rules}, one line each, such as `/{_suggestion(found)}`.",
+        hint=f"Name what need not travel in {rules}, one line each{example}.{lifted}",
     )
 
 
-def _suggestion(found: list[tuple[str, str, os.stat_result]]) -> str:
-    """The top folder (or file) that holds most."""
+def _suggestion(found: list[tuple[str, int]], script: str) -> str:
+    """The line that leaves out most and spares the script: a folder, else a file or all files of an ending.
+
+    "" if there is none.
+    """
     weight: dict[str, float] = {}
-    for path, _, status in found:
-        top, slash, _ = path.partition("/")
-        weight[top + slash] = weight.get(top + slash, 0) + status.st_size / MAX_BYTES + 1 / MAX_FILES
-    return max(weight, key=lambda name: weight[name])
+    for path, size in found:
+        parts = path.split("/")
+        lines = [f"/{'/'.join(parts[:depth])}/" for depth in range(1, len(parts))]
+        ending = os.path.splitext(parts[-1])[1]
+        for line in (*lines, f"/{path}", *([f"*{ending}"] if ending else [])):
+            weight[line] = weight.get(line, 0) + size / MAX_BYTES + 1 / MAX_FILES
+    for line in sorted(weight, key=lambda line: (-round(weight[line], 6), line.startswith("*"), len(line))):
+        if weight[line] < _WORTH_A_LINE:
+            break
+        if not Rules([line]).leave_out_file(script):
+            return line
+    return ""
 
 
 def _read_one(path: str, place: str, status: os.stat_result) -> SourceFile:

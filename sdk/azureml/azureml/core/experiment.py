@@ -367,7 +367,7 @@ def hand_in(experiment: Experiment, folder: str, content: dict[str, Any], parent
 
     api, workspace = experiment._api, experiment.workspace.name
     with translated:
-        digest = snapshots.take(api, workspace, folder)
+        digest = snapshots.take(api, workspace, folder, script=content.get("script") or "")
         record: RunRecord = api.submit(
             workspace,
             {

@@ -81,7 +81,8 @@ def submit_script(
     def send() -> RunRecord:
         told = run_configs.submission(content, folder)
         _checked(place.experiment())
-        digest = snapshots.take(place.api, place.workspace["name"], folder)
+        source = told.get("script") or ""
+        digest = snapshots.take(place.api, place.workspace["name"], folder, script=source)
         return hand_in(place, {**told, "snapshot": digest, "properties": git_properties(folder) or None})
 
     return submitted_and_watched(place, send, output_metadata_file, is_async=is_async)
