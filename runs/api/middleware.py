@@ -11,7 +11,7 @@ from studio.accounts.refusals import is_api, refuse
 
 _SAID = {
     400: ("invalid_input", "The request cannot be read."),
-    404: ("not_found", "There is nothing at this address."),
+    404: ("unknown_address", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not take that method."),
 }
 

@@ -49,11 +49,20 @@ def test_the_page_of_the_description_is_public_and_names_every_operation(client:
         assert f'id="shape-{name}"' in page
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/", "/me/", "/workspaces/a/b/c"])
-def test_unknown_addresses_say_so_as_json(api: Api, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/nothing", "unknown_address"),
+        ("/me/", "unknown_address"),
+        ("/workspaces/a/b/c", "unknown_address"),
+        ("/", "not_found"),
+        ("/runs/nothing", "not_found"),
+    ],
+)
+def test_unknown_addresses_say_so_as_json(api: Api, path: str, code: str) -> None:
     answer = api.get(path)
     assert answer.status_code == 404
-    assert refusal(answer)["code"] == "not_found"
+    assert refusal(answer)["code"] == code
 
 
 @pytest.mark.parametrize(

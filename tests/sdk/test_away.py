@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.server
+import subprocess
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,8 +13,13 @@ import pytest
 from azureml import _life_of_run
 from azureml.core import Experiment, Run, Workspace
 from azureml.exceptions import ServiceException
+from studio_client import spool
+from studio_client.api import Api
+from studio_client.config import Login
+from studio_client.transport import Transport
 
 from tests.sdk.live import Signed
+from tests.sdk.spooling import values
 from tests.sdk.wire import Wire
 
 AWAY_S = 2.0
@@ -38,6 +45,34 @@ def go_away(wire: Wire) -> Iterator[Callable[[], None]]:
 
     yield go
     mending.cancel()
+
+
+@pytest.fixture
+def portal() -> Iterator[int]:
+    """The port of one that answers everything with 200 and a page to sign in."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            page = b"<html>Sign in to this network.</html>"
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        do_GET = do_POST = do_PUT = do_PATCH = answer
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 def seen(run: Run, signed_in: Signed, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
@@ -120,3 +155,41 @@ def test_what_is_raised_in_a_block_is_not_hidden_by_a_server_that_stays_away(
         run.complete()
     wire.mend()
     run.complete()
+
+
+def test_a_page_to_sign_in_to_the_network_is_outlasted(
+    exp: Experiment, wire: Wire, portal: int, signed_in: Signed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    back = threading.Timer(AWAY_S, wire.lead_to, (signed_in.studio.port,))
+    with exp.start_logging(snapshot_directory=None, outputs=None) as run:
+        wire.lead_to(portal)
+        back.start()
+        print("the last line")
+        run.log("a", 1.5)
+        with pytest.raises(ServiceException, match="is no Studio"):
+            run.get_status()
+    details = seen(run, signed_in, monkeypatch)
+    assert (run.get_metrics(), details["status"]) == ({"a": 1.5}, "Completed")
+    assert details["logFiles"] == {"user_logs/std_log.txt": "the last line\n"}
+
+
+def test_metrics_wait_behind_a_page_to_sign_in_and_one_line_says_so(
+    start: Callable[..., subprocess.Popen[str]], api: Api, wire: Wire, portal: int, run_id: str
+) -> None:
+    process = start(
+        "spool.EVERY_S = 0.05\nspool.EXIT_PATIENCE_S = 1.0\nsender.add('a', 0.0)\n"
+        "assert sender.flush(60)\nprint('sent', flush=True)\nsys.stdin.readline()\n"
+        "sender.add('a', 1.0)\ntime.sleep(2)\nprint(sender.waiting(), sender.flush(1), flush=True)\n",
+        wire.url,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "sent\n"
+    wire.lead_to(portal)
+    out, said = process.communicate("\n", timeout=60)
+    assert out == "1 False\n"
+    (line,) = said.splitlines()
+    assert f"1 metrics of run {run_id} are not sent yet: What answers at {wire.url} (status 200)" in line
+    wire.lead_to(int(api.url.rpartition(":")[2]))
+    login = Login(wire.url, api.transport.login.token, "a test")
+    assert [one.entries for one in spool.send_left_behind(Api(Transport(login)))] == [1]
+    assert values(api, run_id) == {"a": [0.0, 1.0]}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import pickle
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from traceback import TracebackException
 
 import pytest
 from studio_client import config
@@ -64,7 +66,22 @@ def test_a_server_that_one_is_not_signed_in_to_is_named(monkeypatch: pytest.Monk
         config.resolve()
 
 
-@pytest.mark.parametrize("url", ["", "ftp://x", "http://", "http://a b", "http://user:pass@host"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ftp://x",
+        "http://",
+        "http://a b",
+        "http://user:pass@host",
+        "http://127.0.0.1:99999",
+        "http://host:port",
+        "http://:8000",
+        "http://[::1",
+        "http://a..b",
+        "http://" + "a" * 64,
+    ],
+)
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         config.clean_url(url)
@@ -79,6 +96,33 @@ def test_a_token_is_never_shown(home: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         config.clean_token(f"{SECRET}\nInjected: header")
     assert SECRET not in str(refused.value)
+
+
+def test_a_token_is_in_no_local_variable_of_what_is_raised(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.save(Login("http://one:8000", SECRET, "a test"))
+    failing: list[Callable[[], object]] = [
+        lambda: config.resolve("http://two:8000"),
+        lambda: Login("http://:1", SECRET, "a test"),
+        lambda: Login("http://one:8000", f"{SECRET} {SECRET}", "a test"),
+    ]
+    assert SECRET not in _shown_of(failing)
+    (home / "credentials.json").write_text(f'{{"servers": {{"http://one:8000": {{"token": "{SECRET}"')
+    assert SECRET not in _shown_of([config.resolve])
+    monkeypatch.setenv("STUDIO_TOKEN", SECRET)
+    monkeypatch.setenv("STUDIO_URL", "http://127.0.0.1:99999")
+    assert SECRET not in _shown_of([config.resolve])
+
+
+def _shown_of(failing: list[Callable[[], object]]) -> str:
+    """What a traceback shows that has all local variables."""
+    shown = ""
+    for act in failing:
+        with pytest.raises(ConfigError) as refused:
+            act()
+        shown += "".join(TracebackException.from_exception(refused.value, capture_locals=True).format())
+    return shown
 
 
 def test_a_damaged_file_is_named(home: Path) -> None:

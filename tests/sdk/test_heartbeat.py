@@ -55,7 +55,9 @@ def test_an_error_of_any_kind_ends_no_signs_of_life(
 ) -> None:
     first = api.run(run_id)["heartbeat_at"]
     beats = Heartbeat(every_s=0.1)
-    beats.add(Api(Transport(Login("http://127.0.0.1:99999", "x", "a test"))), "never-sent")
+    login = Login(api.url, "x", "a test")
+    login.url = "http://127.0.0.1:99999"
+    beats.add(Api(Transport(login)), "never-sent")
     beats.add(api, run_id)
     wait_until(lambda: caplog.text.count("a sign of life could not be sent") > 1)
     wait_until(lambda: api.run(run_id)["heartbeat_at"] != first)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import io
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from traceback import TracebackException
 from typing import Any
 
 import pytest
 from studio_client import errors
+from studio_client.api import connect
 from studio_client.config import Login
 from studio_client.transport import Transport
+
+from tests.sdk.live import Signed
 
 SECRET = "studio_secret_token"
 
@@ -57,7 +62,8 @@ def script() -> Iterator[Script]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
-            self.wfile.write(data)
+            with contextlib.suppress(OSError):  # who asked has hung up
+                self.wfile.write(data)
 
         do_GET = do_POST = do_PUT = do_PATCH = answer
 
@@ -166,16 +172,101 @@ def test_a_server_that_is_not_there_is_named_with_where_its_address_is_from() ->
     assert SECRET not in str(failed.value)
 
 
-def test_something_that_is_no_studio_is_told_apart(script: Script, transport: Any) -> None:
-    script.answers.append((404, {"Server": "nginx"}, b"<html>not here</html>"))
-    with pytest.raises(errors.WrongServer, match="is no Studio"):
+#: What a proxy, a login page or another product answers in the place of a Studio.
+IN_ITS_PLACE = [
+    (200, b"<html>sign in</html>"),
+    (200, b""),
+    (200, b'{"username": "x"}'),
+    (401, b'{"error": {"code": "not_signed_in", "message": "Sign in."}}'),
+    (404, b'{"error": {"code": "not_found", "message": "No."}}'),
+    (404, b"<html>not here</html>"),
+    (302, b""),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), IN_ITS_PLACE)
+def test_something_that_is_no_studio_is_told_apart(
+    script: Script, transport: Any, status: int, body: bytes
+) -> None:
+    script.answers.append((status, {"Server": "nginx", "Location": "http://portal/"}, body))
+    said = "on to http://portal/" if status == 302 else "is no Studio"
+    for options in ({}, {"idempotent": True}, {"target": io.BytesIO()}):
+        with pytest.raises(errors.NoStudio, match=said):
+            transport(0.3).send("POST", "/me", json_body={}, **options)
+        assert not options.get("target", io.BytesIO()).getvalue()
+    assert len(script.seen) > 3
+
+
+@pytest.mark.parametrize(("status", "body"), IN_ITS_PLACE)
+def test_what_answers_in_its_place_for_a_while_is_outlasted(
+    script: Script, transport: Any, status: int, body: bytes
+) -> None:
+    script.answers.append((status, {"Server": "nginx"}, body))
+    script.will(200, {"a": 1})
+    assert transport().send("GET", "/me").json() == {"a": 1}
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[1]", b'"text"', b"{"])
+def test_an_answer_that_is_no_object_of_json_is_of_no_studio(
+    script: Script, transport: Any, body: bytes
+) -> None:
+    script.will(200, body)
+    with pytest.raises(errors.NoStudio, match="is no Studio"):
+        transport().send("GET", "/me").json()
+
+
+@pytest.mark.parametrize(
+    ("version", "hint"), [("0.3", "Update the server"), ("2.0.0", "pip install --upgrade studio-client")]
+)
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b"<html>"),
+        (404, b'{"error": {"code": "unknown_address", "message": "There is nothing."}}'),
+        (405, b'{"error": {"code": "method_not_allowed", "message": "Not that method."}}'),
+    ],
+)
+def test_a_studio_of_another_age_is_told_with_its_version(
+    script: Script, transport: Any, status: int, body: bytes, version: str, hint: str
+) -> None:
+    script.will(status, body, **{"Studio-Version": version})
+    with pytest.raises(errors.WrongServer, match=rf"version {version} and does not know.*{hint}"):
         transport().send("GET", "/me")
 
 
-def test_a_studio_of_another_age_is_told_with_its_version(script: Script, transport: Any) -> None:
-    script.will(404, b"<html>", **{"Studio-Version": "0.3"})
-    with pytest.raises(errors.WrongServer, match=r"version 0\.3 and does not know"):
-        transport().send("GET", "/me")
+def test_an_address_that_a_studio_of_the_same_age_lacks_is_not_found(signed_in: Signed) -> None:
+    with pytest.raises(errors.NotFound, match="nothing at this address"):
+        connect().transport.send("GET", "/nothing/of/the/kind")
+    for name in ("a/b", ""):
+        with pytest.raises(errors.NotFound, match="nothing named"):
+            connect().run(name)
+
+
+@pytest.mark.parametrize("how", ["hangs up", "refuses", "has no such value", "is interrupted"])
+def test_the_token_is_in_no_local_variable_of_what_is_raised(
+    script: Script, transport: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    script.will(*{"hangs up": (0,), "refuses": (401, {"error": {"code": "c"}})}.get(how, (200, {})))
+    client, content = transport(0), {"x": float("nan") if how == "has no such value" else 1}
+    body: Any = io.BytesIO(b"x" * 10_000_000)
+    if how == "is interrupted":
+        body = _Interrupting(b"x" * 10_000_000)
+    with_json = how in ("has no such value", "refuses")
+    sent = {"json_body": content} if with_json else {"body": body}
+    with pytest.raises((errors.StudioClientError, ValueError, KeyboardInterrupt)) as caught:
+        client.send("PUT", "/x", **sent)
+    shown = "".join(TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "request = " in shown or "sent = " in shown
+    assert SECRET not in shown
+
+
+class _Interrupting(io.BytesIO):
+    """A file in whose midst Ctrl-C is pressed."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise KeyboardInterrupt
+        return super().read(size)
 
 
 @pytest.mark.parametrize(("versions", "word"), [([2, 3], "too new"), ([], "too old")])

@@ -36,6 +36,11 @@ class Wire:
         """As before."""
         self._is_cut = False
 
+    def lead_to(self, port: int) -> None:
+        """From now on somebody else answers."""
+        self._to = port
+        self._break()
+
     def lose_answers(self, count: int) -> None:
         """The next answers do not arrive: the server did what it was asked, and the connection breaks."""
         self._answers_to_lose = count

@@ -14,6 +14,7 @@ from typing import IO, Any, Optional
 from urllib.parse import quote
 
 from studio_client import config
+from studio_client.errors import NotFound
 from studio_client.records import (
     ArtifactRecord,
     ExperimentRecord,
@@ -364,6 +365,9 @@ class Api:
 
 
 def _segment(text: str) -> str:
+    """Raises NotFound for what no name can be, as no address would lead there."""
+    if not text or "/" in text:
+        raise NotFound(f"There is nothing named {text!r}.", status=404, code="not_found")
     return quote(text, safe="")
 
 

@@ -14,11 +14,21 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from studio_client.errors import ConfigError
 
 CREDENTIALS = "credentials.json"
 _HOW = "Run `studio login --url http://your-studio:8000`, or set STUDIO_URL and STUDIO_TOKEN."
+
+
+class Secret(str):
+    """A text that is not shown where values are, as in the local variables of a traceback."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<secret>"
 
 
 class Login:
@@ -30,9 +40,10 @@ class Login:
     __slots__ = ("run_id", "source", "token", "url", "username")
 
     def __init__(self, url: str, token: str, source: str, username: str = "", run_id: str = "") -> None:
+        token = Secret(token)
+        self.url, self.source = url, source  # a traceback that shows this one wants both
         self.url = clean_url(url)
         self.token = clean_token(token)
-        self.source = source
         self.username, self.run_id = username, run_id
 
     @property
@@ -68,8 +79,7 @@ def clean_url(url: str) -> str:
     """The address without a slash at its end. Raises ConfigError if it is none."""
     text = url.strip()
     text = (text if "://" in text else f"http://{text}").rstrip("/")
-    scheme, _, rest = text.partition("://")
-    if scheme not in ("http", "https") or not rest or any(c.isspace() for c in text) or "@" in rest:
+    if any(c.isspace() for c in text) or "@" in text or not _is_address(text):
         raise ConfigError(
             f"{url!r} is not the address of a server.",
             hint="It looks like http://127.0.0.1:8000, without a name in it.",
@@ -77,9 +87,18 @@ def clean_url(url: str) -> str:
     return text[: -len("/api/v1")] if text.endswith("/api/v1") else text
 
 
-def clean_token(token: str) -> str:
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        (parts.hostname or "").encode("idna")
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of the port, of brackets, or of a name with a part that is too long
+        return False
+
+
+def clean_token(token: str) -> Secret:
     """The token without blanks around it. Raises ConfigError, without quoting it, if it cannot be one."""
-    text = token.strip()
+    token = text = Secret(token.strip())
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise ConfigError("This is not a token.", hint="Copy it whole, in one line, from the Tokens page.")
     return text
@@ -98,18 +117,17 @@ def resolve(url: str = "") -> Login:
     `url` asks for a certain server; else STUDIO_URL, else the one of the last `studio login`. Raises
     ConfigError.
     """
-    env = os.environ
     asked = clean_url(url) if url else ""
-    address = asked or (clean_url(env["STUDIO_URL"]) if env.get("STUDIO_URL") else "")
-    if env.get("STUDIO_TOKEN"):
+    address = asked or (clean_url(os.environ["STUDIO_URL"]) if os.environ.get("STUDIO_URL") else "")
+    if os.environ.get("STUDIO_TOKEN"):
         address = address or current_url()
         if not address:
             raise ConfigError("STUDIO_TOKEN is set, but not STUDIO_URL.", hint="Set both.")
-        return Login(address, env["STUDIO_TOKEN"], "the variables STUDIO_URL and STUDIO_TOKEN")
+        return Login(address, Secret(os.environ["STUDIO_TOKEN"]), "the variables STUDIO_URL and STUDIO_TOKEN")
     if in_run() and not asked:
-        address = address or env.get("AZUREML_SERVICE_ENDPOINT", "")
-        run_id = env["AZUREML_RUN_ID"]
-        return Login(address, env["AZUREML_RUN_TOKEN"], f"the run {run_id}", run_id=run_id)
+        address = address or os.environ.get("AZUREML_SERVICE_ENDPOINT", "")
+        run_id = os.environ["AZUREML_RUN_ID"]
+        return Login(address, Secret(os.environ["AZUREML_RUN_TOKEN"]), f"the run {run_id}", run_id=run_id)
     return _kept(address)
 
 
@@ -163,15 +181,20 @@ def forget(url: str = "") -> str:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"), object_hook=_hidden)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is damaged"
-        raise ConfigError(
-            f"{file} cannot be read: {reason}.", hint="Delete it and run `studio login`."
-        ) from None
-    return found if isinstance(found, dict) else {}
+    else:
+        return found if isinstance(found, dict) else {}
+    raise ConfigError(f"{file} cannot be read: {reason}.", hint="Delete it and run `studio login`.")
+
+
+def _hidden(entry: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(entry.get("token"), str):
+        entry["token"] = Secret(entry["token"])
+    return entry
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@
     │   └── SourceTooBig    it has more bytes or files than are taken
     ├── Unreachable         no answer came
     ├── WrongServer         what answers is no Studio, or one of another age than this client
+    │   └── NoStudio        it is none, as far as can be told: also a proxy or a login page in between
     └── Refused             the server answered with an error; `status` and `code` say which
         ├── NotSignedIn     401
         ├── NotAllowed      403
@@ -74,6 +75,10 @@ class WrongServer(StudioClientError):
     """What answers is no Studio, or one that this client cannot speak with."""
 
     code = "wrong_server"
+
+
+class NoStudio(WrongServer):
+    """What answers is no Studio, also when asked again; a proxy or a login page may be in between."""
 
 
 class Refused(StudioClientError):

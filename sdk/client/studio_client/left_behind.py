@@ -49,7 +49,8 @@ def send_left_behind(
     """Send what processes that are gone have left, of all runs or of one, for whom this token stands.
 
     It ends `until` then, or about a second later; `patience_s` of that are for a server that is away, and for
-    another thread that sends. Raises Unreachable. What is refused stays, as does what others have logged.
+    another thread that sends. Raises Unreachable or WrongServer. What is refused stays, as does what others
+    have logged.
     """
     left = [
         (folder, state)

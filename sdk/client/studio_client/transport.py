@@ -2,7 +2,8 @@
 errors.
 
 What is idempotent is asked again with growing pauses while the server is away, up to `patience_s`; anything
-else only if no connection could be made. The token goes into one header and nowhere else.
+else only if no connection could be made. Away it is also while something else answers in its place: every
+answer of a Studio says its version. The token goes into one header and nowhere else.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from collections.abc import Iterable
 from typing import IO, Any, Union
 
 from studio_client import __version__
-from studio_client.config import Login
-from studio_client.errors import StudioClientError, Unreachable, WrongServer, refusal
+from studio_client.config import Login, Secret
+from studio_client.errors import NoStudio, Refused, Unreachable, WrongServer, refusal
 
 API_VERSION = 1
 PREFIX = f"/api/v{API_VERSION}"
@@ -44,23 +45,65 @@ _BLOCK = 1 << 17
 
 _log = logging.getLogger("studio_client.transport")
 
+_VERSION_HEADER = "Studio-Version"
+#: What a Studio says of an address that it does not have, or not for that method.
+_UNKNOWN = frozenset({"unknown_address", "method_not_allowed"})
+
 Body = Union[bytes, IO[bytes], None]
 Pairs = Iterable[tuple[str, Any]]
 
 
 class Answer:
-    """A successful answer: its status, its headers, and its body, read whole."""
+    """An answer of the server at `url`: its status, its headers, and its body, read whole."""
 
-    __slots__ = ("body", "headers", "status")
+    __slots__ = ("body", "headers", "status", "url")
 
-    def __init__(self, status: int, headers: http.client.HTTPMessage, body: bytes) -> None:
+    def __init__(self, url: str, status: int, headers: http.client.HTTPMessage, body: bytes) -> None:
+        self.url = url
         self.status = status
         self.headers = headers
         self.body = body
 
+    @property
+    def version(self) -> str:
+        """The version of the Studio that gave it; "" if none did."""
+        return str(self.headers.get(_VERSION_HEADER) or "")
+
+    @property
+    def is_in_its_place(self) -> bool:
+        """Whether something gave it that is neither a Studio nor a proxy that says it is away."""
+        return not self.version and self.status < 500 and self.status != 429
+
     def json(self) -> Any:
-        """The body as JSON; None when it is empty."""
-        return json.loads(self.body) if self.body else None
+        """The object of JSON that the body is; None when it is empty. Raises NoStudio if it is another."""
+        found = self._parsed() if self.body else None
+        if found is None or isinstance(found, dict):
+            return found
+        raise no_studio(self)
+
+    def error(self) -> dict[str, Any] | None:
+        """The error that the body holds as JSON; None without one."""
+        body = self._parsed()
+        return body if isinstance(body, dict) and isinstance(body.get("error"), dict) else None
+
+    def _parsed(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return ""
+
+
+def no_studio(answer: Answer) -> WrongServer:
+    """The exception for an answer that no Studio gives."""
+    if 300 <= answer.status < 400:
+        return NoStudio(
+            f"{answer.url} sends its callers on to {answer.headers.get('Location', 'another address')}.",
+            hint="Sign in to that address instead.",
+        )
+    return NoStudio(
+        f"What answers at {answer.url} (status {answer.status}) is no Studio.",
+        hint="Look at the address: it is that of the pages, such as http://127.0.0.1:8000.",
+    )
 
 
 class Transport:
@@ -76,7 +119,7 @@ class Transport:
         self._idle = _Idle()
         weakref.finalize(self, self._idle.close)
         self._headers = {
-            "Authorization": f"Bearer {login.token}",
+            "Authorization": Secret(f"Bearer {login.token}"),
             "Studio-Client": f"{client}/{__version__}",
             "User-Agent": f"{client}/{__version__}",
             "Accept": "application/json",
@@ -125,83 +168,89 @@ class Transport:
     def _until_answered(self, request: _Request, repeatable: bool, until: float) -> Answer:
         pause = _FIRST_PAUSE_S
         while True:
-            began = time.monotonic()
             wait_s = pause * _spread.uniform(0.7, 1.3)
-            try:
-                answer = self._once(request)
-            except _NO_ANSWER as error:
-                _log.debug("%s %s: %s", request.method, request.address, _reason(error))
-                safe = repeatable or isinstance(error, _NotConnected)
-                if not safe or time.monotonic() + wait_s > until or not request.rewind():
-                    raise self._unreachable(error) from None
-            else:
-                spent_ms = 1000 * (time.monotonic() - began)
-                _log.debug("%s %s: %s in %.0f ms", request.method, request.address, answer.status, spent_ms)
-                if answer.status not in _PAUSE_AND_ASK_AGAIN or not (repeatable or answer.status == 429):
-                    return self._judged(answer)
+            answer = self._asked(request)
+            if isinstance(answer, Exception):
+                again = repeatable or isinstance(answer, _NotConnected)
+            elif answer.is_in_its_place:
+                again = repeatable
+            elif answer.status in _PAUSE_AND_ASK_AGAIN:
+                again = repeatable or answer.status == 429
                 wait_s = max(wait_s, _retry_after(answer))
-                if time.monotonic() + wait_s > until or not request.rewind():
-                    return self._judged(answer)
+            else:
+                again = False
+            if not again or time.monotonic() + wait_s > until or not request.rewind():
+                return self._judged(answer)
             time.sleep(wait_s)
             pause = min(_LONGEST_PAUSE_S, pause * 2)
+
+    def _asked(self, request: _Request) -> Answer | Exception:
+        """What came of asking once. An error comes without the frames that had the token in them."""
+        began = time.monotonic()
+        try:
+            answer = self._once(request)
+        except _NO_ANSWER as error:
+            _log.debug("%s %s: %s", request.method, request.address, _reason(error))
+            return error.with_traceback(None)
+        spent_ms = 1000 * (time.monotonic() - began)
+        _log.debug("%s %s: %s in %.0f ms", request.method, request.address, answer.status, spent_ms)
+        return answer
 
     def _once(self, request: _Request) -> Answer:
         connection = self._open_connection(request.timeout_s)
         try:
-            connection.request(
-                request.method, self._in_request_line(request.address), request.body, request.headers
-            )
+            address = self._in_request_line(request.address)
+            connection.request(request.method, address, headers=request.headers)
+            if request.body:  # on its own, for the frames that send the headers hold the token
+                connection.send(request.body)
             response = connection.getresponse()
-            if 200 <= response.status < 300 and request.target is not None:
+            answer = Answer(self.url, response.status, response.headers, b"")
+            if 200 <= response.status < 300 and request.target is not None and answer.version:
                 while chunk := response.read(1 << 20):
                     request.target.write(chunk)
-                answer = Answer(response.status, response.headers, b"")
             else:
-                answer = Answer(response.status, response.headers, response.read())
+                answer.body = response.read()
         except BaseException:
             connection.close()
             raise
         self._idle.give(connection)
         return answer
 
-    def _judged(self, answer: Answer) -> Answer:
+    def _judged(self, answer: Answer | Exception) -> Answer:
         """The answer if it is a success of a Studio; else the exception that it stands for."""
+        if isinstance(answer, Exception):
+            raise self._unreachable(answer)
+        if answer.is_in_its_place or 300 <= answer.status < 400:
+            raise no_studio(answer)
         if 200 <= answer.status < 300:
             return answer
-        try:
-            body = json.loads(answer.body)
-        except ValueError:
-            body = None
-        if isinstance(body, dict) and isinstance(body.get("error"), dict):
-            raise refusal(answer.status, body)
-        if 300 <= answer.status < 400:
-            raise WrongServer(
-                f"{self.url} sends its callers on to {answer.headers.get('Location', 'another address')}.",
-                hint="Sign in to that address instead.",
-            )
-        if answer.status >= 500:
-            raise refusal(answer.status, {})
-        raise self._wrong_server(answer)
+        error = answer.error()
+        if error is not None or answer.status >= 500:
+            refused = refusal(answer.status, error or {})
+            raise self._of_another_age(answer) if self._is_unknown(refused, answer) else refused
+        raise self._of_another_age(answer)
 
-    def _wrong_server(self, answer: Answer) -> StudioClientError:
-        """Why an answer is not one of the API: no Studio, or one that is too old or too new."""
-        version = answer.headers.get("Studio-Version")
-        if not version:
-            return WrongServer(
-                f"What answers at {self.url} (status {answer.status}) is no Studio.",
-                hint="Look at the address: it is that of the pages, such as http://127.0.0.1:8000.",
-            )
+    def _is_unknown(self, refused: Refused, answer: Answer) -> bool:
+        """Whether the server knows nothing such, because it has another version."""
+        return refused.code in _UNKNOWN and answer.version != __version__
+
+    def _of_another_age(self, answer: Answer) -> WrongServer:
+        """The exception for a Studio that does not know what is asked."""
+        is_older = _numbers(answer.version) < _numbers(__version__)
         return WrongServer(
-            f"The Studio at {self.url} has version {version} and does not know what studio-client "
+            f"The Studio at {self.url} has version {answer.version} and does not know what studio-client "
             f"{__version__} asks.",
-            hint="Update whichever is older: `pip install --upgrade studio-client`, or the server.",
+            hint="Update the server." if is_older else "Run `pip install --upgrade studio-client`.",
         )
 
     def check_version(self) -> dict[str, Any]:
-        """What /info says. Raises WrongServer when server and client have no version of the API in common."""
-        info = self.send("GET", "/info").json()
+        """What /info says, asked once. Raises WrongServer when server and client have no version of the API
+        in common.
+        """
+        answer = self.send("GET", "/info", patience_s=0)
+        info = answer.json()
         if not isinstance(info, dict) or info.get("product") != "studio":
-            raise WrongServer(f"What answers at {self.url} is no Studio.", hint="Look at the address.")
+            raise no_studio(answer)
         versions = [int(v) for v in info.get("api_versions", [])]
         if API_VERSION not in versions:
             newer = bool(versions) and min(versions) > API_VERSION
@@ -353,6 +402,11 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+def _numbers(version: str) -> list[int]:
+    """A version such as 1.10.2 in an order that can be compared."""
+    return [int(word) for word in version.split(".") if word.isdigit()]
 
 
 def _retry_after(answer: Answer) -> float:
