@@ -320,3 +320,36 @@ def test_the_next_process_of_the_same_person_sends_it(
     start("spool.pump.serve(sender.api)\nsys.stdin.readline()\n")
     wait_until(lambda: not spools(home))
     assert values(api, run_id) == {"m": [-1, *range(200)]}
+
+
+@pytest.mark.parametrize("is_away", [False, True])
+def test_who_takes_a_run_up_again_sends_what_was_left_of_it_first(
+    start: Start, sender: MetricSender, wire: Wire, api: Api, run_id: str, is_away: bool
+) -> None:
+    """By several processes, one after the other, and more than goes into one batch."""
+    for part in range(3):
+        numbers = f"range({part * 30_000}, {(part + 1) * 30_000})"
+        code = IN_SILENCE + f"for n in {numbers}: sender.add('m', n)\nos.kill(os.getpid(), 9)\n"
+        assert start(code, wire.url).wait(60) == -signal.SIGKILL
+    leave_one(wire.url, run_id, sender.api.written_by, is_alive=True)  # is not waited for
+    if is_away:
+        wire.cut()
+    for number in range(90_000, 100_000):
+        sender.add("m", number)
+    if is_away:
+        assert not sender.flush(0.5)
+        wire.mend()
+    wait_until(lambda: not sender.waiting())
+    assert values(api, run_id) == {"m": list(range(100_000))}
+
+
+def test_what_is_refused_of_what_was_left_hinders_nothing(
+    start: Start, sender: MetricSender, wire: Wire, api: Api, run_id: str, home: Path
+) -> None:
+    leave(start, LOG_AND_DIE)
+    (folder,) = spools(home)
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps({**state, "url": wire.url}))
+    (folder / "00000001.entries").write_bytes(b"\xff" * 4096)
+    sender.add("after", 1)
+    wait_until(lambda: values(api, run_id) == {"after": 1})

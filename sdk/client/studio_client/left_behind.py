@@ -21,6 +21,11 @@ from studio_client.spool_folder import STATE, Spool, left_behind
 
 #: What was left behind for a run that is gone is deleted after this.
 KEPT_S = 30 * 86_400.0
+#: How long who sends waits for another thread of this process that sends what was left.
+_TURN_S = 1.0
+#: What a server answers that is there again soon.
+_BUSY = frozenset({429, 502, 503, 504})
+_TOO_LONG = "the server takes too long."
 #: A spool, and what its state says.
 Left = tuple[Path, dict[str, Any]]
 logger = logging.getLogger("studio_client.spool")
@@ -31,13 +36,18 @@ _in_hand: Path | None = None  # the spool that is being sent now, which this pro
 
 
 class Synced:
-    """What became of one spool: so many entries were sent; `problem` says why others were not."""
+    """What became of one spool: so many entries were sent; `problem` says why others were not.
 
-    __slots__ = ("entries", "problem", "run_id", "url")
+    `passes` says whether the same may do better a little later.
+    """
 
-    def __init__(self, run_id: str, url: str, entries: int, problem: str = "") -> None:
+    __slots__ = ("entries", "passes", "problem", "run_id", "url")
+
+    def __init__(
+        self, run_id: str, url: str, entries: int, problem: str = "", *, passes: bool = False
+    ) -> None:
         self.run_id, self.url = run_id, url
-        self.entries, self.problem = entries, problem
+        self.entries, self.problem, self.passes = entries, problem, passes
 
     def __repr__(self) -> str:
         return f"Synced({self.run_id!r}, {self.url!r}, {self.entries}, {self.problem!r})"
@@ -52,11 +62,7 @@ def send_left_behind(
     another thread that sends. Raises Unreachable or WrongServer. What is refused stays, as does what others
     have logged.
     """
-    left = [
-        (folder, state)
-        for folder, state in left_behind()
-        if state.get("url") == api.url and run_id in ("", state.get("run_id"))
-    ]
+    left = _left_of(api, run_id)
     if not _are_to_send(left):
         return []
     with taken(_sending, min(patience_s, max(0.0, until - time.monotonic()))) as has_it:
@@ -65,6 +71,34 @@ def send_left_behind(
     if patience_s and _are_to_send(left):
         return [Synced(run_id, api.url, 0, "they are still being sent.")]
     return []
+
+
+def send_before(api: Api, run_id: str, until: float) -> None:
+    """Send what processes that are gone have left of a run, so that it comes before what is logged now.
+
+    What a living process has is not waited for, and what is refused hinders nothing. Raises StudioClientError
+    if it has to be tried again.
+    """
+    left = _left_of(api, run_id)
+    if not _are_to_send(left):
+        return
+    with taken(_sending, min(_TURN_S, max(0.0, until - time.monotonic()))) as has_it:
+        if not has_it:
+            raise StudioClientError("what a process has left of it is still being sent.")
+        if _is_sending:  # by whom this handler interrupts
+            return
+        for one in _send_in_turn(api, left, until, 0.0):
+            if one.passes:
+                raise StudioClientError(f"what a process has left of it comes first: {one.problem}")
+
+
+def _left_of(api: Api, run_id: str) -> list[Left]:
+    """The spools for this server, of a run or of all; the oldest first."""
+    return [
+        (folder, state)
+        for folder, state in left_behind()
+        if state.get("url") == api.url and run_id in ("", state.get("run_id"))
+    ]
 
 
 def _are_to_send(left: list[Left]) -> bool:
@@ -80,7 +114,7 @@ def _send_in_turn(api: Api, left: list[Left], until: float, patience_s: float) -
         _is_sending = True
         for folder, state in left:
             if results and time.monotonic() >= until and _is_abandoned(folder):
-                results.append(Synced(_run_of(state), api.url, 0, "the server takes too long."))
+                results.append(Synced(_run_of(state), api.url, 0, _TOO_LONG, passes=True))
                 break
             if not _is_mine(api, str(state.get("by")), timeout_s=_answer_s(until)):
                 continue
@@ -191,7 +225,7 @@ def _sent(api: Api, folder: Path, run_id: str, patience_s: float, until: float =
 
     `patience_s` is for each batch, and ends `until` then.
     """
-    problem, spool = "", None
+    problem, passes, spool = "", False, None
     try:
         spool = Spool.take(folder)
         if spool is None:
@@ -203,10 +237,10 @@ def _sent(api: Api, folder: Path, run_id: str, patience_s: float, until: float =
             patience_s=min(patience_s, max(0.0, until - time.monotonic())),
         ):
             if spool.waiting and time.monotonic() > until:
-                problem = "the server takes too long."
+                problem, passes = _TOO_LONG, True
                 break
     except (Refused, ValueError, KeyError, OSError) as error:
-        problem = str(error)
+        problem, passes = str(error), isinstance(error, Refused) and error.status in _BUSY
         logger.debug("the metrics that were left in %s wait: %s", folder, problem)
         if isinstance(error, (NotFound, ValueError)):
             _delete_if_old(folder)
@@ -215,7 +249,7 @@ def _sent(api: Api, folder: Path, run_id: str, patience_s: float, until: float =
             spool.close()
         elif spool is not None:
             spool.delete()
-    return Synced(run_id, api.url, spool.sent if spool else 0, problem)
+    return Synced(run_id, api.url, spool.sent if spool else 0, problem, passes=passes)
 
 
 def _delete_if_old(folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Union
 from studio_client import config
 from studio_client.api import Api
 from studio_client.errors import Conflict, NotAllowed, NotFound, NotSignedIn, StudioClientError
-from studio_client.left_behind import send_left_behind
+from studio_client.left_behind import send_before, send_left_behind
 from studio_client.locks import taken
 from studio_client.segments import NO_STEP, Label, as_json, clean_name
 from studio_client.sending import ANSWER_S, say, send_next
@@ -59,6 +59,7 @@ class MetricSender:
             spool.forget()
         self._spool: Spool | None = None
         self._writer, self._seq = str(uuid.uuid4()), 0
+        self._is_first = True  # nothing is sent yet, so what others have left comes before it
         self._warned: set[str] = set()
         self._told: list[Any] = []  # what waited when that was said last
         self._is_busy = self._is_sending = False  # under their locks, so true only for who interrupts it
@@ -300,6 +301,9 @@ class MetricSender:
             self._is_sending = True
             self.api.learn_who_writes(timeout_s=min(ANSWER_S, max(1.0, until - time.monotonic())))
             spool.sign(self.api.written_by)
+            if self._is_first:
+                send_before(self.api, self.run_id, until)
+                self._is_first = False
             while spool is self._spool and spool.sent < goal:
                 left = until - time.monotonic()
                 if not send_next(self.api, spool, timeout_s=min(ANSWER_S, max(1.0, left))):

@@ -1,6 +1,6 @@
 """The folder of one writer's spool: segments that wait, and a file that says how far they are sent.
 
-    <spool>/<id>/state.json        whose it is, who logged it, and which entries are batch number `seq`
+    <spool>/<id>/state.json        whose it is, who logged it and when, and which entries are batch `seq`
     <spool>/<id>/00000001.entries  segments, oldest first; deleted once they are sent
 
 `state.json` is locked as long as its process lives, so nobody else sends what it is sending. What a batch
@@ -48,7 +48,7 @@ class Spool:
     def __init__(self, state: dict[str, Any], folder: Path | None, lock: int | None) -> None:
         self.url, self.run_id = str(state["url"]), str(state["run_id"])
         self.writer, self.seq = str(state["writer"]), int(state["seq"])
-        self.by = str(state.get("by") or "")
+        self.by, self.made = str(state.get("by") or ""), state.get("made", 0.0)
         self.folder, self._lock = folder, lock
         self._segments: list[Segment] = []
         self._next_number, self._next_size = 1, FIRST_BYTES
@@ -65,7 +65,14 @@ class Spool:
 
         `by` stands for who logs, as `Api.written_by` says it.
         """
-        state = {"url": url, "run_id": run_id, "writer": writer, "seq": seq, "by": by}
+        state = {
+            "url": url,
+            "run_id": run_id,
+            "writer": writer,
+            "seq": seq,
+            "by": by,
+            "made": time.time(),
+        }
         spool = cls(state, None, None)
         place = spool_folder()
         fresh = place / f".{uuid.uuid4()}"  # nobody looks there before it is locked
@@ -291,6 +298,7 @@ class Spool:
             "writer": self.writer,
             "seq": self.seq,
             "by": self.by,
+            "made": self.made,
             "segment": segment,
             "start": start,
             "end": end,
@@ -314,10 +322,13 @@ class Spool:
 
 
 def left_behind() -> list[tuple[Path, dict[str, Any]]]:
-    """The spools of this person on this machine, with what their state says ({} if it is damaged)."""
+    """The spools of this person on this machine, with what their state says ({} if it is damaged).
+
+    The oldest come first, so what several processes have left of one run keeps its order.
+    """
     found = []
     with contextlib.suppress(FileNotFoundError):
-        for folder in sorted(spool_folder().iterdir(), key=lambda one: one.name):
+        for folder in spool_folder().iterdir():
             if folder.name.startswith("."):
                 _remove_if_stale(folder)
                 continue
@@ -328,7 +339,13 @@ def left_behind() -> list[tuple[Path, dict[str, Any]]]:
             except (ValueError, OSError):
                 state = {}
             found.append((folder, state if isinstance(state, dict) else {}))
-    return found
+    return sorted(found, key=_age)
+
+
+def _age(one: tuple[Path, dict[str, Any]]) -> tuple[float, str]:
+    folder, state = one
+    made = state.get("made")
+    return (made if isinstance(made, (int, float)) else 0.0), folder.name
 
 
 def _remove_if_stale(folder: Path) -> None:
