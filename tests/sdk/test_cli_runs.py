@@ -139,7 +139,8 @@ def test_labels_are_changed(studio: Shell, run_id: str, tmp_path: Path) -> None:
 
 def test_a_finished_run_cannot_be_ended_otherwise(studio: Shell, run_id: str) -> None:
     assert "Completed already" in studio(f"studio run cancel -r {run_id}").refused()
-    assert "Completed" in studio(f"studio run fail -r {run_id}").refused()
+    said = studio(f"studio run fail -r {run_id}").refused()
+    assert f"Run {run_id} has ended as Completed already. Nothing was changed." in said
     assert studio(f"studio run complete -r {run_id}").json["status"] == "Completed"
     for act in ("show", "cancel", "fail", "complete", "logs", "monitor-logs", "download-logs -d x"):
         assert "nothing" in studio(f"studio run {act} -r nothing").refused()
@@ -155,6 +156,15 @@ def test_a_run_is_ended_from_outside(studio: Shell, slow: str, line: str, status
     if status == "Failed":
         assert run["error"]["error"]["message"].startswith("It diverged")
         assert run["error"]["error"]["code"] == "Diverged"
+
+
+def test_a_compute_target_that_is_not_there_is_told(studio: Shell, run_id: str) -> None:
+    line = "studio run list -w default -e {} --compute-target-name {}"
+    experiment = studio(f"studio run show -r {run_id}").json["_experiment_name"]
+    none = studio(line.format(experiment, "nix"))
+    assert none.json == []
+    assert "has no compute target 'nix'. There are: " in none.err
+    assert studio(line.format(experiment, "gpu-compute")).err == ""
 
 
 def test_cancel_twice_is_no_error(studio: Shell, slow: str) -> None:

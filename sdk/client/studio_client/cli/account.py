@@ -231,13 +231,15 @@ def show_account() -> dict[str, Any]:
     "-s", "-n", "--subscription", "--name", "subscription", required=True, metavar="ID", help="Which one."
 )
 def set_account(subscription: str) -> None:
-    """Choose the subscription to use where none is given."""
+    """Choose the subscription to use where none is given; one that nothing here is in changes nothing."""
     known = {one["id"] for one in _reach()}
     if subscription not in known:
         listed = ", ".join(sorted(one or "(none)" for one in known))
-        raise Failed(
-            f"None of your workspaces is in the subscription {subscription}.", hint=f"Known: {listed}."
+        say(
+            f"None of your workspaces is in the subscription {subscription}; nothing was changed. Known: "
+            f"{listed}. Workspaces are found by their names here."
         )
+        return
     defaults.save({"subscription": subscription})
 
 

@@ -68,6 +68,11 @@ def _configurations(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
     return ((name, "") for name in names_in(place.path))
 
 
+def files(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Have the shell complete the names of files."""
+    return [CompletionItem(incomplete, type="file")]
+
+
 experiments = _offer(_experiments)
 run_ids = _offer(_run_ids)
 targets = _offer(_targets)

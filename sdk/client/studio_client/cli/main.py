@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the command could not do it, 2 it was not written as it ha
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -20,6 +21,7 @@ from studio_client.cli.frame import Failed, Group
 from studio_client.cli.sync import sync
 from studio_client.errors import StudioClientError
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _WITH_MODULES = (logs, submit, pipelines, watch)  # their commands are in the group `run`
 _ML_GROUPS = (runs.run, lists.experiment, lists.computetarget, lists.compute, lists.workspace, folder.folder)
 _ABSENT = (
@@ -91,6 +93,11 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 def run(words: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
     words = sys.argv[1:] if words is None else list(words)
+    if sys.stdout is None:
+        click.echo(
+            "ERROR: Standard output is closed, so nothing was done. Give > /dev/null instead.", err=True
+        )
+        return 1
     try:
         code = studio.main(list(words), prog_name=_name(), standalone_mode=False, color=_color())
         sys.stdout.flush()
@@ -102,10 +109,24 @@ def run(words: Sequence[str] | None = None) -> int:
     except StudioClientError as error:
         return _failed(error, words)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return 0
+    except OSError as error:
+        return _disk_full(error) if error.errno in _FULL else _unexpected(error, words)
     except Exception as error:
         return _unexpected(error, words)
+
+
+def _disk_full(error: OSError) -> int:
+    """Mostly it is standard output that leads to a file."""
+    click.echo(f"ERROR: The result cannot be written: {error.strerror}.", err=True)
+    _write_no_more()
+    return 1
+
+
+def _write_no_more() -> None:
+    """Let what is still to be written go nowhere, or the end of Python would complain of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _name() -> str:

@@ -203,7 +203,14 @@ _WORKSPACE = (
     click.option(
         "--subscription-id", "--subscription", metavar="ID", help="Its subscription, checked if it is given."
     ),
-    click.option("--path", metavar="FOLDER", default=".", show_default=True, help="The project."),
+    click.option(
+        "--path",
+        type=click.Path(file_okay=False),
+        metavar="FOLDER",
+        default=".",
+        show_default=True,
+        help="The project.",
+    ),
 )
 
 

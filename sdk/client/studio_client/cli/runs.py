@@ -12,7 +12,7 @@ from studio_client.cli.frame import Command, Failed, Group, key_value, say
 from studio_client.cli.output import Sentence
 from studio_client.cli.place import Place, located, metadata_file
 from studio_client.cli.shapes import minimal_json, run_json, run_rows
-from studio_client.errors import NotFound
+from studio_client.errors import Conflict, NotFound
 from studio_client.records import TERMINAL, RunRecord
 from studio_client.streaming import wait_until_ended
 
@@ -96,7 +96,20 @@ def list_runs(
         *(("tag", tag) for tag in tags),
     ]
     shape = minimal_json if minimal else run_json
-    return [shape(record) for record in itertools.islice(_found(place, filters, last), last)]
+    found = [shape(record) for record in itertools.islice(_found(place, filters, last), last)]
+    if not found and compute_target_name:
+        _tell_of_no_target(place, compute_target_name)
+    return found
+
+
+def _tell_of_no_target(place: Place, name: str) -> None:
+    """Say so if there is no such compute target."""
+    workspace = place.workspace["name"]
+    try:
+        place.api.target(workspace, name)
+    except NotFound:
+        names = ", ".join(record["name"] for record in place.api.targets(workspace)) or "none"
+        say(f"WARNING: workspace {workspace} has no compute target {name!r}. There are: {names}.")
 
 
 def _found(place: Place, filters: list[tuple[str, Any]], last: int) -> Any:
@@ -156,7 +169,13 @@ def fail(place: Place, run_id: str, error_details: str, error_code: str) -> dict
 
 def _end(place: Place, run_id: str, act: str, content: dict[str, Any]) -> RunRecord:
     place.run(run_id)
-    place.api.act(run_id, act, content)
+    try:
+        place.api.act(run_id, act, content)
+    except Conflict as error:
+        status = place.run(run_id)["status"]
+        if status not in TERMINAL:
+            raise
+        raise Failed(f"Run {run_id} has ended as {status} already. Nothing was changed.") from error
     return wait_until_ended(place.api, run_id, timeout_s=STOPPED_WITHIN_S)
 
 

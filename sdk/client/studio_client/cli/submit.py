@@ -38,11 +38,17 @@ from studio_client.records import RunRecord
     shell_complete=completion.configurations,
     help="A file .azureml/NAME.runconfig or NAME.runconfig of the project, named without its ending.",
 )
-@click.option("--source-directory", metavar="FOLDER", help="The folder that is frozen; else --path.")
+@click.option(
+    "--source-directory",
+    type=click.Path(file_okay=False),
+    metavar="FOLDER",
+    help="The folder that is frozen; else --path.",
+)
 @click.option("--async", "is_async", is_flag=True, help="Do not wait for the end of the run.")
 @click.option(
     "-d",
     "--conda-dependencies",
+    type=click.Path(),
     metavar="FILE",
     help="A conda file to keep with the run, in place of that of the configuration.",
 )
@@ -53,8 +59,8 @@ from studio_client.records import RunRecord
     shell_complete=completion.targets,
     help="The compute target to run on.",
 )
-@click.argument("script", required=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.argument("script", required=False, shell_complete=completion.files)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, shell_complete=completion.files)
 def submit_script(
     place: Place,
     output_metadata_file: str | None,
