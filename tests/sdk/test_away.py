@@ -20,6 +20,7 @@ from studio_client.transport import Transport
 
 from tests.sdk.live import Signed
 from tests.sdk.spooling import values
+from tests.sdk.test_metrics import Plot, png
 from tests.sdk.wire import Wire
 
 AWAY_S = 2.0
@@ -193,3 +194,29 @@ def test_metrics_wait_behind_a_page_to_sign_in_and_one_line_says_so(
     login = Login(wire.url, api.transport.login.token, "a test")
     assert [one.entries for one in spool.send_left_behind(Api(Transport(login)))] == [1]
     assert values(api, run_id) == {"a": [0.0, 1.0]}
+
+
+def test_an_image_that_cannot_be_kept_stops_no_script(
+    exp: Experiment,
+    wire: Wire,
+    attached: Path,
+    go_away: Callable[[], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (attached / "picture.png").write_bytes(png())
+    run = exp.start_logging(snapshot_directory=None, outputs=None)
+    wire.cut()
+    run.log_image("image", path="picture.png")
+    run.log_image("plot", plot=Plot(1))
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(" is not kept: The Studio at")[0] for line in said] == [
+        f"studio: run {run.id}: the image 'image'",
+        f"studio: run {run.id}: the image 'plot'",
+    ]
+    exp._api.transport.patience_s = 60.0
+    go_away()
+    run.log_image("image", path="picture.png")
+    assert list(run.get_metrics()) == ["image"]
+    (attached / "picture.png").write_bytes(png(1))
+    with pytest.raises(ServiceException, match="409"):
+        run.log_image("image", path="picture.png")

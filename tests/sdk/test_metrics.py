@@ -105,12 +105,39 @@ def test_images_are_kept_and_named(run: Run, attached: Path) -> None:
     assert all(text.startswith(f"{start}plot_") and text.endswith(".png") for text in metrics["plot"])
     assert len(set(metrics["plot"])) == 2
     assert {text[len(start) :] for text in [metrics["file"], *metrics["plot"]]} == set(run.get_file_names())
-    (attached / "text.txt").touch()
-    for wrong in ({}, {"path": "picture.png", "plot": Plot(3)}, {"path": "text.txt"}):
+    for wrong in ({}, {"path": "picture.png", "plot": Plot(3)}):
         with pytest.raises(AzureMLException):
             run.log_image("x", **wrong)
     with pytest.raises(FileNotFoundError):
         run.log_image("x", path="missing.png")
+
+
+IMAGES = {
+    "a.png": png(),
+    "a.jpg": b"\xff\xd8\xff\xe0",
+    "a.gif": b"GIF89a",
+    "a.webp": b"RIFF\0\0\0\0WEBP",
+    "a.bmp": b"BM",
+}
+NO_IMAGES = {
+    "text.txt": b"text",
+    "text.png": b"text",
+    "empty.png": b"",
+    "a.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "a.wav.png": b"RIFF\0\0\0\0WAVE",
+}
+
+
+def test_an_image_is_what_begins_like_one_whatever_its_name_says(run: Run, attached: Path) -> None:
+    for name, content in {**IMAGES, **NO_IMAGES, "unnamed": png()}.items():
+        (attached / name).write_bytes(content)
+    for name in (*IMAGES, "unnamed"):
+        run.log_image("image", path=name)
+    for name in NO_IMAGES:
+        with pytest.raises(UserErrorException, match=rf"Malformed argument: {name} is no image") as refused:
+            run.log_image("image", path=name)
+        assert "MalformedArgument" in str(refused.value)
+    assert set(run.get_file_names()) == {*IMAGES, "unnamed"}
 
 
 def test_documents_come_back_as_they_were(run: Run) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import enum
 import math
+import numbers
 from typing import Any
 
 import pytest
@@ -34,6 +35,21 @@ class Tensorlike:
         return Scalarlike(2.5)
 
 
+class LongDouble:
+    """As the long double of numpy: a number that is its own `.item()`."""
+
+    ndim = 0
+
+    def item(self) -> LongDouble:
+        return self
+
+    def __float__(self) -> float:
+        return 3.5
+
+
+numbers.Real.register(LongDouble)
+
+
 class Colour(enum.IntEnum):
     RED = 3
 
@@ -51,6 +67,9 @@ class Colour(enum.IntEnum):
         (Scalarlike(True), True),
         (Scalarlike(1.5, ndim=1, numel=1), 1.5),
         (Tensorlike(), 2.5),
+        (LongDouble(), 3.5),
+        (Scalarlike(LongDouble()), 3.5),
+        (Scalarlike(1 + 2j), "array((1+2j))"),
         ((1, 2), "(1, 2)"),
         ({"a": 1}, "{'a': 1}"),
         (decimal.Decimal("0.1"), "0.1"),

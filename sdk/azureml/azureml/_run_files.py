@@ -12,12 +12,19 @@ from typing import IO, TYPE_CHECKING, Any, Callable
 from studio_client.downloads import log_bytes, written_whole
 
 from azureml._translate import translated
-from azureml.exceptions import AzureMLAggregatedException, AzureMLException, UserErrorException
+from azureml.exceptions import (
+    AzureMLAggregatedException,
+    AzureMLException,
+    ServiceException,
+    UserErrorException,
+)
 
 if TYPE_CHECKING:
     from studio_client.api import Api
 
 _SPOOL_BYTES = 8 << 20
+#: How PNG, JPEG, GIF and BMP begin; WebP is not told by its first bytes alone.
+_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
 
 
 def _spooled() -> Any:
@@ -216,8 +223,24 @@ def _raise_all(problems: list[BaseException]) -> None:
         raise AzureMLAggregatedException(problems)
 
 
-def keep_image(api: Api, run_id: str, name: str, path: str | None, plot: Any) -> str:
-    """Keep an image file, or a figure as PNG, with a run; its name there."""
+def keep_image(api: Api, run_id: str, name: str, path: str | None, plot: Any) -> str | None:
+    """Keep an image file, or a figure as PNG, with a run; its name there.
+
+    None, and a line on standard error, if the server is away.
+    """
+    from studio_client import errors, sending
+
+    try:
+        return _keep_image(api, run_id, name, path, plot)
+    except ServiceException as error:
+        away = (errors.Unreachable, errors.WrongServer, errors.ServerFailed)
+        if not isinstance(error.inner_exception, away):
+            raise
+        sending.say(f"run {run_id}: the image {name!r} is not kept: {error.message}")
+        return None
+
+
+def _keep_image(api: Api, run_id: str, name: str, path: str | None, plot: Any) -> str:
     if path is not None:
         return upload(api, run_id, os.path.basename(path), path)
     with _spooled() as file, translated:
@@ -243,7 +266,7 @@ def _keep_plot(api: Api, run_id: str, name: str, file: Any) -> str:
 
 def check_image(name: str, path: str | None, plot: Any) -> None:
     """Raises AzureMLException unless one is given, FileNotFoundError, and UserErrorException for a file
-    that is no image.
+    that is none of the images that Studio shows.
     """
     if (path is None) == (plot is None):
         raise AzureMLException(f"log_image takes a path or a plot for {name!r}, exactly one of them.")
@@ -251,10 +274,11 @@ def check_image(name: str, path: str | None, plot: Any) -> None:
         return
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no file {path}.")
-    import mimetypes
-
-    kind = mimetypes.guess_type(path)[0] or ""
-    if not kind.startswith("image/"):
+    with open(path, "rb") as file:
+        head = file.read(12)
+    if not head.startswith(_IMAGES) and not (head.startswith(b"RIFF") and head.endswith(b"WEBP")):
         raise UserErrorException(
-            f"Malformed argument: {path} is no image; its name says {kind or 'nothing'}."
+            f"Malformed argument: {path} is no image. It takes PNG, JPEG, GIF, WebP or BMP.",
+            code="UserError",
+            inner_error={"code": "BadArgument", "inner_error": {"code": "MalformedArgument"}},
         )

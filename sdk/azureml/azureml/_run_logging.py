@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LoggingRun:
-    """Metrics of a run. Logging returns at once and never fails for want of a server."""
+    """Metrics of a run. Logging never fails for want of a server and, but for images, returns at once."""
 
     if TYPE_CHECKING:
 
@@ -38,7 +38,7 @@ class LoggingRun:
         """Keep one entry of a metric. An offline run prints what was given, as it was given."""
         self._sender.log(_values.name_of(name), kind, columns, None, description or "")
 
-    def _keep_image(self, name: str, path: str | None, plot: Any) -> str:
+    def _keep_image(self, name: str, path: str | None, plot: Any) -> str | None:
         return _run_files.keep_image(self._api, self.id, name, path, plot)
 
     def _series(self, name: str | None, recursive: bool) -> dict[str, list[dict[str, Any]]]:
@@ -69,10 +69,15 @@ class LoggingRun:
         self._log(name, "table", _values.table_columns(name, value), description, value)
 
     def log_image(self, name: str, path: str | None = None, plot: Any = None, description: str = "") -> None:
-        """Log an image, from a file or from matplotlib; exactly one of them."""
+        """Log an image, from a file (PNG, JPEG, GIF, WebP or BMP) or from matplotlib; exactly one of them.
+
+        It is uploaded before this returns, and a server that is away is waited for as by any other call. If
+        it stays away, a line on standard error says that this image is not kept, and the script goes on.
+        """
         _run_files.check_image(name, path, plot)
         stored = self._keep_image(name, path, plot)
-        self._log(name, "image", {"": [{"path": stored}]}, description, path or plot)
+        if stored is not None:
+            self._log(name, "image", {"": [{"path": stored}]}, description, path or plot)
 
     def _log_document(self, kind: str, name: str, value: Any, description: str) -> None:
         self._log(name, kind, {"": [_values.document(name, value, kind)]}, description, value)

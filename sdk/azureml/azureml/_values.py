@@ -102,7 +102,11 @@ def _single(value: Any) -> tuple[Any] | None:
         number = item()
     except (TypeError, ValueError, RuntimeError):
         return None
-    return (number,) if isinstance(number, (bool, int, float, str)) else None
+    if isinstance(number, (bool, int, float, str)):
+        return (number,)
+    from numbers import Real  # rarely needed
+
+    return (float(number),) if isinstance(number, Real) else None  # a long double is its own item
 
 
 def _dimensions(value: Any) -> int:

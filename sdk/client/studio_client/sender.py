@@ -363,7 +363,8 @@ def _plain(value: Any) -> Any:
     item = getattr(value, "item", None)
     if callable(item):
         try:
-            return item()
+            found = item()
+            return float(found) if type(found) is type(value) else found
         except (TypeError, ValueError, RuntimeError):
             return str(value)
     return str(value)
