@@ -17,6 +17,7 @@ from tests.sdk.command_line import Shell
 from tests.sdk.live import Signed
 
 INTERACTIVE = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
+THERE = [name for name in INTERACTIVE if shutil.which(name)]
 
 
 class Terminal:
@@ -52,8 +53,6 @@ def terminal(shell: Shell) -> Iterator[Callable[[str], Terminal]]:
     opened: list[Terminal] = []
 
     def open_one(name: str) -> Terminal:
-        if not shutil.which(name):
-            pytest.skip(f"{name} is not installed")
         one = Terminal(INTERACTIVE[name], {**shell.whole_env, "TERM": "dumb", "PS1": "> "})
         opened.append(one)
         return one
@@ -64,7 +63,7 @@ def terminal(shell: Shell) -> Iterator[Callable[[str], Terminal]]:
 
 
 @pytest.mark.parametrize("program", ["studio", "az"])
-@pytest.mark.parametrize("name", INTERACTIVE)
+@pytest.mark.parametrize("name", THERE)
 def test_tab_completes_the_names_of_files(
     terminal: Callable[[str], Terminal], project: Path, name: str, program: str
 ) -> None:

@@ -61,3 +61,57 @@ def test_they_install_into_an_empty_environment_and_work(python: str, wheels: Pa
     )
     brought = {line.split("==")[0].lower() for line in listed.stdout.split()} - {"pip", "setuptools"}
     assert brought <= {"studio-client", "studio-azureml", "click", "jmespath", "ruamel.yaml"}
+
+
+_VENDORS = """
+[project]
+name = "azureml-core"
+version = "1.61.0"
+[tool.setuptools.packages.find]
+include = ["azureml*"]
+"""
+
+
+@pytest.fixture(scope="module")
+def vendors_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A distribution that brings the same files as the vendor's, with nothing in them."""
+    source = tmp_path_factory.mktemp("vendor")
+    (source / "azureml" / "core").mkdir(parents=True)
+    for place in ("azureml", "azureml/core"):
+        (source / place / "__init__.py").write_text("# the vendor's\n")
+    (source / "pyproject.toml").write_text(_VENDORS)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(source), str(source)]
+    subprocess.run(command, check=True)
+    return next(source.glob("*.whl"))
+
+
+def test_a_vendors_package_that_came_later_is_told_by_the_command_line(
+    wheels: Path, vendors_wheel: Path, tmp_path: Path
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    programs = tmp_path / "venv" / "bin"
+
+    def pip(*words: str) -> None:
+        command = [str(programs / "python"), "-m", "pip", "-q", "--disable-pip-version-check", *words]
+        subprocess.run(command, check=True)
+
+    def said() -> str:
+        done = subprocess.run([str(programs / "studio"), "version"], capture_output=True, text=True)
+        assert done.returncode == 0
+        assert '"studio-client"' in done.stdout
+        return done.stderr
+
+    ours = [str(path) for path in wheels.glob("*.whl")]
+    pip("install", *ours)
+    assert said() == ""
+    pip("install", str(vendors_wheel))
+    told = said()
+    assert "`import azureml.core` is not Studio's. The vendor's azureml-core is installed in" in told
+    assert (
+        "`pip uninstall azureml-core`, then `pip install --force-reinstall --no-deps ./sdk/azureml`" in told
+    )
+    assert told.count("WARNING") == 1
+    pip("uninstall", "-y", "azureml-core")
+    assert "is not Studio's. Only one of the two" in said()
+    pip("install", "--force-reinstall", "--no-deps", *ours)
+    assert said() == ""

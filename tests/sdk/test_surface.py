@@ -104,6 +104,17 @@ azureml.train.estimator: Estimator
 azureml.train.hyperdrive: HyperDriveConfig
 azureml.train.automl: AutoMLConfig
 azureml.data: OutputFileDatasetConfig
+azureml.data.data_reference: DataReference
+azureml.data.dataset_factory: DataType
+azureml.data.datapath: DataPath DataPathComputeBinding
+azureml.train.hyperdrive.parameter_expressions: choice uniform
+azureml.train.widgets: RunDetails
+azureml.pipeline.core.graph: PipelineParameter
+azureml.contrib.services.aml_request: AMLRequest
+azureml.opendatasets: MNIST
+azureml.mlflow: register_model
+azureml.telemetry: set_diagnostics_collection
+azureml.core.compute: AksCompute RemoteCompute KubernetesCompute
 """
 
 
@@ -123,6 +134,26 @@ def test_what_is_not_there_says_so_when_it_is_used() -> None:
     with pytest.raises(UnsupportedException, match="HyperDriveConfig is not supported"):
         HyperDriveConfig(run_config=None)
     assert not isinstance(3, Dataset)
+
+
+def test_modules_that_are_not_there_say_so_when_they_are_used() -> None:
+    import azureml.opendatasets as open_data
+    from azureml.core.compute import AksCompute
+    from azureml.data.data_reference import DataReference
+    from azureml.telemetry import set_diagnostics_collection
+
+    for use in (
+        lambda: DataReference(datastore=None),
+        lambda: AksCompute.provisioning_configuration(),
+        lambda: open_data.MNIST.get_file_dataset(),
+    ):
+        with pytest.raises(UnsupportedException, match="is not supported by Studio"):
+            use()
+    set_diagnostics_collection(send_diagnostics=True)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("azureml.core.unheard_of")
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("azureml.datastores")
 
 
 def test_the_version_is_one_that_scripts_accept() -> None:

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
 
+from studio_client import vendor
 
-def _vendor_is_installed() -> str:
-    """The folder in which the vendor's `azureml-core` is installed as well; "" if it is not."""
-    for place in sys.path:
-        try:
-            names = os.listdir(place or ".")
-        except OSError:
-            continue
-        for name in names:
-            if name.startswith("azureml_core-") and name.endswith((".dist-info", ".egg-info")):
-                return os.path.abspath(place or ".")
-    return ""
+from azureml import _absent
 
+_absent.install()
 
-_place = _vendor_is_installed()
+_place = vendor.installed_in()
 if _place:
     warnings.warn(
         f"Both studio-azureml and the vendor's azureml-core are installed ({_place}). They provide the same "
         "package, and "
-        "files of one may have replaced those of the other. Run `pip uninstall azureml-core`, then "
-        "install studio-azureml again from where it came: "
-        "`pip install --force-reinstall --no-deps ./sdk/azureml`.",
+        f"files of one may have replaced those of the other. Run `{vendor.REMEDY[0]}`, then "
+        f"install studio-azureml again from where it came: `{vendor.REMEDY[1]}`.",
         stacklevel=2,
     )

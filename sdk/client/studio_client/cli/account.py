@@ -15,7 +15,7 @@ import click
 from studio_client import __version__, config
 from studio_client.api import Api, connect
 from studio_client.cli import defaults
-from studio_client.cli.frame import Command, Failed, Group, say
+from studio_client.cli.frame import Command, Failed, Group, say, warn_of_vendor
 from studio_client.config import Login
 from studio_client.errors import ConfigError, NotSignedIn
 from studio_client.transport import Transport
@@ -50,6 +50,7 @@ def login(url: str | None, token: str | None, password: str | None, **ignored: A
     `--token -` only. On the command line others on the machine can see it. Where you are signed in already
     and give no token, nothing is asked.
     """
+    warn_of_vendor()
     address = config.clean_url(url) if url else _known_address()
     given = token or password or os.environ.get("STUDIO_TOKEN")
     if given == "-":
@@ -217,6 +218,7 @@ def list_accounts(everything: bool, refresh: bool) -> list[dict[str, Any]]:
 @account.command("show")
 def show_account() -> dict[str, Any]:
     """Show who is signed in, and the subscription in use."""
+    warn_of_vendor()
     found = _reach()
     chosen = next((one for one in found if one["isDefault"]), None)
     if chosen is None:
@@ -269,6 +271,7 @@ def configure(first: str | None, is_listed: bool, more: tuple[str, ...]) -> list
 @click.command("version", cls=Command)
 def version() -> dict[str, Any]:
     """Print the versions of what runs here."""
+    warn_of_vendor()
     return {"studio-client": __version__, "python": platform.python_version(), "extensions": {}}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from studio_client import vendor
 from studio_client.cli import output
 from studio_client.cli.query import Query
 from studio_client.errors import StudioClientError
@@ -45,6 +46,13 @@ def say(text: str) -> None:
     """A line for people, on stderr; `--only-show-errors` keeps it back."""
     if not settings().only_show_errors:
         click.echo(text, err=True)
+
+
+def warn_of_vendor() -> None:
+    """Say so where scripts would not import Studio's package."""
+    found = vendor.warning()
+    if found:
+        say(f"WARNING: {found}")
 
 
 def _keep(context: click.Context, param: click.Parameter, value: Any) -> Any:

@@ -6,6 +6,7 @@ import builtins
 from typing import TYPE_CHECKING, Any
 
 from azureml._translate import translated
+from azureml._unsupported import placeholder
 from azureml.exceptions import ComputeTargetException
 
 if TYPE_CHECKING:
@@ -191,4 +192,29 @@ def _fetch(workspace: Workspace, name: str) -> TargetRecord:
             ) from None
 
 
-__all__ = ["AmlCompute", "AmlComputeStatus", "ComputeInstance", "ComputeTarget", "ComputeTargetException"]
+AdlaCompute = placeholder(__name__, "AdlaCompute")
+AksCompute = placeholder(__name__, "AksCompute")
+BatchCompute = placeholder(__name__, "BatchCompute")
+DatabricksCompute = placeholder(__name__, "DatabricksCompute")
+DataFactoryCompute = placeholder(__name__, "DataFactoryCompute")
+HDInsightCompute = placeholder(__name__, "HDInsightCompute")
+KubernetesCompute = placeholder(__name__, "KubernetesCompute")
+RemoteCompute = placeholder(__name__, "RemoteCompute")
+SynapseCompute = placeholder(__name__, "SynapseCompute")
+
+__all__ = [
+    "AdlaCompute",
+    "AksCompute",
+    "AmlCompute",
+    "AmlComputeStatus",
+    "BatchCompute",
+    "ComputeInstance",
+    "ComputeTarget",
+    "ComputeTargetException",
+    "DataFactoryCompute",
+    "DatabricksCompute",
+    "HDInsightCompute",
+    "KubernetesCompute",
+    "RemoteCompute",
+    "SynapseCompute",
+]
