@@ -127,7 +127,7 @@ export class Plot {
     const ink = colour(box, "--t3"), grid = { stroke: colour(box, "--grid"), width: 1 };
     const axis = { stroke: ink, grid, ticks: { show: false }, font: "11px system-ui, sans-serif" };
     const numbers = (u, values) => values.map(numberText);
-    const durations = (u, values) => values.map((value) => (value === null ? "" : durationText(value)));
+    const durations = (u, values) => values.map((value) => (value === null ? "" : spentText(value)));
     return {
       width: box.clientWidth, height: box.clientHeight, padding: [10, isTime ? 26 : 12, 0, 0], legend: { show: false },
       cursor: { drag: { x: true, y: false, dist: 6 }, points: { size: 7, width: 1.6, fill: colour(box, "--bg") }, y: false },
@@ -203,7 +203,7 @@ export class Plot {
       row.append(...(this.lines.length > 1 ? [key] : []), name, value, ...(drawn === null ? [] : [raw]));
       return row;
     });
-    const head = Object.assign(document.createElement("div"), { textContent: isTime ? durationText(at) : `${axis} ${numberText(at)}`, className: "plot-tip-head" });
+    const head = Object.assign(document.createElement("div"), { textContent: isTime ? spentText(at) : `${axis} ${numberText(at)}`, className: "plot-tip-head" });
     this.tip.replaceChildren(head, ...rows);
     const room = this.chart.over.clientWidth;
     const width = this.tip.offsetWidth;
@@ -246,6 +246,9 @@ function labelRoom(u, labels, axis) {
   const widths = (labels ?? []).map((label) => u.ctx.measureText(label).width / devicePixelRatio);
   return Math.max(48, Math.ceil(Math.max(0, ...widths)) + 8);
 }
+
+// What stands still does not say "<1s" as what ticks.
+const spentText = (seconds) => (seconds === 0 ? "0s" : seconds < 1 ? `${Math.round(seconds * 1000)} ms` : durationText(seconds));
 
 // A little room above and below, and some for a line that does not move.
 function spread(min, max) {
