@@ -120,6 +120,7 @@ def test_leaving_a_block_waits_for_the_server(
     signed_in: Signed,
     monkeypatch: pytest.MonkeyPatch,
     metrics: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with exp.start_logging(snapshot_directory=None, outputs=None) as run:
         go_away()
@@ -129,15 +130,22 @@ def test_leaving_a_block_waits_for_the_server(
     details = seen(run, signed_in, monkeypatch)
     assert (run.status, details["status"]) == ("Completed", "Completed")
     assert details["logFiles"] == {"user_logs/std_log.txt": "the last line\n"}
+    assert capsys.readouterr().err == ""  # the last lines were waited for, and then it was there
 
 
 def test_a_block_that_fails_while_the_server_is_away_ends_failed(
-    exp: Experiment, go_away: Callable[[], None], signed_in: Signed, monkeypatch: pytest.MonkeyPatch
+    exp: Experiment,
+    go_away: Callable[[], None],
+    signed_in: Signed,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = exp.start_logging(snapshot_directory=None, outputs=None)
     go_away()
     with pytest.raises(LookupError, match="boom"):
         boom(run)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"studio: run {run.id} has yet to end. It is tried for ")
     assert seen(run, signed_in, monkeypatch)["status"] == "Failed"
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +98,23 @@ def _status(run: Run, until: float) -> str:
     from azureml.core.run import TERMINAL
 
     if run.status not in TERMINAL:
-        with translated:
-            run._record = _patient(run, until).run(run.id)
+        run._record = _asked(run, until, lambda api: api.run(run.id))
     return run.status
+
+
+def _asked(run: Run, until: float, ask: Callable[[Api], Any]) -> Any:
+    """What the server answers; a line on standard error says that one that is away is waited for."""
+    from studio_client import errors, sending
+
+    with translated:
+        try:
+            return ask(run._api)
+        except (errors.Unreachable, errors.NoStudio) as error:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise
+            sending.say(f"run {run.id} has yet to end. It is tried for {left:.0f} s more: {error.message}")
+        return ask(_patient(run, until))
 
 
 def _patient(run: Run, until: float) -> Api:
@@ -141,9 +156,9 @@ def _tell(run: Run, act: str, content: dict[str, Any], until: float) -> None:
     from studio_client import heartbeat
     from studio_client.streaming import wait_until_ended
 
+    answer = _asked(run, until, lambda api: api.act(run.id, act, content))
+    heartbeat.beats.remove(run.id)
     with translated:
-        answer = _patient(run, until).act(run.id, act, content)
-        heartbeat.beats.remove(run.id)
         run._record = answer.get("run", answer)
         if run._record["status"] not in ("Completed", "Failed", "Canceled"):
             run._record = wait_until_ended(run._api, run.id, timeout_s=STOPPED_WITHIN_S)

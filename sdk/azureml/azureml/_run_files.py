@@ -155,7 +155,7 @@ def _fetch(api: Api, run_id: str, name: str, target: IO[bytes]) -> None:
             api.get_artifact(run_id, name, target)
             return
         except NotFound as error:
-            if error.code not in ("not_found", "http_404"):
+            if error.code not in ("not_found", "unknown_address", "http_404"):
                 raise
         names = file_names(api, run_id)
         if name not in names:
