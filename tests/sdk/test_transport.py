@@ -206,6 +206,18 @@ def test_what_answers_in_its_place_for_a_while_is_outlasted(
     assert transport().send("GET", "/me").json() == {"a": 1}
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"), [(413, errors.TooBig), (429, errors.Refused), (502, errors.ServerFailed)]
+)
+def test_what_a_proxy_before_a_studio_refuses_is_a_refusal(
+    script: Script, transport: Any, status: int, kind: type[errors.Refused]
+) -> None:
+    script.answers.append((status, {"Server": "nginx"}, b"<html>no</html>"))
+    with pytest.raises(kind, match=f"answered {status}"):
+        transport(0).send("PUT", "/x", body=b"x")
+    assert len(script.seen) == 1
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"[1]", b'"text"', b"{"])
 def test_an_answer_that_is_no_object_of_json_is_of_no_studio(
     script: Script, transport: Any, body: bytes

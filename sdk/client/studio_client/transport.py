@@ -36,6 +36,8 @@ PATIENCE_S = 10.0
 PATIENCE_IN_RUN_S = 300.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 _PAUSE_AND_ASK_AGAIN = frozenset({429, 502, 503, 504})
+#: What a proxy before a Studio refuses of itself: a body that is too big, and too many requests.
+_OF_PROXIES = frozenset({413, 429})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _NO_ANSWER = (OSError, http.client.HTTPException)
 #: Spreads clients out, and hides nothing. It is our own, because scripts seed the one of the module.
@@ -71,8 +73,8 @@ class Answer:
 
     @property
     def is_in_its_place(self) -> bool:
-        """Whether something gave it that is neither a Studio nor a proxy that says it is away."""
-        return not self.version and self.status < 500 and self.status != 429
+        """Whether something gave it that is neither a Studio nor a proxy before one."""
+        return not self.version and self.status < 500 and self.status not in _OF_PROXIES
 
     def json(self) -> Any:
         """The object of JSON that the body is; None when it is empty. Raises NoStudio if it is another."""
@@ -225,7 +227,7 @@ class Transport:
         if 200 <= answer.status < 300:
             return answer
         error = answer.error()
-        if error is not None or answer.status >= 500:
+        if error is not None or answer.status >= 500 or answer.status in _OF_PROXIES:
             refused = refusal(answer.status, error or {})
             raise self._of_another_age(answer) if self._is_unknown(refused, answer) else refused
         raise self._of_another_age(answer)
