@@ -65,6 +65,16 @@ def test_a_reader_opens_an_experiment_that_is_there(
         started(found)
 
 
+def test_an_archived_experiment_says_how_it_comes_back(ws: Workspace) -> None:
+    mine = Experiment(ws, "put-away")
+    mine.archive()
+    with pytest.raises(ServiceException, match=r"is archived.*experiment\.reactivate\(\)") as refused:
+        started(mine)
+    assert refused.value.status_code == 409
+    mine.reactivate()
+    started(mine).complete()
+
+
 def test_sections_take_their_attributes_by_name_and_in_order() -> None:
     assert DockerConfiguration(use_docker=True).use_docker is True
     assert DockerConfiguration(True, False, None, "8g").to_dict() == {
@@ -171,6 +181,8 @@ def test_a_status_that_no_run_has_is_refused_with_those_there_are(exp: Experimen
     ):
         with pytest.raises(UserErrorException, match=r"'completed'. Did you mean Completed\? Known: NotSt"):
             find()
+    with pytest.raises(UserErrorException, match="No run has the status"):
+        Run.list(exp, status=["Running"])
 
 
 def test_properties_are_text(exp: Experiment) -> None:

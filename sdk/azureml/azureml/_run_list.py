@@ -29,7 +29,7 @@ STATUSES = (
     "Failed",
     "Canceled",
 )
-_NEVER = frozenset({"Provisioning", "Unapproved", "Pausing", "Paused"})
+_NEVER = ("Provisioning", "Unapproved", "Pausing", "Paused")
 SUBMITTED = frozenset({"script", "step"})
 
 
