@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import typing
 
-from runs.formats import unturned
+#: What turns the direction of writing: a name that begins with U+202E is read from its end.
+_TURNING = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+
+
+def unturned(text: str) -> str:
+    """A name, or a text that has one, in which what would turn the direction of writing is spelled out."""
+    return text.translate(_TURNING)
 
 
 class StudioError(Exception):

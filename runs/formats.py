@@ -6,14 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 DASH = "–"
 
-#: What turns the direction of writing: a name that begins with U+202E is read from its end.
-_TURNING = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
-
-
-def unturned(text: str) -> str:
-    """A name, or a text that has one, in which what would turn the direction of writing is spelled out."""
-    return text.translate(_TURNING)
-
 
 def duration_text(value: timedelta | float | None) -> str:
     """A duration in its two largest units: "420 ms", "41s", "12m 04s", "2d 03h"; a dash for None."""

@@ -14,7 +14,7 @@ from django.contrib import messages
 from django.contrib.messages.storage.base import Message
 from django.http import HttpRequest, HttpResponse
 
-from runs.formats import unturned
+from runs.errors import unturned
 
 LEVELS = {
     "success": messages.SUCCESS,

@@ -18,6 +18,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from runs import charts
+from runs.errors import unturned
 from runs.formats import (
     DASH,
     ago_text,
@@ -25,7 +26,6 @@ from runs.formats import (
     duration_text,
     exact_time,
     ticking_text,
-    unturned,
 )
 from runs.status import ON_NODE, Status
 from runs.toasts import Toast, toast_of

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runs.formats import ago_text, bytes_text, duration_text, exact_time, ticking_text, unturned
+from runs.errors import unturned
+from runs.formats import ago_text, bytes_text, duration_text, exact_time, ticking_text
 
 NOW = datetime(2026, 11, 21, 14, 0, tzinfo=UTC)
 
