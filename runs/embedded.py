@@ -47,6 +47,8 @@ from studio.secret_key import keep_secret_key
 #: How long a second Ctrl-C is waited for, and how long a node may take to let go of its runs.
 SECOND_CTRL_C_S = 5.0
 LET_GO_S = 10.0
+#: How long answers that are under way may take when Studio stops.
+ANSWERS_S = 1.0
 #: Browsers keep theirs open between polls, and who comes past the limit waits until one is closed. Below the
 #: 1,024 files that a process may usually have open.
 MOST_CONNECTIONS = 800
@@ -239,6 +241,7 @@ class Studio:
         if active and number == signal.SIGINT and self._ctrl_c_again():
             self._cancel()
         self._stop_node()
+        server.task_dispatcher.shutdown(timeout=ANSWERS_S)  # to find the server closed is an error for them
         server.close()
         self.say("Studio has stopped.")
 

@@ -227,6 +227,6 @@ LOGGING = {
         "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
         "django.security.TooManyFilesSent": {"level": "CRITICAL"},
         "celery.beat": {"filters": ["one line a minute"]},
-        "waitress.queue": {"level": "ERROR"},  # a line for each request that waits for a thread
+        "waitress": {"level": "ERROR"},  # it warns of requests that wait, for a thread or at the end
     },
 }
