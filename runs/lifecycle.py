@@ -75,7 +75,7 @@ def begin(run: Run, *, to: Status, at: datetime, by: User | None, why: str) -> N
 
 
 def begin_all(runs: Sequence[Run], *, to: Status, at: datetime, by: User | None, why: str) -> None:
-    """As `begin`, for many runs in two queries."""
+    """As `begin`, for many runs: two queries, some more for hundreds. Needs a transaction."""
     for run in runs:
         run.status, run.started_at, run.heartbeat_at = to, at, at
     Run.objects.bulk_create(runs)

@@ -20,6 +20,7 @@ from runs.lifecycle import subtree
 from runs.models import Run
 from runs.services.interactive import MOST_CHILDREN, create_children
 from runs.services.new_runs import NewRun
+from runs.services.waiting import look_below
 from runs.status import Kind
 
 router = Router(by_alias=True)
@@ -56,8 +57,13 @@ class ChildrenOut(Schema):
 def child_list(
     request: ApiRequest, run_id: str, filters: Annotated[ChildFilters, Query()], paging: Asked
 ) -> dict[str, Any]:
-    """The children of a run, newest first; with `recursive` all that descends from it."""
+    """The children of a run, newest first; with `recursive` all that descends from it.
+
+    To a run that asks with its own token the same happens as when it asks for one of them.
+    """
     run = request.run
+    if request.auth.run is not None:
+        look_below(request.auth.run)
     runs = Run.objects.filter(pk__in=subtree(run.pk)[1:] if filters.recursive and run.parent_id else [])
     if not filters.recursive:
         runs = Run.objects.filter(parent=run)
@@ -71,7 +77,7 @@ def child_list(
 
 @router.post("/runs/{run_id}/children", auth=may_write_run(), response={201: ChildrenOut, **REFUSALS})
 def child_create(request: ApiRequest, run_id: str, body: ChildrenIn) -> Status[dict[str, Any]]:
-    """Make interactive child runs, all or none; the same `batch_id` again makes no others."""
+    """Make interactive child runs, all or none; the same `batch_id` again makes and starts no others."""
     if body.count is not None and body.children:
         raise InvalidInput("There are children and a count too.", field="count", hint="Give one of both.")
     news = [child.new_run() for child in body.children]

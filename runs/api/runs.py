@@ -34,7 +34,7 @@ from runs.services.interactive import create_interactive
 from runs.services.new_runs import NewRun, check_new_run
 from runs.services.runs import archive_runs, edit_run, freeze_source
 from runs.services.snapshot_uploads import find_snapshot
-from runs.services.waiting import ask_after_child, stop_waiting, wait_for_child
+from runs.services.waiting import look_below, stop_waiting, wait_for_child
 
 router = Router(by_alias=True)
 
@@ -136,12 +136,12 @@ def run_create(request: ApiRequest, workspace: str, body: InteractiveRunIn) -> S
 def run_detail(request: ApiRequest, run_id: str) -> dict[str, Any]:
     """One run. Of a queued one, `status_reason` says why it waits.
 
-    A run that asks with its own token after one that descends from it and has been queued for five seconds
-    gives its slot back for a while, as if it waited.
+    A run that asks with its own token after one that descends from it gives its slot back for a while, as if
+    it waited, if something below it has been queued for five seconds.
     """
     waiter = request.auth.parent_of(request.run)
     if waiter is not None:
-        ask_after_child(waiter, request.run)
+        look_below(waiter)
     return _with_reason(request.run)
 
 

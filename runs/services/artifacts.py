@@ -356,7 +356,9 @@ def zip_stream(run: Run) -> Iterator[bytes]:
                     member.write(chunk)
                     yield outlet.take()
         if missing:
-            archive.writestr("MISSING.txt", "\n".join(["Missing in the storage:", *missing, ""]))
+            archive.writestr(
+                f"MISSING {run.run_id}.txt", "\n".join(["Missing in the storage:", *missing, ""])
+            )
     yield outlet.take()
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.db.models import Q
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from runs.models import Run
+from runs.models import Node, Run
 from runs.status import ON_NODE, Status
 from runs.wake import wake
 
 #: Longer than the longest wait of the API and the pause of a client between two.
 WAITS_FOR = timedelta(seconds=40)
-#: Who still asks after a child that has been queued for so long has nothing else to do.
+#: Who still looks when a run below it has been queued for so long has nothing else to do.
 ASKED_AFTER = timedelta(seconds=5)
 
 
@@ -32,10 +32,21 @@ def wait_for_child(parent: Run, child: Run) -> None:
         rows.filter(waits_until__isnull=False).update(waits_until=Now() + WAITS_FOR)
 
 
-def ask_after_child(parent: Run, child: Run) -> None:
-    """The parent's script looks how this run is: it waits for one that has been queued for a while."""
-    if child.status == Status.QUEUED and child.queued_at and timezone.now() - child.queued_at > ASKED_AFTER:
-        wait_for_child(parent, child)
+def look_below(parent: Run) -> None:
+    """The parent's script looks how what descends from it is: it waits for what has been queued for a while.
+
+    It has its slot again at the first look when nothing is queued that could need it: on the targets that its
+    node serves, whose slots are one pool. At most four queries.
+    """
+    if parent.node_id is None:
+        return
+    served = Node.objects.filter(name__in=Node.objects.filter(pk=parent.node_id).values("name"))
+    queued = Run.objects.queued().filter(root=parent.root_id or parent.pk, target__in=served.values("target"))
+    first = queued.annotate(is_late=Q(queued_at__lt=Now() - ASKED_AFTER)).first()
+    if first is None:
+        stop_waiting(parent)
+    elif first.is_late:
+        wait_for_child(parent, first)
 
 
 def stop_waiting(parent: Run) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from collections.abc import Iterator
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -153,15 +153,23 @@ def run_log_raw(request: HttpRequest, name: str, number: int) -> HttpResponse | 
         raise Http404("There is no such log.")
     run, log = found
     is_read = request.method == "GET"
-    portions = iter(logs.iter_log(run, log.name, log.attempt, end=log.size) if is_read else ())
-    begin = next(portions, b"")  # while it can still be refused
-    response = StreamingHttpResponse(
-        chain([begin], portions), content_type="text/plain; charset=utf-8", headers=UNTRUSTED
-    )
+    portions = _begun(logs.iter_log(run, log.name, log.attempt, end=log.size)) if is_read else []
+    response = StreamingHttpResponse(portions, content_type="text/plain; charset=utf-8", headers=UNTRUSTED)
     filename = f"{run.experiment.name}-{run.number}-{log.name.replace('/', '-')}"
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=filename)
     response["Content-Length"] = str(log.size)
     return response
+
+
+def _begun(portions: Iterator[bytes]) -> Iterator[bytes]:
+    """The same, of which the first is read now, while the answer can still be a refusal."""
+    first = next(portions, b"")
+
+    def all_of_them() -> Iterator[bytes]:
+        yield first
+        yield from portions
+
+    return all_of_them()
 
 
 def _open_chosen(request: HttpRequest, run: Run) -> HttpResponse:

@@ -3,6 +3,8 @@
 // A link with hx-get and hx-target="#dialog" opens one; without script it leads to the same dialog as a page.
 // An answer that is empty closes it. data-confirm on a form or a submit button asks before it is sent.
 
+import { raiseToasts } from "./shell.js";
+
 const host = document.getElementById("dialog");
 const REACHED = 'a[href], button:not(:disabled), input:not([type=hidden], :disabled), select:not(:disabled), textarea:not(:disabled), summary, [tabindex="0"]';
 let opener = null; // a place
@@ -33,6 +35,7 @@ function focusAt({ element, around }) {
 
 function open(dialog) {
   if (!dialog.open) dialog.showModal();
+  raiseToasts();
   const wrong = dialog.querySelector('[aria-invalid="true"]');
   const first = wrong ?? dialog.querySelector("[autofocus], .dialog-body :is(input:not([type=hidden]), select, textarea)");
   (first ?? dialog.querySelector(".dialog-foot button"))?.focus();
@@ -64,6 +67,7 @@ document.addEventListener("htmx:after:swap", (event) => {
 
 document.addEventListener("close", (event) => {
   if (!event.target.matches?.("dialog")) return;
+  raiseToasts();
   if (host?.contains(event.target)) host.replaceChildren();
   giveBackFocus();
 }, true);
@@ -87,6 +91,7 @@ function ask(words) {
   document.body.append(dialog);
   opener = placeOf(document.activeElement);
   dialog.showModal();
+  raiseToasts();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       resolve(dialog.returnValue === "yes");

@@ -113,9 +113,11 @@ export function heard(status) {
 
 const cookie = (name) => document.cookie.match(`(?:^|; )${name}=([^;]+)`)?.[1];
 
+const isSomebodyElse = () => cookie("studio_person") !== undefined && cookie("studio_person") !== meta("person");
+
 /** The token that forms need. Who was signed in anew in another tab has another one than the page came with; what
  * somebody else is signed in with there is not for what was typed here. */
-export const token = () => (cookie("studio_person") === meta("person") ? cookie("studio_csrf") : undefined);
+export const token = () => (isSomebodyElse() ? undefined : cookie("studio_csrf"));
 
 document.addEventListener("submit", (event) => {
   const field = event.target.querySelector("[name=csrfmiddlewaretoken]");
@@ -133,7 +135,9 @@ const isAway = (status) => [502, 503, 504].includes(status);
 document.addEventListener("htmx:before:response", (event) => {
   const { response } = event.detail.ctx;
   const { pathname } = new URL(response.raw.url);
-  const isOut = response.status === 401 || (response.raw.redirected && pathname === meta("sign-in"));
+  // Another person's answer would bring a token that saves in their name what was typed here.
+  const isOthers = response.status < 400 && isSomebodyElse();
+  const isOut = isOthers || response.status === 401 || (response.raw.redirected && pathname === meta("sign-in"));
   connection(isAway(response.status));
   if (isOut) event.preventDefault();
   heard(isOut ? 401 : response.status);

@@ -74,13 +74,13 @@ async function search(wanted) {
 }
 
 /** Where no answer came, that is said, unless another search has begun meanwhile. */
-async function tell(work) {
+async function tell(work, isSearch = false) {
   const mine = asked;
   try {
     await work;
   } catch {
     if (mine !== asked) return;
-    isBroken = true;
+    isBroken = isBroken || isSearch;
     said.textContent = "No answer";
   }
 }
@@ -133,12 +133,12 @@ document.addEventListener("log-grown", async () => {
 
 field.addEventListener("input", () => {
   clearTimeout(waiting);
-  waiting = setTimeout(() => tell(search(field.value)), WAIT_MS);
+  waiting = setTimeout(() => tell(search(field.value), true), WAIT_MS);
 });
 field.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && field.value) {
     field.value = "";
-    tell(search(""));
+    tell(search(""), true);
     event.stopPropagation();
   } else if (event.key === "Enter" && event.shiftKey) {
     event.preventDefault();
@@ -147,7 +147,7 @@ field.addEventListener("keydown", (event) => {
 });
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (field.value !== term || isBroken) tell(search(field.value));
+  if (field.value !== term || isBroken) tell(search(field.value), true);
   else step(1);
 });
 buttons[0].addEventListener("click", () => step(-1));
@@ -163,5 +163,5 @@ opener.addEventListener("click", () => {
 if (field.value) {
   form.classList.add("is-open");
   opener.setAttribute("aria-expanded", "true");
-  tell(search(field.value));
+  tell(search(field.value), true);
 }

@@ -135,7 +135,7 @@ const actions = {
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.isComposing) return;
   if (event.key === "Escape") return escape(event);
-  if (typing(event.target) || document.querySelector("dialog[open], [popover]:popover-open")) return;
+  if (typing(event.target) || document.querySelector("dialog[open], [popover]:popover-open:not(.toasts)")) return;
   if (event.key === "Enter" && event.target.closest?.("a, button, input, summary")) return;
   const key = event.key === "X" ? "x" : event.key;
   if (pending === "g") return go(key);
@@ -147,7 +147,7 @@ function onKey(event) {
 
 function escape(event) {
   if (typing(event.target)) return event.target.blur();
-  if (document.querySelector("dialog[open], [popover]:popover-open")) return;
+  if (document.querySelector("dialog[open], [popover]:popover-open:not(.toasts)")) return;
   document.querySelectorAll("form[data-selection]").forEach(clear);
   makeCurrent(null);
 }

@@ -109,12 +109,16 @@ const region = document.getElementById("toasts");
 const blank = document.getElementById("toast-template");
 const icons = { success: "check", info: "info-circle", warning: "alert-triangle", error: "alert-circle" };
 
-/** Above all that floats: a modal dialog would lie over what stands in the page. */
-function toTheTop(part) {
-  part.popover = "manual";
-  if (part.matches(":popover-open")) part.hidePopover();
-  part.showPopover();
+/** Above all that floats, and within the open modal dialog: it lies over the page, and nothing outside can be used. */
+export function raiseToasts() {
+  if (!region) return;
+  const place = [...document.querySelectorAll("dialog:modal")].at(-1) ?? document.body;
+  if (region.parentElement !== place) place.append(region);
+  region.popover = "manual";
+  if (region.matches(":popover-open")) region.hidePopover();
+  region.showPopover();
 }
+document.addEventListener("htmx:after:swap", () => { if (region && !region.isConnected) raiseToasts(); });
 
 function fade(box) {
   let timer;
@@ -140,12 +144,13 @@ export function toast({ text, kind = "info", undo = "", open = "" }) {
   if (open) link.href = open; else link.remove();
   for (const old of [...region.children]) if (!old.querySelector("[data-toast-undo]")) old.remove();
   region.prepend(box);
-  toTheTop(region);
+  raiseToasts();
   fade(box);
 }
 
 document.addEventListener("toast", (event) => event.detail?.toasts?.forEach(toast));
 region?.querySelectorAll("[data-toast]").forEach(fade);
+raiseToasts();
 
 // One listener for every click that the frame answers.
 

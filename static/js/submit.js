@@ -270,8 +270,10 @@ async function post(action) {
   const onward = answer.headers.get("HX-Redirect");
   const stays = heard(answer.status);
   if (answer.status === 401) return !stays;
-  if (onward) location.assign(onward);
-  else if (answer.ok) openDialog([...page.body.childNodes]);
+  if (onward) {
+    form().autocomplete = "off"; // Back leads to an empty form, not to the half that a browser fills in again
+    location.assign(onward);
+  } else if (answer.ok) openDialog([...page.body.childNodes]);
   else if (answer.status === 422) takeRefused(page, NOTHING[action]);
   else toast({ text: page.querySelector("[data-error]")?.textContent.trim() || unexplained(answer.status, action), kind: "error" });
   return Boolean(onward);

@@ -80,14 +80,16 @@ class PersonMiddleware:
         request.user = AnonymousUser()
         request.membership = None  # type: ignore[attr-defined]
         scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        by_session = False
         if scheme and is_api(request):
             pass  # each operation of the API says which tokens it takes, and reads them itself
         elif scheme.lower() == "bearer":
             self._by_token(request, text.strip())
         else:
+            by_session = True
             self._by_session(request)
         response = self.get_response(request)
-        if not scheme and request.user.is_authenticated:
+        if by_session and request.user.is_authenticated:
             person = str(request.user.pk)
             if request.COOKIES.get(PERSON_COOKIE) != person:
                 response.set_cookie(

@@ -20,7 +20,7 @@ from runs.status import Kind, Status
 from studio.accounts.models import User
 from tests.api_kit import Api
 from tests.execution_kit import wait_for
-from tests.factories import make_node, make_run
+from tests.factories import make_node, make_run, make_target
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -130,19 +130,50 @@ def test_a_run_that_waits_for_its_child_gives_its_slot_back_until_the_child_has_
     assert Run.objects.get(pk=parent.pk).holds_slot
 
 
-def test_a_run_that_asks_again_and_again_after_its_child_gives_its_slot_back(
-    api_of: Callable[..., Api], ana: User
+def queued_before(*runs: Run, **age: float) -> None:
+    Run.objects.filter(pk__in=[run.pk for run in runs]).update(queued_at=Now() - timedelta(**age))
+
+
+@pytest.mark.parametrize("address", ["/runs/{child}", "/runs/{parent}/children"])
+def test_a_run_that_looks_at_its_queued_child_gives_its_slot_back(
+    api_of: Callable[..., Api], ana: User, address: str
 ) -> None:
     parent = make_run(status=Status.RUNNING, submitter=ana, node=make_node(slots=1))
     child = settled(make_run(parent=parent, kind=Kind.SCRIPT, status=Status.QUEUED))
-    api = api_of(parent)
-    Run.objects.filter(pk=child.pk).update(queued_at=Now())
-    assert api.get(f"/runs/{child.run_id}").status_code == 200
-    assert Run.objects.get(pk=parent.pk).holds_slot
-    Run.objects.filter(pk=child.pk).update(queued_at=Now() - timedelta(seconds=6))
-    api_of(ana).get(f"/runs/{child.run_id}")
-    assert Run.objects.get(pk=parent.pk).holds_slot
-    assert api.get(f"/runs/{child.run_id}").status_code == 200
+    path = address.format(child=child.run_id, parent=parent.run_id)
+
+    def holds(api: Api) -> bool:
+        assert api.get(path).status_code == 200
+        return Run.objects.get(pk=parent.pk).holds_slot
+
+    queued_before(child, seconds=1)
+    assert holds(api_of(parent))
+    queued_before(child, seconds=6)
+    assert holds(api_of(ana))
+    assert not holds(api_of(parent))
+    cancel_run(child, by=ana)
+    assert holds(api_of(parent))
+
+
+@pytest.mark.parametrize("is_served", [False, True])
+def test_only_what_needs_the_slot_of_a_run_is_given_it(
+    api_of: Callable[..., Api], ana: User, is_served: bool
+) -> None:
+    node = make_node("box", slots=1)
+    other = make_node("box" if is_served else "elsewhere", target=make_target("gpu-compute"), slots=1).target
+    parent = make_run(status=Status.RUNNING, submitter=ana, node=node)
+    child = make_run(parent=parent, kind=Kind.SCRIPT, status=Status.QUEUED, target=other)
+    queued_before(child, seconds=6)
+    assert api_of(parent).get(f"/runs/{child.run_id}").status_code == 200
+    assert Run.objects.get(pk=parent.pk).holds_slot is not is_served
+
+
+def test_a_run_gives_its_slot_to_what_its_child_has_queued(api_of: Callable[..., Api], ana: User) -> None:
+    node = make_node(slots=2)
+    parent = make_run(status=Status.RUNNING, submitter=ana, node=node)
+    child = make_run(parent=parent, kind=Kind.SCRIPT, status=Status.RUNNING, node=node)
+    queued_before(make_run(parent=child, kind=Kind.SCRIPT, status=Status.QUEUED), seconds=6)
+    assert api_of(parent).get(f"/runs/{child.run_id}").status_code == 200
     assert not Run.objects.get(pk=parent.pk).holds_slot
 
 

@@ -83,6 +83,27 @@ def test_what_one_person_typed_is_not_saved_by_the_next(
     assert run.description == ""
 
 
+def test_the_token_of_the_next_person_comes_into_no_form_that_is_open(
+    open_page: OpenPage, client_of: Callable[[User], Client], ana: User, chi: User
+) -> None:
+    run = make_run()
+    page = open_page(url_of(run), user=ana)
+    page.get_by_label("Add a tag").fill("from-ana")
+    session = client_of(chi).cookies["studio_session"].value
+    page.context.clear_cookies()
+    page.context.add_cookies([{"name": "studio_session", "value": session, "url": page.url}])
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.get_by_label("Add a tag").fill("from-chi")
+    other.get_by_label("Add a tag").press("Enter")
+    expect(other.locator(".tag", has_text="from-chi").first).to_be_visible()
+    page.evaluate("document.body.dispatchEvent(new Event('run-changed'))")
+    expect(page.get_by_text(BAR)).to_be_visible()
+    page.get_by_label("Add a tag").press("Enter")
+    expect(page.locator(".toast")).to_contain_text("You are signed in as chi.")
+    assert list(run.tags.values_list("key", flat=True)) == ["from-chi"]
+
+
 @pytest.mark.parametrize("done", ["moved", "removed"])
 def test_what_was_done_on_the_canvas_stays(open_page: OpenPage, ana: User, done: str) -> None:
     page = open_page("/submit/?example=digits-pipeline", user=ana)

@@ -314,6 +314,16 @@ def test_back_after_a_submission_leads_to_an_empty_form(open_page: OpenPage, ana
     assert page.evaluate(texts) == ""
 
 
+def test_back_after_leaving_brings_the_script_again(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.goto(page.url.replace("/submit/", "/compute/"))
+    page.go_back()
+    expect(page.get_by_role("heading", name="Submit a run")).to_be_attached()
+    texts = "[...document.querySelectorAll('#submit-form textarea')].map((area) => area.value).join('')"
+    assert page.evaluate(texts) == "print(1)"
+
+
 def test_an_edge_and_a_step_are_removed(open_page: OpenPage, ana: User) -> None:
     page = open_page("/submit/?example=digits-pipeline", user=ana)
     words = page.locator("#canvas-words")

@@ -121,8 +121,9 @@ class TestAtOnce:
         assert RunEvent.objects.filter(run__in=children, seq=1).count() == (5 if start else 0)
         assert children.filter(started_at=F("created_at")).count() == (5 if start else 0)
 
-    def test_no_child_survives_the_cancel_of_its_parent(self, ana: User) -> None:
+    @pytest.mark.parametrize("start", [False, True])
+    def test_no_child_survives_the_cancel_of_its_parent(self, ana: User, start: bool) -> None:
         parent = Run.objects.select_related("experiment", "workspace").get(pk=make(ana).pk)
-        acts = [lambda: create_children(parent, [NewRun()] * 3, by=ana, start=True) for _ in range(4)]
+        acts = [lambda: create_children(parent, [NewRun()] * 3, by=ana, start=start) for _ in range(4)]
         at_once([*acts, lambda: cancel_run(parent, by=ana)])
         assert set(Run.objects.values_list("status", flat=True)) == {Status.CANCELED}
