@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import subprocess
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +14,11 @@ from pathlib import Path
 import pytest
 from azureml import _life_of_run
 from azureml.core import Experiment, Run, Workspace
-from azureml.exceptions import ServiceException
+from azureml.exceptions import AzureMLException, ServiceException
 from studio_client import spool
 from studio_client.api import Api
 from studio_client.config import Login
+from studio_client.streaming import STD_LOG, follow, wait_until_ended
 from studio_client.transport import Transport
 
 from tests.sdk.live import Signed
@@ -48,9 +51,9 @@ def go_away(wire: Wire) -> Iterator[Callable[[], None]]:
     mending.cancel()
 
 
-@pytest.fixture
-def portal() -> Iterator[int]:
-    """The port of one that answers everything with 200 and a page to sign in."""
+@contextlib.contextmanager
+def in_its_place(answer_status: int) -> Iterator[int]:
+    """The port of one that answers everything with this status and a page."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -58,7 +61,7 @@ def portal() -> Iterator[int]:
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             page = b"<html>Sign in to this network.</html>"
-            self.send_response(200)
+            self.send_response(answer_status)
             self.send_header("Content-Type", "text/html")
             self.send_header("Content-Length", str(len(page)))
             self.end_headers()
@@ -74,6 +77,13 @@ def portal() -> Iterator[int]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
         server.shutdown()
+
+
+@pytest.fixture
+def portal() -> Iterator[int]:
+    """The port of one that answers everything with 200 and a page to sign in."""
+    with in_its_place(200) as port:
+        yield port
 
 
 def seen(run: Run, signed_in: Signed, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
@@ -130,7 +140,8 @@ def test_leaving_a_block_waits_for_the_server(
     details = seen(run, signed_in, monkeypatch)
     assert (run.status, details["status"]) == ("Completed", "Completed")
     assert details["logFiles"] == {"user_logs/std_log.txt": "the last line\n"}
-    assert capsys.readouterr().err == ""  # the last lines were waited for, and then it was there
+    (line,) = capsys.readouterr().err.splitlines()  # the last output was waited for, and then it was there
+    assert line.startswith(f"studio: run {run.id} has yet to end. It is tried for ")
 
 
 def test_a_block_that_fails_while_the_server_is_away_ends_failed(
@@ -180,6 +191,72 @@ def test_a_page_to_sign_in_to_the_network_is_outlasted(
     details = seen(run, signed_in, monkeypatch)
     assert (run.get_metrics(), details["status"]) == ({"a": 1.5}, "Completed")
     assert details["logFiles"] == {"user_logs/std_log.txt": "the last line\n"}
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_proxy_whose_server_is_away_is_outlasted(
+    exp: Experiment, wire: Wire, signed_in: Signed, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    good = exp.start_logging(snapshot_directory=None, outputs=None)
+    bad = exp.start_logging(snapshot_directory=None, outputs=None)
+    with in_its_place(status) as port:
+        for run, ends in ((good, "Completed"), (bad, "Failed")):
+            wire.lead_to(port)
+            back = threading.Timer(AWAY_S, wire.lead_to, (signed_in.studio.port,))
+            with contextlib.suppress(LookupError), run:
+                back.start()
+                print("the last line")
+                if run is bad:
+                    raise LookupError("boom")
+            details = seen(run, signed_in, monkeypatch)
+            assert (details["status"], details["logFiles"]) == (ends, {STD_LOG: "the last line\n"})
+
+
+def test_waiting_for_a_run_outlasts_a_proxy_whose_server_is_away(
+    exp: Experiment, wire: Wire, signed_in: Signed
+) -> None:
+    run = exp.start_logging(snapshot_directory=None, outputs=None)
+    run.complete()
+    with in_its_place(502) as port:
+        wire.lead_to(port)
+        threading.Timer(AWAY_S, wire.lead_to, (signed_in.studio.port,)).start()
+        assert wait_until_ended(run._api, run.id)["status"] == "Completed"
+        assert list(follow(run._api, run.id)) == []
+
+
+def test_all_outputs_together_are_waited_for_as_long_as_one(
+    exp: Experiment,
+    wire: Wire,
+    attached: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    patience_s, files = 1.0, 12
+    monkeypatch.setattr(_life_of_run, "END_PATIENCE_S", patience_s)
+    run = exp.start_logging(snapshot_directory=None)
+    for number in range(files):
+        (attached / "outputs" / f"{number}.txt").write_text("m")
+    wire.cut()
+    began = time.monotonic()
+    with pytest.raises(AzureMLException):
+        run.complete()
+    assert time.monotonic() - began < files * patience_s / 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"studio: run {run.id} has yet to end. It is tried for ")
+
+
+def test_a_block_that_printed_says_that_it_waits(
+    exp: Experiment, wire: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_life_of_run, "END_PATIENCE_S", 2.0)
+    run = exp.start_logging(snapshot_directory=None, outputs=None)
+    run.__enter__()
+    wire.cut()
+    print("the last line")
+    with pytest.raises(ServiceException, match="does not answer"):
+        run.__exit__(None, None, None)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"studio: run {run.id} has yet to end. It is tried for ")
 
 
 def test_metrics_wait_behind_a_page_to_sign_in_and_one_line_says_so(

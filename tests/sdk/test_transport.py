@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import io
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from studio_client import errors
-from studio_client.api import connect
+from studio_client.api import Api, connect
 from studio_client.config import Login
 from studio_client.transport import Transport
 
@@ -288,6 +289,28 @@ def test_the_versions_of_server_and_client_are_compared(
     script.will(200, {"product": "studio", "version": "9", "api_versions": versions})
     with pytest.raises(errors.WrongServer, match=word):
         transport().check_version()
+
+
+def test_a_refusal_that_comes_before_the_body_is_through_is_taken_for_one() -> None:
+    asked = []
+
+    def refuse(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                asked.append(connection.recv(1 << 10))
+                connection.sendall(
+                    b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                )
+                connection.close()  # with the body in it, which breaks the sender's pipe
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=refuse, args=(listener,), daemon=True).start()
+        login = Login(f"http://127.0.0.1:{listener.getsockname()[1]}", SECRET, "a test")
+        with pytest.raises(errors.TooBig, match="413"):
+            Api(Transport(login, patience_s=5.0)).put_snapshot("w", io.BytesIO(bytes(60 << 20)))
+        listener.shutdown(socket.SHUT_RDWR)
+    assert len(asked) == 1
 
 
 def test_a_redirect_is_not_followed_with_the_token(script: Script, transport: Any) -> None:

@@ -7,7 +7,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from azureml import _run_files
@@ -16,11 +15,14 @@ from azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:
     from studio_client.api import Api
+    from studio_client.errors import StudioClientError
 
     from azureml.core.run import Run
 
 #: How long the end of a run waits for a server that is away.
 END_PATIENCE_S = 300.0
+#: The part of it that the last output of a block leaves for the end itself.
+_FOR_THE_END = 0.1
 
 #: How long a script is waited for that was asked to stop: its grace of 10 s, and what its end takes.
 STOPPED_WITHIN_S = 12.0
@@ -58,11 +60,11 @@ def leave(run: Run, error: BaseException | None) -> None:
     if isinstance(error, SystemExit) and error.code in (None, 0):
         error = None
     if error is None:
-        _stop_capture(run)
+        _stop_capture(run, until)
         _unless_ended(run, "complete", {}, until)
         return
     try:
-        _stop_capture(run)
+        _stop_capture(run, until)
         act, content = "cancel", {}
         if not isinstance(error, KeyboardInterrupt):
             act, content = "fail", error_content(error, None)
@@ -74,10 +76,11 @@ def leave(run: Run, error: BaseException | None) -> None:
             warnings.warn(f"Run {run.id} could not be ended: {why}", stacklevel=3)
 
 
-def _stop_capture(run: Run) -> None:
+def _stop_capture(run: Run, until: float) -> None:
     if run._capture is not None:
         capture, run._capture = run._capture, None
-        capture.stop(END_PATIENCE_S)
+        left = until - time.monotonic() - _FOR_THE_END * END_PATIENCE_S
+        capture.stop(max(0.0, left), lambda error: _say_it_waits(run, until, error))
 
 
 def _unless_ended(run: Run, act: str, content: dict[str, Any], until: float) -> None:
@@ -102,25 +105,30 @@ def _status(run: Run, until: float) -> str:
     return run.status
 
 
-def _asked(run: Run, until: float, ask: Callable[[Api], Any]) -> Any:
-    """What the server answers; a line on standard error says that one that is away is waited for."""
-    from studio_client import errors, sending
+def _asked(run: Run, until: float, ask: Callable[[Api], Any], patience_s: float | None = None) -> Any:
+    """What the server answers. One that is away is waited for until then, once a line on standard error has
+    said so; before that it is given the patience of any call, or this.
+    """
+    from studio_client import errors
 
     with translated:
         try:
-            return ask(run._api)
-        except (errors.Unreachable, errors.NoStudio) as error:
-            left = until - time.monotonic()
-            if left <= 0:
+            return ask(run._api if patience_s is None else run._api.patient(patience_s))
+        except errors.StudioClientError as error:
+            if not errors.is_away(error) or time.monotonic() >= until:
                 raise
-            sending.say(f"run {run.id} has yet to end. It is tried for {left:.0f} s more: {error.message}")
-        return ask(_patient(run, until))
+            _say_it_waits(run, until, error)
+        return ask(run._api.patient(max(0.0, until - time.monotonic())))
 
 
-def _patient(run: Run, until: float) -> Api:
-    """The server, waited for until then at least when it is away."""
-    api = run._api
-    return api.patient(max(api.transport.patience_s, until - time.monotonic()))
+def _say_it_waits(run: Run, until: float, error: StudioClientError) -> None:
+    """Say so, once for each end."""
+    from studio_client import sending
+
+    if run._waits_until == until:
+        return
+    run._waits_until, left = until, until - time.monotonic()
+    sending.say(f"run {run.id} has yet to end. It is tried for {left:.0f} s more: {error.message}")
 
 
 def end(run: Run, act: str, content: dict[str, Any], *, set_status: bool, until: float | None = None) -> None:
@@ -146,9 +154,19 @@ def keep_what_is_left(run: Run, until: float) -> None:
         run._sender.flush_at_the_end()
     else:
         run.flush(max(0.0, until - time.monotonic()))
-    if run._owned and run._outputs and os.path.isdir(run._outputs):
-        keep = partial(_run_files.upload, _patient(run, until), run.id, overwrite=True)
-        _run_files.upload_all(_run_files.files_below("outputs", run._outputs), keep)
+    if not (run._owned and run._outputs and os.path.isdir(run._outputs)):
+        return
+
+    def keep(name: str, place: str) -> str:
+        def put(api: Api) -> None:
+            with open(place, "rb") as file:
+                api.put_artifact(run.id, name, file, overwrite=True)
+
+        left = max(0.0, until - time.monotonic())
+        _asked(run, until, put, min(left, run._api.transport.patience_s))
+        return name
+
+    _run_files.upload_all(_run_files.files_below("outputs", run._outputs), keep)
 
 
 def _tell(run: Run, act: str, content: dict[str, Any], until: float) -> None:

@@ -6,10 +6,12 @@ import logging
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
 from typing import Any, TextIO
 
 from studio_client.api import LOG_PIECE_BYTES, Api
-from studio_client.errors import Conflict, StudioClientError
+from studio_client.errors import Conflict, StudioClientError, is_away
 
 EVERY_S = 1.0
 #: What is kept back while the server is away; more than this is dropped, and said in the log.
@@ -44,14 +46,25 @@ class OutputCapture:
             setattr(sys, name, copy)
         self._thread.start()
 
-    def stop(self, timeout_s: float = 10.0) -> None:
-        """Give the streams back as they were, and send what is left."""
+    def stop(
+        self, timeout_s: float = 10.0, before_wait: Callable[[StudioClientError], None] | None = None
+    ) -> None:
+        """Give the streams back as they were, and send what is left.
+
+        A server that is away is waited for, and `before_wait` is told of it first.
+        """
+        until = time.monotonic() + timeout_s
         for name, before, copy in self._streams:
             if getattr(sys, name) is copy:
                 setattr(sys, name, before)
         self._stopped.set()
         self._thread.join(timeout_s)
-        self._send(patience_s=timeout_s)
+        error = self._send(patience_s=0)
+        left = until - time.monotonic()
+        if error is not None and is_away(error) and left > 0:
+            if before_wait is not None:
+                before_wait(error)
+            self._send(patience_s=left)
 
     def _take(self, text: str) -> None:
         if os.getpid() != self._pid:  # the lock may be held by a thread that a fork does not have
@@ -67,29 +80,35 @@ class OutputCapture:
         while not self._stopped.wait(EVERY_S):
             self._send(patience_s=0)
 
-    def _send(self, *, patience_s: float) -> None:
+    def _send(self, *, patience_s: float) -> StudioClientError | None:
+        """Send what waits; why some of it still does."""
+        until = time.monotonic() + patience_s
         with self._sending:
             while True:
                 with self._lock:
                     data = bytes(self._waiting[:LOG_PIECE_BYTES])
-                if not data or not self._sent(data, patience_s):
-                    return
+                if not data:
+                    return None
+                error = self._trouble(data, max(0.0, until - time.monotonic()))
+                if error is not None:
+                    return error
                 with self._lock:
                     del self._waiting[: len(data)]
                     if self._dropped and not self._waiting:
                         self._waiting += f"\n[{self._dropped} bytes were dropped: no server]\n".encode()
                         self._dropped = 0
 
-    def _sent(self, data: bytes, patience_s: float) -> bool:
+    def _trouble(self, data: bytes, patience_s: float) -> StudioClientError | None:
+        """Send a piece; why it still waits."""
         try:
             self._api.append_log(self._run_id, self._name, self._offset, data, patience_s=patience_s)
         except Conflict as error:
-            return self._settle(error, data)
+            return None if self._settle(error, data) else error
         except StudioClientError as error:
             logger.debug("the output of run %s waits: %s", self._run_id, error.message)
-            return False
+            return error
         self._offset += len(data)
-        return True
+        return None
 
     def _settle(self, error: Conflict, data: bytes) -> bool:
         """The log ends elsewhere: somebody else writes it too, or an answer was lost after the bytes were

@@ -139,6 +139,17 @@ _BY_STATUS: dict[int, type[Refused]] = {
 }
 
 
+#: What a server, or a proxy before one, answers that is there again soon.
+AWAY_STATUSES = frozenset({429, 502, 503, 504})
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Whether the server is away or busy for now, so that the same is worth asking again later."""
+    if isinstance(error, Refused):
+        return error.status in AWAY_STATUSES
+    return isinstance(error, (Unreachable, NoStudio))
+
+
 def refusal(status: int, body: dict[str, Any]) -> Refused:
     """The exception for an answer with this status and this JSON."""
     kind = _BY_STATUS.get(status, ServerFailed if status >= 500 else Refused)

@@ -14,7 +14,7 @@ from typing import Any
 
 from studio_client import config
 from studio_client.api import Api, connect
-from studio_client.errors import ConfigError, NotFound, Refused, StudioClientError
+from studio_client.errors import ConfigError, NotFound, Refused, StudioClientError, is_away
 from studio_client.locks import taken
 from studio_client.sending import ANSWER_S, send_next
 from studio_client.spool_folder import STATE, Spool, left_behind
@@ -23,8 +23,6 @@ from studio_client.spool_folder import STATE, Spool, left_behind
 KEPT_S = 30 * 86_400.0
 #: How long who sends waits for another thread of this process that sends what was left.
 _TURN_S = 1.0
-#: What a server answers that is there again soon.
-_BUSY = frozenset({429, 502, 503, 504})
 _TOO_LONG = "the server takes too long."
 #: A spool, and what its state says.
 Left = tuple[Path, dict[str, Any]]
@@ -240,7 +238,7 @@ def _sent(api: Api, folder: Path, run_id: str, patience_s: float, until: float =
                 problem, passes = _TOO_LONG, True
                 break
     except (Refused, ValueError, KeyError, OSError) as error:
-        problem, passes = str(error), isinstance(error, Refused) and error.status in _BUSY
+        problem, passes = str(error), is_away(error)
         logger.debug("the metrics that were left in %s wait: %s", folder, problem)
         if isinstance(error, (NotFound, ValueError)):
             _delete_if_old(folder)

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from studio_client.api import LONGEST_WAIT_S, Api
-from studio_client.errors import NoStudio, Unreachable
+from studio_client.errors import StudioClientError, is_away
 from studio_client.records import TERMINAL, LogRecord, RunRecord
 
 STD_LOG = "user_logs/std_log.txt"
 AWAY_PAUSE_S = 2.0
 _PAUSE_S = 0.5
-_AWAY = (Unreachable, NoStudio)
 
 
 def wait_until_ended(api: Api, run_id: str, *, timeout_s: float | None = None) -> RunRecord:
@@ -26,8 +25,8 @@ def wait_until_ended(api: Api, run_id: str, *, timeout_s: float | None = None) -
         left = LONGEST_WAIT_S if end is None else max(0.0, end - asked_at)
         try:
             record = api.wait(run_id, since=since, timeout_s=min(left, LONGEST_WAIT_S))
-        except _AWAY:
-            if end is not None and time.monotonic() >= end:
+        except StudioClientError as error:
+            if not is_away(error) or (end is not None and time.monotonic() >= end):
                 raise
             time.sleep(AWAY_PAUSE_S)
             continue
@@ -64,7 +63,9 @@ def follow(api: Api, run_id: str, name: str | None = None) -> Iterator[tuple[str
     while True:
         try:
             piece = api.read_log(run_id, name, offset=offset, wait_s=LONGEST_WAIT_S)
-        except _AWAY:
+        except StudioClientError as error:
+            if not is_away(error):
+                raise
             time.sleep(AWAY_PAUSE_S)
             continue
         if attempt and piece.attempt > attempt:
@@ -118,7 +119,9 @@ def _first_log(api: Api, run_id: str) -> str | None:
         try:
             record = api.wait(run_id, since=since, timeout_s=1 if since else 0)
             name = choose_log(api.logs(run_id))
-        except _AWAY:
+        except StudioClientError as error:
+            if not is_away(error):
+                raise
             time.sleep(AWAY_PAUSE_S)
             continue
         if name == STD_LOG or (name and record["status"] in TERMINAL):

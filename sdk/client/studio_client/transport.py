@@ -9,6 +9,7 @@ answer of a Studio says its version. The token goes into one header and nowhere 
 from __future__ import annotations
 
 import base64
+import contextlib
 import encodings.idna  # noqa: F401  (sockets import it at the first connection; a fork in that moment hangs)
 import http.client
 import json
@@ -26,7 +27,7 @@ from typing import IO, Any, Union
 
 from studio_client import __version__
 from studio_client.config import Login, Secret
-from studio_client.errors import NoStudio, Refused, Unreachable, WrongServer, refusal
+from studio_client.errors import AWAY_STATUSES, NoStudio, Refused, Unreachable, WrongServer, refusal
 
 API_VERSION = 1
 PREFIX = f"/api/v{API_VERSION}"
@@ -35,7 +36,6 @@ TIMEOUT_S = 60.0
 PATIENCE_S = 10.0
 PATIENCE_IN_RUN_S = 300.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
-_PAUSE_AND_ASK_AGAIN = frozenset({429, 502, 503, 504})
 #: What a proxy before a Studio refuses of itself: a body that is too big, and too many requests.
 _OF_PROXIES = frozenset({413, 429})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -176,7 +176,7 @@ class Transport:
                 again = repeatable or isinstance(answer, _NotConnected)
             elif answer.is_in_its_place:
                 again = repeatable
-            elif answer.status in _PAUSE_AND_ASK_AGAIN:
+            elif answer.status in AWAY_STATUSES:
                 again = repeatable or answer.status == 429
                 wait_s = max(wait_s, _retry_after(answer))
             else:
@@ -204,7 +204,8 @@ class Transport:
             address = self._in_request_line(request.address)
             connection.request(request.method, address, headers=request.headers)
             if request.body:  # on its own, for the frames that send the headers hold the token
-                connection.send(request.body)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    connection.send(request.body)  # a refusal may come before the body is through
             response = connection.getresponse()
             answer = Answer(self.url, response.status, response.headers, b"")
             if 200 <= response.status < 300 and request.target is not None and answer.version:

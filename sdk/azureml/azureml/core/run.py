@@ -56,6 +56,7 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
         self._owned = False
         self._capture: Any = None
         self._entered_in: int | None = None
+        self._waits_until = 0.0  # the end of which a line has said that it waits
         self._fetched: RunRecord | None = kwargs.get("_record")
         self.input_datasets: dict[str, Any] = {}
         self.output_datasets: dict[str, Any] = {}
