@@ -120,6 +120,10 @@ def _set(name: str, value: Any) -> Callable[[], None]:
         (lambda: ScriptRunConfig(".", "a.py", max_run_duration_seconds="x"), "number of seconds, not 'x'"),
         (lambda: ScriptRunConfig(".", "a.py", distributed_job_config=3), "one of MpiConfiguration"),
         (lambda: ScriptRunConfig(".", "a.py", environment="x"), "is of Environment, not 'x'"),
+        (
+            lambda: ScriptRunConfig(".", "a.py", arguments="--name 'x"),
+            "cannot be split: No closing quotation",
+        ),
         (_set("environment", "x"), "RunConfiguration.environment is of Environment, not 'x'"),
         (_set("docker", True), "RunConfiguration.docker is of DockerConfiguration, not True"),
         (lambda: Workspace("s", "g", None), "name of a workspace is a text, not None"),

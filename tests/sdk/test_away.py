@@ -299,9 +299,27 @@ def test_an_image_that_cannot_be_kept_stops_no_script(
         f"studio: run {run.id}: the image 'plot'",
     ]
     exp._api.transport.patience_s = 60.0
+    began = time.monotonic()
+    run.log_image("plot", plot=Plot(1))
+    assert time.monotonic() - began < 30.0  # once one was lost, the next ones do not wait
+    wire.mend()
+    run.log_image("image", path="picture.png")
     go_away()
     run.log_image("image", path="picture.png")
     assert list(run.get_metrics()) == ["image"]
     (attached / "picture.png").write_bytes(png(1))
     with pytest.raises(ServiceException, match="409"):
         run.log_image("image", path="picture.png")
+
+
+@pytest.mark.parametrize("status", [413, 429, 500, 502])
+def test_an_image_that_is_refused_in_its_place_stops_no_script(
+    exp: Experiment, wire: Wire, attached: Path, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    (attached / "picture.png").write_bytes(png())
+    run = exp.start_logging(snapshot_directory=None, outputs=None)
+    with in_its_place(status) as port:
+        wire.lead_to(port)
+        run.log_image("image", path="picture.png")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"studio: run {run.id}: the image 'image' is not kept: The server answered {status}."

@@ -9,7 +9,7 @@ import pytest
 from azureml import _yaml
 from azureml.core import Environment, RunConfiguration, ScriptRunConfig
 from azureml.core.conda_dependencies import CondaDependencies
-from azureml.core.runconfig import DockerConfiguration
+from azureml.core.runconfig import DockerConfiguration, DockerSection, MpiConfiguration
 from azureml.exceptions import ExperimentExecutionException, UserErrorException
 
 
@@ -206,3 +206,18 @@ def test_docker_settings_are_taken(project: Path) -> None:
     docker = DockerConfiguration()
     docker.use_docker = True
     assert ScriptRunConfig(".", "a.py", docker_runtime_config=docker).run_config.docker.use_docker is True
+
+
+def test_a_section_takes_its_own_kind_whatever_it_holds_now() -> None:
+    class Special(MpiConfiguration):  # type: ignore[misc, valid-type]
+        pass
+
+    config = RunConfiguration()
+    config.mpi = Special()
+    config.mpi = MpiConfiguration(node_count=2)
+    assert config.mpi.node_count == 2
+    config.environment.docker = DockerConfiguration(use_docker=True)
+    config.environment.validate()
+    assert config.environment.docker.use_docker
+    config.environment.docker = DockerSection()
+    assert not config.environment.docker.enabled

@@ -118,6 +118,8 @@ IMAGES = {
     "a.gif": b"GIF89a",
     "a.webp": b"RIFF\0\0\0\0WEBP",
     "a.bmp": b"BM",
+    "a.tif": b"II*\0",
+    "b.tiff": b"MM\0*",
 }
 NO_IMAGES = {
     "text.txt": b"text",

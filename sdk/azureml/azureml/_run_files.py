@@ -15,7 +15,6 @@ from azureml._translate import translated
 from azureml.exceptions import (
     AzureMLAggregatedException,
     AzureMLException,
-    ServiceException,
     UserErrorException,
 )
 
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     from studio_client.api import Api
 
 _SPOOL_BYTES = 8 << 20
-#: How PNG, JPEG, GIF and BMP begin; WebP is not told by its first bytes alone.
-_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
+#: How PNG, JPEG, GIF, BMP and TIFF begin; WebP is not told by its first bytes alone.
+_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
 
 
 def _spooled() -> Any:
@@ -226,15 +225,16 @@ def _raise_all(problems: list[BaseException]) -> None:
 def keep_image(api: Api, run_id: str, name: str, path: str | None, plot: Any) -> str | None:
     """Keep an image file, or a figure as PNG, with a run; its name there.
 
-    None, and a line on standard error, if the server is away.
+    None, and a line on standard error, if the server is away or fails, or it is too big.
     """
     from studio_client import errors, sending
 
     try:
         return _keep_image(api, run_id, name, path, plot)
-    except ServiceException as error:
-        away = (errors.Unreachable, errors.WrongServer, errors.ServerFailed)
-        if not isinstance(error.inner_exception, away):
+    except AzureMLException as error:
+        why = error.inner_exception
+        lost = isinstance(why, (errors.TooBig, errors.WrongServer, errors.ServerFailed))
+        if not lost and not errors.is_away(why):
             raise
         sending.say(f"run {run_id}: the image {name!r} is not kept: {error.message}")
         return None
@@ -278,7 +278,7 @@ def check_image(name: str, path: str | None, plot: Any) -> None:
         head = file.read(12)
     if not head.startswith(_IMAGES) and not (head.startswith(b"RIFF") and head.endswith(b"WEBP")):
         raise UserErrorException(
-            f"Malformed argument: {path} is no image. It takes PNG, JPEG, GIF, WebP or BMP.",
+            f"Malformed argument: {path} is no image. It takes PNG, JPEG, GIF, WebP, BMP or TIFF.",
             code="UserError",
             inner_error={"code": "BadArgument", "inner_error": {"code": "MalformedArgument"}},
         )

@@ -39,7 +39,10 @@ class LoggingRun:
         self._sender.log(_values.name_of(name), kind, columns, None, description or "")
 
     def _keep_image(self, name: str, path: str | None, plot: Any) -> str | None:
-        return _run_files.keep_image(self._api, self.id, name, path, plot)
+        api = self._api.patient(0) if self.__dict__.get("_lost_image") else self._api
+        stored = _run_files.keep_image(api, self.id, name, path, plot)
+        self.__dict__["_lost_image"] = stored is None
+        return stored
 
     def _series(self, name: str | None, recursive: bool) -> dict[str, list[dict[str, Any]]]:
         """What was logged, by run id."""
@@ -69,10 +72,11 @@ class LoggingRun:
         self._log(name, "table", _values.table_columns(name, value), description, value)
 
     def log_image(self, name: str, path: str | None = None, plot: Any = None, description: str = "") -> None:
-        """Log an image, from a file (PNG, JPEG, GIF, WebP or BMP) or from matplotlib; exactly one of them.
+        """Log an image, from a file (PNG, JPEG, GIF, WebP, BMP or TIFF) or from matplotlib; one of them.
 
         It is uploaded before this returns, and a server that is away is waited for as by any other call. If
-        it stays away, a line on standard error says that this image is not kept, and the script goes on.
+        it stays away, a line on standard error says that this image is not kept, and the script goes on; the
+        next ones do not wait then, until one is kept.
         """
         _run_files.check_image(name, path, plot)
         stored = self._keep_image(name, path, plot)

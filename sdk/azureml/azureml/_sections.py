@@ -22,6 +22,8 @@ class Section:
     """
 
     _defaults: ClassVar[dict[str, Callable[[], Any]]] = {}
+    #: Of what other kind a section may be, too.
+    _also: ClassVar[dict[str, type[Section]]] = {}
 
     if TYPE_CHECKING:
 
@@ -50,8 +52,8 @@ class Section:
         )
         if not known:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{self._guess(name)}")
-        kind = type(self.__dict__.get(name))
-        if issubclass(kind, Section) and not isinstance(value, kind):
+        kind = type(self._defaults[name]()) if name in self._defaults else object
+        if issubclass(kind, Section) and not isinstance(value, (kind, self._also.get(name, kind))):
             if value is not None:
                 raise UserErrorException(
                     f"{type(self).__name__}.{name} is of {kind.__name__}, not {value!r}."

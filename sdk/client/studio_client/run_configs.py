@@ -114,7 +114,10 @@ def texts(arguments: Any) -> list[str]:
     if arguments is None:
         return []
     if isinstance(arguments, str):
-        return shlex.split(arguments)
+        try:
+            return shlex.split(arguments)
+        except ValueError as error:
+            raise ConfigError(f"The arguments {arguments!r} cannot be split: {error}.") from None
     if isinstance(arguments, (bytes, Mapping)) or not isinstance(arguments, Iterable):
         raise ConfigError(
             f"The arguments of a script are a list, such as ['--rate', 0.1], not {arguments!r}."

@@ -59,6 +59,16 @@ DatabricksSection = section(
 )
 
 
+DockerConfiguration = section(
+    "DockerConfiguration",
+    "Whether to run in a container. Accepted and remembered; Studio runs scripts as they are.",
+    use_docker=False,
+    shared_volumes=True,
+    arguments=[],
+    shm_size="2g",
+)
+
+
 class DockerSection(Section):
     """A container that the script would run in. Accepted and remembered; Studio runs scripts as they are."""
 
@@ -110,6 +120,7 @@ class Environment(SectionWithVariables):
         "r": lambda: None,
         "inferencing_stack_version": lambda: None,
     }
+    _also = {"docker": DockerConfiguration}
 
     def __init__(self, name: str, **kwargs: Any) -> None:
         """Raises TypeError for a name that is not text."""
@@ -122,7 +133,9 @@ class Environment(SectionWithVariables):
     def validate(self) -> None:
         """Raises UserErrorException for an image described in several ways at once."""
         docker = self.docker
-        ways = [name for name in ("base_image", "base_dockerfile", "build_context") if getattr(docker, name)]
+        ways = [
+            name for name in ("base_image", "base_dockerfile", "build_context") if getattr(docker, name, None)
+        ]
         if len(ways) > 1:
             raise UserErrorException(
                 f"The environment {self.name!r} sets docker.{' and docker.'.join(ways)}; only one of them "

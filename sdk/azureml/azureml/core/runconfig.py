@@ -15,6 +15,7 @@ from azureml.core.container_registry import ContainerRegistry
 from azureml.core.environment import (
     DEFAULT_CPU_IMAGE,
     DEFAULT_GPU_IMAGE,
+    DockerConfiguration,
     DockerSection,
     Environment,
     PythonSection,
@@ -29,14 +30,6 @@ CONDA_FILE = "conda_dependencies.yml"
 ENVIRONMENT_FILE = "environment.yml"
 LOCAL = "local"
 
-DockerConfiguration = section(
-    "DockerConfiguration",
-    "Whether to run in a container. Accepted and remembered; Studio runs scripts as they are.",
-    use_docker=False,
-    shared_volumes=True,
-    arguments=[],
-    shm_size="2g",
-)
 HistoryConfiguration = section(
     "HistoryConfiguration",
     "What is kept of a run.",
