@@ -182,11 +182,14 @@ def test_a_status_that_no_run_has_is_refused_with_those_there_are(exp: Experimen
     for find in (
         lambda: Run.list(exp, status="completed"),
         lambda: started(exp).get_children(status="completed"),
+        lambda: Run.list_by_compute(exp, status="completed"),
     ):
         with pytest.raises(UserErrorException, match=r"'completed'. Did you mean Completed\? Known: NotSt"):
             find()
     with pytest.raises(UserErrorException, match="No run has the status"):
         Run.list(exp, status=["Running"])
+    with pytest.raises(UserErrorException, match=r"type of runs is a text, .*, not \['a'"):
+        Run.list(exp, type=["a"])
 
 
 def test_properties_are_text(exp: Experiment) -> None:

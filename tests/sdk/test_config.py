@@ -80,6 +80,9 @@ def test_a_server_that_one_is_not_signed_in_to_is_named(monkeypatch: pytest.Monk
         "http://[::1",
         "http://a..b",
         "http://" + "a" * 64,
+        "http://host?x=1",
+        "http://host#x",
+        "http://host\\x",
     ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:

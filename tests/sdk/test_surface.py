@@ -14,7 +14,9 @@ from typing import Any
 import azureml.core
 import pytest
 from azureml.exceptions import UnsupportedException
+from studio_client import records, vendor
 
+from runs.status import TERMINAL, Status
 from tests.sdk.conftest import SDK
 
 SURFACE = json.loads(Path(__file__).with_name("signatures.json").read_text())
@@ -193,3 +195,21 @@ def test_the_vendors_package_beside_ours_is_told(tmp_path: Path) -> None:
     )
     assert "Both studio-azureml and the vendor's azureml-core are installed" in done.stderr
     assert "pip uninstall azureml-core" in done.stderr
+
+
+def test_of_two_packages_azureml_the_one_that_is_imported_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = SDK[1]
+    monkeypatch.setattr(sys, "path", [ours, str(tmp_path)])
+    (tmp_path / "azureml" / "core").mkdir(parents=True)
+    (tmp_path / "azureml" / "__init__.py").touch()
+    (tmp_path / "azureml" / "core" / "__init__.py").write_bytes(b"\xff\xfe")
+    assert vendor.warning() == ""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), ours])
+    assert vendor.warning().startswith(f"In {tmp_path} `import azureml.core` is not Studio's.")
+
+
+def test_the_statuses_are_those_that_the_server_sets() -> None:
+    assert list(records.STATUSES) == [status.value for status in Status]
+    assert {status.value for status in TERMINAL} == records.TERMINAL

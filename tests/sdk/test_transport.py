@@ -208,7 +208,15 @@ def test_what_answers_in_its_place_for_a_while_is_outlasted(
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(413, errors.TooBig), (429, errors.Refused), (502, errors.ServerFailed)]
+    ("status", "kind"),
+    [
+        (400, errors.Refused),
+        (413, errors.TooBig),
+        (414, errors.Refused),
+        (429, errors.Refused),
+        (431, errors.Refused),
+        (502, errors.ServerFailed),
+    ],
 )
 def test_what_a_proxy_before_a_studio_refuses_is_a_refusal(
     script: Script, transport: Any, status: int, kind: type[errors.Refused]

@@ -85,7 +85,7 @@ def _stop_capture(run: Run, until: float) -> None:
 
 def _unless_ended(run: Run, act: str, content: dict[str, Any], until: float) -> None:
     """End it, unless that was done by hand."""
-    from azureml.core.run import TERMINAL
+    from studio_client.records import TERMINAL
 
     if run._is_context:
         run.complete()
@@ -98,7 +98,7 @@ def _unless_ended(run: Run, act: str, content: dict[str, Any], until: float) -> 
 
 def _status(run: Run, until: float) -> str:
     """Its status now. A server that is away is waited for until then."""
-    from azureml.core.run import TERMINAL
+    from studio_client.records import TERMINAL
 
     if run.status not in TERMINAL:
         run._record = _asked(run, until, lambda api: api.run(run.id))
@@ -172,13 +172,14 @@ def keep_what_is_left(run: Run, until: float) -> None:
 def _tell(run: Run, act: str, content: dict[str, Any], until: float) -> None:
     """Complete, fail or cancel, and wait a bounded time until that has happened."""
     from studio_client import heartbeat
+    from studio_client.records import TERMINAL
     from studio_client.streaming import wait_until_ended
 
     answer = _asked(run, until, lambda api: api.act(run.id, act, content))
     heartbeat.beats.remove(run.id)
     with translated:
         run._record = answer.get("run", answer)
-        if run._record["status"] not in ("Completed", "Failed", "Canceled"):
+        if run._record["status"] not in TERMINAL:
             run._record = wait_until_ended(run._api, run.id, timeout_s=STOPPED_WITHIN_S)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
+from studio_client.records import STATUSES
+
 from azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:
@@ -15,26 +17,15 @@ if TYPE_CHECKING:
 #: The run types of Azure ML by what a run is in Studio. Interactive runs have none.
 TYPES = {"script": "azureml.scriptrun", "pipeline": "azureml.PipelineRun", "step": "azureml.StepRun"}
 _KINDS = {name: kind for kind, name in TYPES.items()}
-#: The statuses of runs in Studio, and those that only Azure ML's runs have.
-STATUSES = (
-    "NotStarted",
-    "Queued",
-    "Preparing",
-    "Starting",
-    "Running",
-    "Finalizing",
-    "CancelRequested",
-    "NotResponding",
-    "Completed",
-    "Failed",
-    "Canceled",
-)
+#: The statuses that only Azure ML's runs have.
 _NEVER = ("Provisioning", "Unapproved", "Pausing", "Paused")
 SUBMITTED = frozenset({"script", "step"})
 
 
 def filters(tags: Any, properties: Any, run_type: str | None, status: str | None) -> list[tuple[str, Any]]:
     """The filters as the API names them. Raises UserErrorException for what is none."""
+    if not (run_type is None or isinstance(run_type, str)):
+        raise UserErrorException(f"The type of runs is a text, such as azureml.scriptrun, not {run_type!r}.")
     pairs = [*_labels("tag", tags), *_labels("property", properties)]
     if run_type in _KINDS:
         pairs.append(("kind", _KINDS[run_type]))

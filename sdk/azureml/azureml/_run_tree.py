@@ -62,6 +62,9 @@ class TreeRun:
     ) -> builtins.list[Run]:
         """Children in one call, Running from now on: so many, each with its number as a tag, or one for each
         value of a tag.
+
+        This process gives their signs of life: those that it has not ended when it exits fail after a while,
+        unless another process gives them from then on.
         """
         labels = children_labels(count, tag_key, tag_values)
         return self._make_children(labels) if labels else []

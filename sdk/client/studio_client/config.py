@@ -79,7 +79,7 @@ def clean_url(url: str) -> str:
     """The address without a slash at its end. Raises ConfigError if it is none."""
     text = url.strip()
     text = (text if "://" in text else f"http://{text}").rstrip("/")
-    if any(c.isspace() for c in text) or "@" in text or not _is_address(text):
+    if any(c.isspace() or c in "@?#\\" for c in text) or not _is_address(text):
         raise ConfigError(
             f"{url!r} is not the address of a server.",
             hint="It looks like http://127.0.0.1:8000, without a name in it.",

@@ -112,4 +112,18 @@ class ArtifactRecord(TypedDict):
     created_at: str
 
 
+#: All that Studio sets, in the order of a run's life.
+STATUSES = (
+    "NotStarted",
+    "Queued",
+    "Preparing",
+    "Starting",
+    "Running",
+    "Finalizing",
+    "CancelRequested",
+    "NotResponding",
+    "Completed",
+    "Failed",
+    "Canceled",
+)
 TERMINAL = frozenset({"Completed", "Failed", "Canceled"})

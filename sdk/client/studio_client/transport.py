@@ -36,8 +36,8 @@ TIMEOUT_S = 60.0
 PATIENCE_S = 10.0
 PATIENCE_IN_RUN_S = 300.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
-#: What a proxy before a Studio refuses of itself: a body that is too big, and too many requests.
-_OF_PROXIES = frozenset({413, 429})
+#: What a proxy before a Studio refuses of itself: a request that is malformed or too big, and too many.
+_OF_PROXIES = frozenset({400, 413, 414, 429, 431})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _NO_ANSWER = (OSError, http.client.HTTPException)
 #: Spreads clients out, and hides nothing. It is our own, because scripts seed the one of the module.

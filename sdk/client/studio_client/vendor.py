@@ -30,17 +30,20 @@ def warning() -> str:
 
     "" if all is well, or studio-azureml is not installed.
     """
-    ours = next((place for place in sys.path if os.path.isfile(os.path.join(place, "azureml", _OURS))), None)
+    packages = [os.path.join(place, "azureml") for place in sys.path]
+    ours = next((package for package in packages if os.path.isfile(os.path.join(package, _OURS))), None)
     if ours is None:
         return ""
-    vendor, is_ours = installed_in(), _has_our_core(os.path.join(ours, "azureml"))
+    imported = (package for package in packages if os.path.isfile(os.path.join(package, "__init__.py")))
+    first = next(imported, ours)
+    vendor, is_ours = installed_in(), _has_our_core(first)
     if not vendor and is_ours:
         return ""
     found = "Studio's" if is_ours else "not Studio's"
     there = f" The vendor's azureml-core is installed in {vendor}." if vendor else ""
     return (
-        f"In {os.path.abspath(ours)} `import azureml.core` is {found}.{there} Only one of the two can be "
-        f"installed; to have Studio's: `{'`, then `'.join(REMEDY)}`."
+        f"In {os.path.dirname(os.path.abspath(first))} `import azureml.core` is {found}.{there} Only one of "
+        f"the two can be installed; to have Studio's: `{'`, then `'.join(REMEDY)}`."
     )
 
 
@@ -48,5 +51,5 @@ def _has_our_core(package: str) -> bool:
     try:
         with open(os.path.join(package, _CORE), encoding="utf-8") as file:
             return "azureml._unsupported" in file.read()
-    except OSError:
+    except (OSError, ValueError):
         return False

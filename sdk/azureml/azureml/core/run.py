@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from studio_client.records import TERMINAL
+
 from azureml import _life_of_run, _run_files, _run_list
 from azureml._page_owner import PageOwner
 from azureml._run_details import details_of, properties_of
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from azureml.core.environment import Environment
     from azureml.core.experiment import Experiment
     from azureml.core.workspace import Workspace
-
-TERMINAL = frozenset({"Completed", "Failed", "Canceled"})
 
 
 class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
@@ -266,14 +266,12 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
         properties: Any = None,
         status: str | None = None,
     ) -> Iterator[Run]:
-        """A generator of the active runs on a compute target."""
-        if _run_list.fits_nothing(type, properties, status):
-            return
+        """A generator of the active runs on a compute target. Raises UserErrorException for a bad filter."""
         wanted = [("target", compute.name), ("include_children", True), ("q", "is:active")]
         wanted += _run_list.filters(tags, properties, type, status)
-        with translated:
-            for record in compute.workspace._api.runs(compute.workspace.name, wanted):
-                yield run_from_record(_experiment_of(compute.workspace, record), record)
+        if _run_list.fits_nothing(type, properties, status):
+            return iter(())
+        return _runs_on(compute.workspace, wanted)
 
     # Life
 
@@ -413,6 +411,12 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
 
 
 _FACTORIES: dict[str, Any] = {}
+
+
+def _runs_on(workspace: Workspace, wanted: list[tuple[str, Any]]) -> Iterator[Run]:
+    with translated:
+        for record in workspace._api.runs(workspace.name, wanted):
+            yield run_from_record(_experiment_of(workspace, record), record)
 
 
 def run_from_record(experiment: Experiment, record: RunRecord) -> Run:

@@ -13,25 +13,11 @@ from studio_client.cli.output import Sentence
 from studio_client.cli.place import Place, located, metadata_file
 from studio_client.cli.shapes import minimal_json, run_json, run_rows
 from studio_client.errors import Conflict, NotFound
-from studio_client.records import TERMINAL, RunRecord
+from studio_client.records import STATUSES, TERMINAL, RunRecord
 from studio_client.streaming import wait_until_ended
 
-STATUSES = (
-    "NotStarted",
-    "Queued",
-    "Preparing",
-    "Provisioning",
-    "Starting",
-    "Running",
-    "Finalizing",
-    "CancelRequested",
-    "NotResponding",
-    "Completed",
-    "Failed",
-    "Canceled",
-)
 #: What Azure ML has and Studio never sets.
-_NEVER = frozenset({"Provisioning"})
+_NEVER = ("Provisioning",)
 #: How long a run is waited for that was asked to stop: its grace of 10 s, and what its end takes.
 STOPPED_WITHIN_S = 12.0
 
@@ -55,7 +41,9 @@ def run() -> None:
 @click.option("--pipeline-run-id", metavar="RUN_ID", help="Only steps of this pipeline run; not with -e.")
 @click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="How many at most.")
 @click.option(
-    "--status", type=click.Choice(STATUSES, case_sensitive=False), help="Only runs with this status."
+    "--status",
+    type=click.Choice([*STATUSES, *_NEVER], case_sensitive=False),
+    help="Only runs with this status.",
 )
 @click.option(
     "--tags", multiple=True, metavar="KEY[=VALUE]", help="Only runs with this tag; repeat for more."
