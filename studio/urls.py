@@ -3,7 +3,9 @@
 from django.urls import include, path
 
 urlpatterns = [
-    path("api/", include("runs.api.urls")),  # first: what scripts ask often need not be compared with every page
+    path(
+        "api/", include("runs.api.urls")
+    ),  # first: what scripts ask often need not be compared with every page
     path("", include("studio.accounts.urls")),
     path("", include("runs.urls")),
 ]

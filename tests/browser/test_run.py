@@ -404,38 +404,6 @@ def test_a_clock_that_is_behind_draws_no_negative_part(ana: User, open_page: Ope
     assert sum(widths) == pytest.approx(100, abs=1)
 
 
-TOAST = "document.dispatchEvent(new CustomEvent('toast', {detail: {toasts: [{text: 'three'}]}}))"
-
-
-@pytest.mark.parametrize("width", [1440, 390])
-def test_a_toast_covers_no_content_and_goes_by_itself(
-    pipeline: Run, ana: User, open_page: OpenPage, width: int
-) -> None:
-    page = open_page(url_of(pipeline), user=ana, width=width)
-    steps = page.locator(".steps")
-    page.clock.install()
-    page.evaluate(
-        "document.dispatchEvent(new CustomEvent('toast', {detail: {toasts: [{text: 'one'}, {text: 'two'}]}}))"
-    )
-    toast = page.locator(".toast")
-    expect(toast).to_contain_text("two")  # one at a time
-    over, under = toast.bounding_box(), steps.bounding_box()
-    head = page.locator(".run-head").bounding_box()
-    assert over
-    assert under
-    assert head
-    assert (
-        over["y"] + over["height"] <= head["y"] if width > 1100 else over["y"] >= under["y"] + under["height"]
-    )
-    page.get_by_role("button", name="Dismiss").click()
-    expect(toast).to_have_count(0)
-    page.evaluate(TOAST)
-    expect(toast).to_have_count(1)
-    page.mouse.move(1, 1)
-    page.clock.run_for(7_000)
-    expect(toast).to_have_count(0)
-
-
 def test_a_long_run_id_stays_on_one_line_and_is_copied_whole(ana: User, open_page: OpenPage) -> None:
     run = make_run(experiment="a-very-long-name-for-an-experiment-about-leaf-masks")
     page = open_page(url_of(run), user=ana, permissions=["clipboard-read", "clipboard-write"])
@@ -483,32 +451,3 @@ def test_what_turns_the_direction_turns_nothing_beside_it(
     assert name
     assert number
     assert number["x"] >= name["x"] + name["width"]
-
-
-def test_a_toast_stands_above_an_open_dialog(pipeline: Run, ana: User, open_page: OpenPage) -> None:
-    page = open_page(url_of(pipeline), user=ana)
-    page.get_by_role("link", name="Edit").first.click()
-    page.get_by_label("Description").fill("Words")
-    page.context.clear_cookies()
-    page.get_by_role("button", name="Save").click()
-    expect(page.locator(".toast")).to_contain_text("nothing was changed")
-    expect(page.get_by_label("Description")).to_have_value("Words")
-    page.get_by_role("button", name="Dismiss").click()
-    expect(page.locator(".toast")).to_have_count(0)
-
-
-def test_a_toast_stays_when_a_dialog_opens_and_closes(pipeline: Run, ana: User, open_page: OpenPage) -> None:
-    page = open_page(url_of(pipeline), user=ana)
-    page.clock.install()
-    page.evaluate(TOAST)
-    page.get_by_role("link", name="Edit").first.click()
-    expect(page.get_by_role("dialog").locator(".toast")).to_contain_text("three")
-    page.keyboard.press("Escape")
-    expect(page.locator("body > #toasts .toast")).to_contain_text("three")
-    page.get_by_role("link", name="Edit").first.click()
-    page.get_by_role("button", name="Save").click()
-    expect(page.locator("body > #toasts .toast")).to_contain_text("Saved")
-    page.get_by_role("button", name="Dismiss").click()
-    page.keyboard.press("g")
-    page.keyboard.press("c")
-    page.wait_for_url("**/compute/")
