@@ -94,7 +94,7 @@ def run_all_tests() -> list[Result]:
         run_tests("unit", ["tests/unit", *PARALLEL]),
         run_tests("domain, pages and API, SQLite", [*shared, *PARALLEL]),
         run_tests("faults, SQLite, files as broker", ["tests/faults", *WAITING]),
-        run_tests("SDK", ["tests/sdk", *PARALLEL]),
+        run_tests("SDK", ["tests/sdk", *WAITING]),
     ]
     with private_postgresql() as database, private_redis() as broker:
         both = {"STUDIO_DATABASE_URL": database, "STUDIO_BROKER_URL": broker}
