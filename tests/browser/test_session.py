@@ -65,6 +65,16 @@ def test_a_poll_leaves_what_is_typed_and_says_so(
     expect(page.locator('[name="steps-0-arguments"]')).to_have_value("--lr 0.1")
 
 
+def open_as(page: Page, client: Client) -> Page:
+    """Sign somebody else in, as another tab would; gives the same page there."""
+    page.context.clear_cookies()
+    session = {"name": "studio_session", "value": client.cookies["studio_session"].value, "url": page.url}
+    page.context.add_cookies([session])
+    other = page.context.new_page()
+    other.goto(page.url)
+    return other
+
+
 def test_what_one_person_typed_is_not_saved_by_the_next(
     open_page: OpenPage, client_of: Callable[[User], Client], ana: User, chi: User
 ) -> None:
@@ -72,11 +82,7 @@ def test_what_one_person_typed_is_not_saved_by_the_next(
     page = open_page(url_of(run), user=ana)
     page.get_by_role("link", name="Write one").click()
     page.get_by_label("Description Markdown").fill("Of ana")
-    session = client_of(chi).cookies["studio_session"].value
-    page.context.clear_cookies()
-    page.context.add_cookies([{"name": "studio_session", "value": session, "url": page.url}])
-    other = page.context.new_page()
-    other.goto(page.url)
+    open_as(page, client_of(chi))
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".toast")).to_contain_text("You are signed in as chi.")
     run.refresh_from_db()
@@ -89,11 +95,7 @@ def test_the_token_of_the_next_person_comes_into_no_form_that_is_open(
     run = make_run()
     page = open_page(url_of(run), user=ana)
     page.get_by_label("Add a tag").fill("from-ana")
-    session = client_of(chi).cookies["studio_session"].value
-    page.context.clear_cookies()
-    page.context.add_cookies([{"name": "studio_session", "value": session, "url": page.url}])
-    other = page.context.new_page()
-    other.goto(page.url)
+    other = open_as(page, client_of(chi))
     other.get_by_label("Add a tag").fill("from-chi")
     other.get_by_label("Add a tag").press("Enter")
     expect(other.locator(".tag", has_text="from-chi").first).to_be_visible()
