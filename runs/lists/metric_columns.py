@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import ClassVar
@@ -13,18 +13,21 @@ from zlib import crc32
 from django.db.models import QuerySet
 
 from runs.charts import BarRun
-from runs.formats import number_text
+from runs.formats import numbers_apart
 from runs.lists.columns import Column
-from runs.lists.metrics import Shown, last_value, shown_last
+from runs.lists.metrics import Shown, last_value, shown_last, shown_number
 from runs.models import Experiment, Metric, MetricLedger, Run
 from runs.search.cursors import SUMS, metric_order
 from runs.services.metrics import newest_with
 from studio.accounts.models import User
+from studio.accounts.services import remember_choice
 
 #: Runs, and metrics of theirs, that are looked at for names that may be chosen.
 _RUNS, _METRICS = 20, 1_000
 #: Columns that are there until a person chooses, and that can be there at most.
 _AT_FIRST, MOST = 2, 20
+#: How wide a column is for texts of so many letters; the widest has room for any number.
+_WIDTHS = ((10, "w-86"), (14, "w-120"), (19, "w-162"), (99, "w-208"))
 #: Metrics that the dialog offers.
 OFFERED = 100
 #: Runs of which the curves are drawn.
@@ -106,7 +109,7 @@ class MetricColumns:
 
     def __init__(self, person: User, experiment: Experiment) -> None:
         self.experiment = experiment
-        kept = (person.preferences or {}).get(_KEY, {}).get(str(experiment.pk))
+        kept = person.preferences.get(_KEY, {}).get(str(experiment.pk))
         self.kept: list[str] | None = list(map(str, kept)) if isinstance(kept, list) else None
 
     @cached_property
@@ -146,23 +149,37 @@ def offered_metrics(person: User, experiment: Experiment) -> list[tuple[str, str
 
 def choose_metrics(person: User, experiment: Experiment, choices: Iterable[Choice] | None) -> None:
     """Keep a person's choice for an experiment; None goes back to what is shown at first."""
-    kept = dict((person.preferences or {}).get(_KEY, {}))
-    kept.pop(str(experiment.pk), None)
+    keys = None
     if choices is not None:
         known = [choice for choice in choices if choice.sum in SUMS and choice.name]
-        kept[str(experiment.pk)] = [f"{choice.sum}:{choice.name}" for choice in known[:MOST]]
-    person.preferences = {**(person.preferences or {}), _KEY: kept}
-    person.save(update_fields=["preferences"])
+        keys = [f"{choice.sum}:{choice.name}" for choice in known[:MOST]]
+    remember_choice(person, _KEY, str(experiment.pk), keys)
 
 
 def metric_cells(runs: Iterable[Run], choices: Sequence[Choice]) -> dict[int, dict[str, Shown]]:
     """What the columns of these metrics show, by run and column. One query, none without choices."""
     cells: dict[int, dict[str, Shown]] = {}
-    for (run, name), metric in _metrics(runs, choices).items():
-        for choice in choices:
-            if choice.name == name:
-                cells.setdefault(run, {})[choice.column.key] = _shown(metric, choice.sum)
+    found = _metrics(runs, choices)
+    for choice in choices:
+        metrics = [metric for (_, name), metric in found.items() if name == choice.name]
+        texts = numbers_apart([getattr(metric, SUMS[choice.sum]) for metric in metrics])
+        for metric, text in zip(metrics, texts, strict=True):
+            cells.setdefault(metric.run_id, {})[choice.column.key] = _shown(metric, choice.sum, text)
     return cells
+
+
+def metric_widths(columns: Iterable[Column], cells: Mapping[int, Mapping[str, Shown]]) -> list[Column]:
+    """These columns, those of metrics as wide as the numbers that they show in `cells`."""
+    longest: dict[str, int] = {}
+    for own in cells.values():
+        for key, shown in own.items():
+            longest[key] = max(longest.get(key, 0), len(shown.text) if shown.is_number else 0)
+    return [
+        replace(column, width=next(width for most, width in _WIDTHS if longest[column.key] <= most))
+        if column.key in longest
+        else column
+        for column in columns
+    ]
 
 
 def with_values(
@@ -189,10 +206,8 @@ def _value(metric: Metric, sum_: str) -> str | float | None:
     return last_value(metric) if sum_ == "last" else getattr(metric, SUMS[sum_])
 
 
-def _shown(metric: Metric, sum_: str) -> Shown:
-    if sum_ == "last":
-        return shown_last(metric)
-    return Shown(number_text(getattr(metric, SUMS[sum_])), is_number=True)
+def _shown(metric: Metric, sum_: str, text: str) -> Shown:
+    return shown_last(metric, text) if sum_ == "last" else shown_number(getattr(metric, SUMS[sum_]), text)
 
 
 def metric_charts(
@@ -201,7 +216,8 @@ def metric_charts(
     """What the charts show; unknown names give the first one, and durations. Two queries at most."""
     curve = curve if curve in names else names[0] if names else ""
     rows = newest_with(experiment, curve, CURVES) if curve else []
-    curves = [Curve(m.run, shown_last(m), number_text(m.least), number_text(m.most)) for m in rows]
+    texts = iter(numbers_apart([number for m in rows for number in (m.last, m.least, m.most)]))
+    curves = [Curve(m.run, shown_last(m, next(texts)), next(texts), next(texts)) for m in rows]
     drawn = over_runs(experiment, names, bars, over=over, sum_=sum_)
     return MetricCharts(names, drawn.over, drawn.sum, drawn.values, curve, curves)
 

@@ -6,13 +6,14 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 from zlib import crc32
 
 from django.db.models import QuerySet
 
 from runs.documents import Document, read_document
-from runs.formats import number_text
+from runs.formats import exact_text, number_text, numbers_apart
 from runs.lists.export import safe_cell
 from runs.models import Artifact, Metric, MetricKind, Run
 from runs.points import F8, NO_STEP, Points, Values, finite_number, value_text
@@ -36,11 +37,20 @@ DOCUMENTS = (
 
 @dataclass(frozen=True)
 class Shown:
-    """A value as a table shows it; `is_odd` for what is no finite number but should be one."""
+    """A value as a table shows it; `is_odd` for what is no finite number but should be one.
+
+    `exact` has all digits of a number whose `text` has not.
+    """
 
     text: str
     is_number: bool = False
     is_odd: bool = False
+    exact: str = ""
+
+    @property
+    def title(self) -> str:
+        """All of it."""
+        return self.exact or self.text
 
 
 @dataclass
@@ -69,7 +79,7 @@ class Card:
     @property
     def last(self) -> Shown:
         """What came last."""
-        return shown_last(self.metric)
+        return shown_last(self.metric, self._texts[0])
 
     @property
     def count(self) -> str:
@@ -77,14 +87,18 @@ class Card:
         return number_text(self.metric.count)
 
     @property
-    def least(self) -> str:
+    def least(self) -> Shown:
         """The least finite number."""
-        return number_text(self.metric.least)
+        return shown_number(self.metric.least, self._texts[1])
 
     @property
-    def most(self) -> str:
+    def most(self) -> Shown:
         """The greatest finite number."""
-        return number_text(self.metric.most)
+        return shown_number(self.metric.most, self._texts[2])
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return numbers_apart([self.metric.last, self.metric.least, self.metric.most])
 
 
 @dataclass(frozen=True)
@@ -112,11 +126,15 @@ def last_value(metric: Metric) -> str | float | None:
     return float(text) if text in ("NaN", "Infinity", "-Infinity") else text or metric.last
 
 
-def shown_last(metric: Metric) -> Shown:
-    """What came last of a metric, as a table shows it."""
-    if metric.last_text:
-        return shown(last_value(metric))
-    return Shown(number_text(metric.last), is_number=True)
+def shown_last(metric: Metric, text: str) -> Shown:
+    """What came last of a metric, as a table shows it: as `text` if it is a number."""
+    return shown(last_value(metric)) if metric.last_text else shown_number(metric.last, text)
+
+
+def shown_number(number: float | None, text: str) -> Shown:
+    """A number that a table shows as `text`."""
+    exact = "" if number is None else exact_text(number)
+    return Shown(text, is_number=True, exact="" if exact == text else exact)
 
 
 def card_page(run: Run, *, search: str = "", after: str = "") -> CardPage:
@@ -160,7 +178,9 @@ def _fill(cards: Sequence[Card]) -> None:
         first, last = ends[card.metric.pk]
         if card.shape == "table":
             card.heads = [column["name"] for column in card.metric.columns][:COLUMNS]
-            card.rows = [row.cells for row in rows_of(first.cut(0, PREVIEW), card.heads, 0)]
+            part = first.cut(0, PREVIEW)
+            columns = [_shown_apart(part.columns.get(head, [None] * len(part))) for head in card.heads]
+            card.rows = [list(cells) for cells in zip(*columns, strict=True)]
         else:
             document = next(iter(last.columns.values()))[-1]
             card.document = read_document(card.metric.kind, document)
@@ -238,13 +258,23 @@ def shown(value: Any) -> Shown:
     if value is None:
         return Shown("")
     if isinstance(value, int) and not isinstance(value, bool):
-        return Shown(f"{value:,}" if abs(value) < 10**15 else str(value)[:40], is_number=True)
+        return Shown(f"{value:,}" if abs(value) < 10**16 else str(value)[:40], is_number=True)
     number = finite_number(value)
     if number is not None:
-        return Shown(number_text(number), is_number=True)
+        return shown_number(number, number_text(number))
     return Shown(
         value_text(value)[:1_000], is_number=isinstance(value, float), is_odd=isinstance(value, float)
     )
+
+
+def _shown_apart(column: Values) -> list[Shown]:
+    """A column with as many digits as tell its numbers apart; whole numbers have all of theirs."""
+    numbers = [None if isinstance(value, int) else finite_number(value) for value in column]
+    texts = numbers_apart(numbers)
+    return [
+        shown(value) if number is None else shown_number(number, text)
+        for value, number, text in zip(column, numbers, texts, strict=True)
+    ]
 
 
 def csv_cells(metric: Metric) -> Iterator[list[Any]]:

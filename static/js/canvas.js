@@ -4,7 +4,7 @@
 const WIDTH = 228;
 const COLUMN = 290;
 const ROW = 164;
-const MARGIN = 40;
+const MARGIN = 16;
 const SVG = "http://www.w3.org/2000/svg";
 const ZOOMS = [0.4, 0.5, 0.67, 0.8, 1, 1.25, 1.5];
 

@@ -148,6 +148,3 @@ document.addEventListener("keydown", (event) => {
     form.requestSubmit(form.querySelector(".dialog-foot button:not([type=button])"));
   }
 });
-
-// On a page that is a dialog alone, its form is sent as a page. (Modules run before htmx reads the attributes.)
-document.querySelectorAll(".dialog-alone [hx-post]").forEach((form) => form.removeAttribute("hx-post"));

@@ -4,7 +4,7 @@
 import { durationText, everySecond, now } from "./live.js";
 
 const STEPS = [0.4, 0.5, 0.67, 0.8, 1, 1.25, 1.5];
-let zoom = 1;
+let zoom = null; // until somebody chooses: all of the graph, or its full size if that fits
 let wanted = "";
 
 const drawing = () => document.querySelector("[data-graph]");
@@ -14,25 +14,28 @@ function show() {
   const svg = drawing();
   if (!svg) return;
   const box = svg.viewBox.baseVal;
-  svg.setAttribute("width", Math.round(box.width * zoom));
-  svg.setAttribute("height", Math.round(box.height * zoom));
+  const shown = size();
+  svg.setAttribute("width", Math.floor(box.width * shown));
+  svg.setAttribute("height", Math.floor(box.height * shown));
   document.querySelector("[data-graph-tools]").hidden = false;
-  document.querySelector("[data-zoom-full]").textContent = `${Math.round(zoom * 100)}%`;
+  document.querySelector("[data-zoom-full]").textContent = `${Math.round(shown * 100)}%`;
   for (const each of svg.querySelectorAll(".graph-box")) each.classList.toggle("is-missed", !found(each));
 }
 
-function fit() {
-  const { clientWidth, clientHeight } = drawing().parentElement;
+function size() {
+  if (zoom !== null) return zoom;
   const { width, height } = drawing().viewBox.baseVal;
-  return Math.max(0.2, Math.min(1, clientWidth / width, (clientHeight - 46) / height));
+  const canvas = drawing().closest(".graph-canvas"); // as high as it may get, whatever the drawing is now
+  const room = parseFloat(getComputedStyle(canvas).maxHeight) || Infinity;
+  return Math.max(0.1, Math.min(1, canvas.clientWidth / width, (room - 46) / height));
 }
 
 document.addEventListener("click", (event) => {
   const at = (name) => event.target.closest?.(`[data-zoom-${name}]`);
-  if (at("in")) zoom = STEPS.find((step) => step > zoom + 0.01) ?? zoom;
-  else if (at("out")) zoom = STEPS.findLast((step) => step < zoom - 0.01) ?? zoom;
+  if (at("in")) zoom = STEPS.find((step) => step > size() + 0.01) ?? size();
+  else if (at("out")) zoom = STEPS.findLast((step) => step < size() - 0.01) ?? size();
   else if (at("full")) zoom = 1;
-  else if (at("fit")) zoom = fit();
+  else if (at("fit")) zoom = null;
   else return;
   show();
 });
@@ -49,6 +52,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("htmx:after:settle", show);
+addEventListener("resize", show);
 show();
 
 // Steps over time: places and labels by the rules of runs/views/graph.py.

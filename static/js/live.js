@@ -128,6 +128,33 @@ document.addEventListener("htmx:config:request", (event) => {
   if (headers["X-CSRFToken"] && token()) headers["X-CSRFToken"] = token();
 });
 
+// A form that is sent as a page takes what it holds along, so its page first asks whether anybody is signed in still.
+
+const asked = new WeakSet();
+
+async function isSignedIn() {
+  const headers = { "HX-Request": "true", "HX-Current-URL": location.href };
+  return (await fetch(location.href, { method: "HEAD", headers })).status !== 401 && !isSomebodyElse();
+}
+
+document.addEventListener("submit", async (event) => {
+  const { target: form, submitter } = event;
+  if (event.defaultPrevented || form.method !== "post" || form.closest("[hx-post]") || !holdsText(form) || asked.delete(form)) return;
+  event.preventDefault();
+  let stays = true;
+  try {
+    if (await isSignedIn()) asked.add(form);
+    else stays = signedOut();
+  } catch {
+    say("The server could not be reached, so nothing was sent. Try again.");
+  }
+  if (stays) delete form.dataset.sent;
+  if (!asked.has(form)) return;
+  form.dataset.confirmed = "1"; // what had to be asked has been, before this
+  form.requestSubmit(submitter);
+  delete form.dataset.confirmed;
+});
+
 // Answers that are not a part: a session that ended, a refusal, an error of the server.
 
 const isAway = (status) => [502, 503, 504].includes(status);

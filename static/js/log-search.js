@@ -1,6 +1,7 @@
 // Searching a log: the server looks through the whole file, this keeps the list of hits and goes from one to the next.
 
-import { markTerm, searchFor, toLine, topLine } from "./logs.js";
+import { Refused, markTerm, searchFor, toLine, topLine } from "./logs.js";
+import { toast } from "./shell.js";
 
 const MOST_HITS = 5000;
 const WAIT_MS = 250;
@@ -19,6 +20,7 @@ let isBroken = false; // an answer did not come
 let isFromStart = true; // a term that is everywhere is looked for from what is in view on
 let asked = 0; // raised by each search, so that answers to older ones are dropped
 let waiting;
+let isPartialSaid = false;
 
 function show() {
   const count = `${hits.length.toLocaleString("en")}${isWhole && isFromStart ? "" : "+"}`;
@@ -38,6 +40,8 @@ async function gather(mine, from) {
     const answer = await searchFor({ q: term, offset: at[0], line: at[1] });
     if (mine !== asked) return false;
     add(answer.hits);
+    if (answer.partial && !isPartialSaid) toast({ text: "A part of this log is missing and was not searched.", kind: "info" });
+    isPartialSaid = isPartialSaid || answer.partial;
     at = answer.next;
     end = answer.end;
     isWhole = !at;
@@ -73,15 +77,15 @@ async function search(wanted) {
   await go(next < 0 ? hits.length - 1 : next, { onlyIfHidden: true });
 }
 
-/** Where no answer came, that is said, unless another search has begun meanwhile. */
+/** Where no answer came, or none that could be used, that is said, unless another search has begun meanwhile. */
 async function tell(work, isSearch = false) {
   const mine = asked;
   try {
     await work;
-  } catch {
+  } catch (error) {
     if (mine !== asked) return;
     isBroken = isBroken || isSearch;
-    said.textContent = "No answer";
+    said.textContent = error instanceof Refused ? `Error ${error.status}` : "No answer";
   }
 }
 

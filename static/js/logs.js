@@ -43,13 +43,21 @@ function takeNews(facts) {
 
 // Asking.
 
+/** The server has answered, and not with what was asked for. */
+export class Refused extends Error {
+  constructor(status) {
+    super(`The server answered ${status}.`);
+    this.status = status;
+  }
+}
+
 async function get(url, params) {
   const address = new URL(url, location.href);
   for (const [key, value] of Object.entries(params)) if (value !== "" && value !== undefined) address.searchParams.set(key, value);
   const answer = await fetch(address, { headers: { "HX-Request": "true", "HX-Current-URL": location.href } });
   if (!heard(answer.status)) return new Promise(() => {}); // the page goes away; nothing on it asks any more
   if (answer.status === 204) return null;
-  if (!answer.ok) throw new Error(`The server answered ${answer.status}.`);
+  if (!answer.ok) throw new Refused(answer.status);
   return answer;
 }
 
@@ -102,7 +110,7 @@ function prepend(part) {
   changed();
 }
 
-const inLines = (n) => `${n.toLocaleString("en").replaceAll(",", "\u202f")} line${n === 1 ? "" : "s"}`;
+const inLines = (n) => `${n.toLocaleString("en")} line${n === 1 ? "" : "s"}`;
 
 function changed() {
   document.getElementById("log-empty").hidden = log.size > 0 || !document.getElementById("log-empty").textContent.trim();
@@ -129,7 +137,7 @@ function drawPill() {
   const fresh = log.total - seenTotal;
   const attempt = Number(log.state.split(":")[0]);
   const stale = root.hasAttribute("data-current") && root.dataset.attempt !== "0" && attempt > Number(root.dataset.attempt);
-  let text = following ? "Following the end" : fresh > 0 ? `${fresh.toLocaleString("en").replaceAll(",", "\u202f")} new line${fresh === 1 ? "" : "s"}` : "Go to the end";
+  let text = following ? "Following the end" : fresh > 0 ? `${fresh.toLocaleString("en")} new line${fresh === 1 ? "" : "s"}` : "Go to the end";
   if (isOver) text = isScrolledDown() && isAtEnd() ? `End of log, run ${log.status}` : "Go to the end";
   if (stale) text = `Attempt ${attempt} has begun`;
   pill.hidden = !stale && !allLines().length;

@@ -36,14 +36,20 @@ async function get(path, query) {
   return answer.ok ? answer.json() : null;
 }
 
-// Finer values of a part that somebody looks at closely.
+// Finer values of a part that somebody looks at closely. An answer that came late, or not at all, changes nothing.
 async function zoomed(box, from, to) {
+  const known = plots.get(box);
+  const asked = (known.asked = {});
   const query = new URLSearchParams({ name: box.dataset.plot, width: box.clientWidth || 300, from });
   if (to !== null) query.set("to", to);
-  const chart = await get(root().dataset.charts.replace(/charts$/, "chart"), query);
-  if (!chart || !plots.has(box)) return;
-  plots.get(box).chart = chart;
-  draw(box);
+  try {
+    const chart = await get(root().dataset.charts.replace(/charts$/, "chart"), query);
+    if (!chart || plots.get(box)?.asked !== asked) return;
+    known.chart = chart;
+    draw(box);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // no connection: what is drawn stays
+  }
 }
 
 async function ask() {
@@ -144,5 +150,15 @@ document.addEventListener("input", (event) => {
   });
 });
 
+// On paper the charts stand that were drawn; how many are missing is said above them.
+function missing() {
+  const count = [...plots.keys()].filter((box) => box.isConnected && !box.querySelector("canvas")).length;
+  if (!count) return;
+  const said = count === 1 ? "1 chart is left out: nobody has looked at it yet." : `${count} charts are left out: nobody has looked at them yet.`;
+  root()?.querySelector(".metric-cards")?.before(Object.assign(document.createElement("p"), { className: "left-out", textContent: said }));
+}
+
+addEventListener("beforeprint", missing);
+addEventListener("afterprint", () => document.querySelector(".left-out")?.remove());
 document.addEventListener("htmx:after:settle", look);
 look();

@@ -1,36 +1,26 @@
 // A chart of one or more lines, drawn by uPlot: raw and smoothed, with marks for what is not finite, values under
 // the pointer, zoom by dragging and back by a double click. Colours come from the page, so a new theme draws anew.
 
-import { durationText } from "./live.js";
+import { axisOf, logReach, reach, roundStep, stretched, within } from "./axes.js";
+import { TIMES, digitsFor, exactText, numberText, spentText, tickText } from "./numbers.js";
 
 const HUES = 6;
 const all = new Set();
 // Steps and entries are counted, so their ticks stand at whole numbers, however few there are.
-const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
-const grouping = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-
-// Numbers as number_text in runs/formats.py writes them.
-export function numberText(value) {
-  if (value === null || value === undefined) return "";
-  if (Number.isNaN(value)) return "NaN";
-  if (!Number.isFinite(value)) return value > 0 ? "Infinity" : "-Infinity";
-  const size = Math.abs(value);
-  if (size < 1e15 && (Number.isInteger(value) || size >= 1e4)) return grouping.format(value);
-  const text = String(Number(value.toPrecision(4)));
-  return text.length > 9 ? value.toExponential(2).replace("e+", "e") : text;
-}
+const wholeStep = (least) => roundStep(Math.max(1, least), [1, 2, 5]);
+const timeStep = (least) => TIMES.find((step) => step >= least) ?? roundStep(least);
 
 export function floats(text) {
   return text ? new Float64Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer) : null;
 }
 
-// What the server says of a chart as a line; without steps, entries are counted.
+// What the server says of a chart as a line; without steps, entries are counted from 1 as tables do.
 export function lineOf(chart, looks) {
   const at = floats(chart.at), times = floats(chart.times), values = floats(chart.values);
   let steps = floats(chart.steps);
   if (steps?.some(Number.isNaN)) steps = null;
   const own = floats(chart.x);
-  const x = own ?? (looks.byTime ? times.map((time) => time - times[0]) : (steps ?? at));
+  const x = own ?? (looks.byTime ? times.map((time) => time - times[0]) : (steps ?? at.map((place) => place + 1)));
   let order = null;
   for (let i = 1; i < x.length; i++) if (x[i] < x[i - 1]) { order = [...x.keys()].sort((a, b) => x[a] - x[b] || a - b); break; }
   const sorted = (part) => (order ? order.map((place) => part[place]) : Array.from(part));
@@ -71,6 +61,7 @@ export class Plot {
     this.tip = Object.assign(document.createElement("div"), { className: "plot-tip", hidden: true });
     this.back = Object.assign(document.createElement("button"), { className: "btn btn-sm plot-back", type: "button", textContent: "Whole line", hidden: true });
     this.back.addEventListener("click", () => this.whole());
+    this.note = Object.assign(document.createElement("p"), { className: "plot-note", hidden: true });
     this.size = new ResizeObserver(() => this.chart && this.chart.width !== box.clientWidth && this.draw());
     this.size.observe(box);
     all.add(this);
@@ -80,6 +71,7 @@ export class Plot {
   remove() {
     this.size.disconnect();
     this.chart?.destroy();
+    this.note.remove();
     all.delete(this);
   }
 
@@ -92,18 +84,34 @@ export class Plot {
   draw() {
     if (!this.lines || !this.box.isConnected || !this.box.clientWidth) return;
     const kept = this.isZoomed ? { min: this.chart?.scales.x.min, max: this.chart?.scales.x.max } : null;
+    const { left = -1, top = -1 } = this.chart?.cursor ?? {};
     this.chart?.destroy();
-    this.chart = new uPlot(this.options(kept), this.data(), this.box);
+    this.note.textContent = this.undrawn();
+    this.note.hidden = !this.note.textContent;
+    this.chart = new uPlot({ ...this.options(), hooks: this.hooks({ left, top }) }, this.data(), this.box);
+    if (kept) this.chart.setScale("x", kept);
     this.chart.over.append(this.tip, this.back);
+    this.box.append(this.note);
     this.back.hidden = !this.isZoomed;
+  }
+
+  isDrawn(value) {
+    return Number.isFinite(value) && !(this.looks.byLog && value <= 0);
+  }
+
+  // What a log scale has no place for; how many it is known of lines that came whole.
+  undrawn() {
+    const without = this.lines.flatMap(({ y }) => y.filter((value) => Number.isFinite(value) && !this.isDrawn(value))).length;
+    if (!without) return "";
+    if (!this.lines.every((line) => line.isWhole)) return "Values of 0 or less are not drawn";
+    return without === 1 ? "1 value of 0 or less is not drawn" : `${numberText(without)} values of 0 or less are not drawn`;
   }
 
   // Columns for uPlot: x, then each line's values (and smoothed ones): null is a gap, undefined nothing at that x.
   data() {
-    const positive = (value) => (this.looks.byLog && value <= 0 ? null : value);
     const tables = this.lines.map(({ x, y }) => {
-      const raw = y.map((value) => (Number.isFinite(value) ? positive(value) : null));
-      const kept = this.looks.byLogX ? x.map((value) => (value > 0 ? value : 1e-9)) : x;
+      const raw = y.map((value) => (this.isDrawn(value) ? within(value) : null));
+      const kept = x.map((value) => (this.looks.byLogX && value <= 0 ? 1e-9 : within(value)));
       return this.looks.smooth ? [kept, raw, smoothed(raw, this.looks.smooth)] : [kept, raw];
     });
     this.smooth = tables.map(([, , values]) => values);
@@ -120,24 +128,56 @@ export class Plot {
     });
   }
 
-  options(kept) {
-    const { box, looks } = this;
-    const isTime = this.lines[0]?.isTime;
-    const incrs = this.lines[0]?.isCounted ? WHOLE : undefined;
+  options() {
+    const { box } = this;
+    const { isTime } = this.lines[0];
+    const isLog = this.isByLog(), across = this.across();
     const ink = colour(box, "--t3"), grid = { stroke: colour(box, "--grid"), width: 1 };
     const axis = { stroke: ink, grid, ticks: { show: false }, font: "11px system-ui, sans-serif" };
-    const numbers = (u, values) => values.map(numberText);
-    const durations = (u, values) => values.map((value) => (value === null ? "" : spentText(value)));
     return {
-      width: box.clientWidth, height: box.clientHeight, padding: [10, isTime ? 26 : 12, 0, 0], legend: { show: false },
-      cursor: { drag: { x: true, y: false, dist: 6 }, points: { size: 7, width: 1.6, fill: colour(box, "--bg") }, y: false },
+      width: box.clientWidth, height: box.clientHeight, padding: [this.note.hidden ? 10 : 24, (u) => Math.max(isTime ? 26 : 12, widest(u, across.values(u, across.splits())) / 2), 0, 0], legend: { show: false },
+      cursor: { drag: { x: true, y: false, dist: 6 }, points: { size: 7, width: 1.6, fill: colour(box, "--bg") }, y: false, bind: { dblclick: () => () => this.isZoomed && this.whole() } },
       scales: {
-        x: { time: false, distr: looks.byLogX ? 3 : 1, range: kept ? [kept.min, kept.max] : undefined },
-        y: looks.byLog ? { distr: 3 } : { range: (u, min, max) => spread(min, max) },
+        x: { time: false, distr: this.looks.byLogX ? 3 : 1, range: (u, min, max) => this.acrossReach(u, min, max) },
+        y: { distr: isLog ? 3 : 1, range: (u, min, max) => (min === null ? [isLog ? 0.1 : 0, 1] : (isLog ? logReach : reach)(min, max, 0.06)) },
       },
-      axes: [{ ...axis, values: isTime ? durations : numbers, size: 26, gap: 4, space: 64, grid: { show: false }, incrs }, { ...axis, values: numbers, size: labelRoom, gap: 6, space: 34 }],
+      axes: [{ ...axis, ...across, size: 26, gap: 4, grid: { show: false } }, { ...axis, ...axisOf({ isLog, stepOf: roundStep, write: tickText, spaceOf: () => 34 }), size: labelRoom, gap: 6 }],
       series: [{}, ...this.series()],
-      hooks: { draw: [() => this.mark()], setCursor: [() => this.point()], setSelect: [() => this.zoom()] },
+    };
+  }
+
+  acrossReach(u, min, max) {
+    const { isTime, isCounted } = this.lines[0];
+    if (min === null) return [null, null];
+    if (u.data[0].length === 1) min = max = u.data[0][0]; // which uPlot has given some room already
+    if (this.looks.byLogX) return min === max ? logReach(min, max, 0) : stretched(min, max, 0, 1e-11);
+    if (min === max && !isCounted) return isTime ? [min, min + 1] : reach(min, max, 0);
+    return stretched(min, max, isCounted ? 1 : isTime ? 1e-5 : 0);
+  }
+
+  across() {
+    const { isTime, isCounted } = this.lines[0];
+    const isLog = this.looks.byLogX;
+    const spent = (value, step) => spentText(value, step || Math.min(1, value));
+    return axisOf({
+      isLog, stepOf: isTime ? timeStep : isCounted && !isLog ? wholeStep : roundStep, write: isTime ? spent : tickText,
+      spaceOf: (u, texts) => Math.max(64, widest(u, texts) + 20),
+    });
+  }
+
+  // Numbers of almost the same size lie on a log scale as on any other, which has more digits for them.
+  isByLog() {
+    if (!this.looks.byLog) return false;
+    let least = Infinity, most = 0;
+    for (const { y } of this.lines) for (const value of y) if (this.isDrawn(value)) [least, most] = [Math.min(least, value), Math.max(most, value)];
+    return most > least * 1.001;
+  }
+
+  // A pointer that rests on a chart goes on pointing when it is drawn anew.
+  hooks(pointer) {
+    return {
+      ready: [(u) => pointer.left >= 0 && u.setCursor(pointer)],
+      draw: [() => this.mark()], setCursor: [() => this.point()], setSelect: [() => this.zoom()],
     };
   }
 
@@ -154,7 +194,7 @@ export class Plot {
         const at = x[place];
         if (at < scales.x.min || at > scales.x.max) return;
         if (Number.isFinite(value)) {
-          if (!Number.isFinite(y[place - 1]) && !Number.isFinite(y[place + 1])) this.dot(ctx, at, value, i);
+          if (!this.isDrawn(y[place - 1]) && !this.isDrawn(y[place + 1])) this.dot(ctx, at, value, i);
           return;
         }
         ctx.strokeStyle = ctx.fillStyle = odd;
@@ -177,7 +217,7 @@ export class Plot {
   }
 
   dot(ctx, x, y, i) {
-    if (!Number.isFinite(y) || x > this.chart.scales.x.max || (this.looks.byLog && y <= 0)) return;
+    if (!this.isDrawn(y) || x > this.chart.scales.x.max) return;
     ctx.fillStyle = colour(this.box, `--series-${(i % HUES) + 1}`);
     ctx.beginPath();
     ctx.arc(this.chart.valToPos(x, "x", true), this.chart.valToPos(y, "y", true), 3 * devicePixelRatio, 0, 2 * Math.PI);
@@ -185,25 +225,29 @@ export class Plot {
   }
 
   // The values under the pointer: of each line the one that is nearest, in the order of the lines; of a smoothed one
-  // what is drawn, and beside it what was logged.
+  // what is drawn, and beside it what was logged, which has all its digits.
   point() {
     const { idx, left } = this.chart.cursor;
     this.tip.hidden = idx === null || idx === undefined || left < 0;
     if (this.tip.hidden) return;
     const at = this.chart.data[0][idx];
     const { isTime, axis } = this.lines[0];
+    const { x, y } = this.chart.scales;
     const rows = this.lines.map((line, i) => {
       const place = nearest(line.x, at);
       const row = document.createElement("div");
       const key = Object.assign(document.createElement("i"), { className: `series-${(i % HUES) + 1}` });
       const name = Object.assign(document.createElement("span"), { textContent: line.label ?? "" });
       const drawn = this.smooth[i]?.[place] ?? null;
-      const value = Object.assign(document.createElement("b"), { textContent: numberText(drawn ?? line.y[place]) });
-      const raw = Object.assign(document.createElement("small"), { textContent: `raw ${numberText(line.y[place])}` });
+      const logged = exactText(line.y[place]);
+      const said = drawn === null ? logged : numberText(drawn, digitsFor(drawn, (y.max - y.min) / 100));
+      const value = Object.assign(document.createElement("b"), { textContent: said });
+      const raw = Object.assign(document.createElement("small"), { textContent: `raw ${logged}` });
       row.append(...(this.lines.length > 1 ? [key] : []), name, value, ...(drawn === null ? [] : [raw]));
       return row;
     });
-    const head = Object.assign(document.createElement("div"), { textContent: isTime ? spentText(at) : `${axis} ${numberText(at)}`, className: "plot-tip-head" });
+    const where = isTime ? spentText(at, fineness(x.max - x.min)) : `${axis} ${exactText(at)}`;
+    const head = Object.assign(document.createElement("div"), { textContent: where, className: "plot-tip-head" });
     this.tip.replaceChildren(head, ...rows);
     const room = this.chart.over.clientWidth;
     const width = this.tip.offsetWidth;
@@ -240,22 +284,17 @@ function nearest(x, at) {
   return low > 0 && at - x[low - 1] <= x[low] - at ? low - 1 : low;
 }
 
+function widest(u, texts) {
+  if (!texts.length) return 0;
+  u.ctx.font = u.axes[0].font[0]; // as uPlot has set it, which goes by the screen
+  return Math.ceil(Math.max(0, ...texts.map((text) => u.ctx.measureText(text).width / devicePixelRatio)));
+}
+
 // The width of an axis at the left: that of its widest label, and for short ones what they have on all charts.
-function labelRoom(u, labels, axis) {
-  u.ctx.font = u.axes[axis].font[0];
-  const widths = (labels ?? []).map((label) => u.ctx.measureText(label).width / devicePixelRatio);
-  return Math.max(48, Math.ceil(Math.max(0, ...widths)) + 8);
-}
+const labelRoom = (u, labels) => Math.max(48, widest(u, labels ?? []) + 8);
 
-// What stands still does not say "<1s" as what ticks.
-const spentText = (seconds) => (seconds === 0 ? "0s" : seconds < 1 ? `${Math.round(seconds * 1000)} ms` : durationText(seconds));
-
-// A little room above and below, and some for a line that does not move.
-function spread(min, max) {
-  if (min === null || max === null) return [0, 1];
-  const room = (max - min) * 0.06 || Math.abs(max) * 0.1 || 1;
-  return [Math.max(min >= 0 && min - room < 0 ? 0 : min - room, -Number.MAX_VALUE), Math.min(max + room, Number.MAX_VALUE)];
-}
+// How exactly a place on an axis of seconds is said: a power of ten, down to what clocks tell and up to a second.
+const fineness = (span) => Math.min(1, Math.max(1e-6, 10 ** Math.floor(Math.log10(span / 500))));
 
 const again = () => { for (const plot of all) if (plot.box.isConnected) plot.draw(); else plot.remove(); };
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);

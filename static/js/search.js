@@ -64,7 +64,9 @@ function prepare(box) {
   field.setAttribute("role", "combobox");
   field.setAttribute("aria-autocomplete", "list");
   field.setAttribute("aria-controls", "completions");
-  if (!menu()) field.setAttribute("aria-expanded", "false");
+  const isOpen = menu() !== null && document.activeElement === field; // the server knows nothing of it
+  field.setAttribute("aria-expanded", String(isOpen));
+  if (isOpen && chosen()) field.setAttribute("aria-activedescendant", chosen().id);
 }
 
 // The list of completions.

@@ -193,6 +193,18 @@ document.addEventListener("keydown", (event) => {
   if (event.target.matches?.("[data-search-global]")) leaveSearch(event.target);
 });
 
+// What is sent in place from a menu leaves it as a choice that goes to another page does.
+document.addEventListener("submit", (event) => {
+  if (event.target.matches("[popover].menu [hx-post]")) event.target.closest("[popover].menu").hidePopover();
+});
+
+// What is undone otherwise is not offered to be undone any more.
+document.addEventListener("submit", (event) => {
+  for (const undo of region?.querySelectorAll("[data-toast-undo]") ?? []) {
+    if (undo !== event.target && undo.getAttribute("action") === event.target.getAttribute("action")) undo.closest("[data-toast]").remove();
+  }
+});
+
 // A form that is being sent is not sent twice.
 document.addEventListener("submit", (event) => {
   const form = event.target;

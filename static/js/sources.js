@@ -81,6 +81,26 @@ function send(url, data, progress) {
   });
 }
 
+/** Fill in what the source runs; what people typed themselves stays, if the source has it. */
+function offer(step, part, before, source) {
+  const [script, args] = [field(step, "script"), field(step, "arguments")];
+  const isOffered = (input, word) => !input.value.trim() || input.value === (before[word] ?? "");
+  const paths = [...part.querySelectorAll("datalist option")].map((option) => option.value);
+  if (!paths.includes(script.value) || (source === "example" && isOffered(script, "script"))) script.value = part.dataset.script ?? "";
+  if (isOffered(args, "arguments")) args.value = part.dataset.arguments ?? "";
+}
+
+/** Forget an example that is chosen no more, and take away what it brought and nobody changed. */
+function drop(step) {
+  const box = kept(step);
+  if (box.dataset.kept !== "example") return;
+  for (const word of ["script", "arguments"]) if (field(step, word).value === box.dataset[word]) field(step, word).value = "";
+  for (const input of box.querySelectorAll("input")) input.value = "";
+  box.querySelectorAll("details, p, option").forEach((one) => one.remove());
+  for (const word of ["words", "script", "arguments"]) delete box.dataset[word];
+  box.dataset.kept = "";
+}
+
 /** Take the answer: the part that says what the source became, or what was wrong with it. */
 function receive(step, request, source) {
   const answer = new DOMParser().parseFromString(request.responseText, "text/html");
@@ -88,10 +108,9 @@ function receive(step, request, source) {
   heard(request.status);
   if (request.status === 401) throw new Error("You were signed out. Sign in in another tab, then choose the source again.");
   if (request.status === 200 && part) {
+    const before = kept(step).dataset;
     kept(step).replaceWith(part);
-    const script = field(step, "script");
-    const paths = [...part.querySelectorAll("datalist option")].map((option) => option.value);
-    if (!paths.includes(script.value)) script.value = part.dataset.script ?? "";
+    offer(step, part, before, source);
     if (UPLOADS.includes(source)) field(step, source).value = "";
     return null;
   }
@@ -108,6 +127,7 @@ async function take(step, changed) {
   delete step.dataset.refused;
   try {
     const data = body(step, source, Number(form.dataset.mostFiles));
+    if (!data && source === "example") drop(step);
     if (!data) return;
     say(step, "Taking it…");
     const uploading = (sent, total) => say(step, sent < total ? `${size(sent)} of ${size(total)} sent` : "Sent, being unpacked…");

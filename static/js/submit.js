@@ -303,9 +303,8 @@ function openDialog(summary) {
   if (summary) get("run-summary").replaceChildren(...summary);
   if (!dialog().open) dialog().showModal();
   const wrong = dialog().querySelector('[aria-invalid="true"]');
-  const experiment = document.querySelector('.experiment-part [name="new_experiment"]');
-  const first = experiment.offsetParent && !experiment.value ? experiment : form().elements.display_name;
-  (wrong ?? first).focus();
+  const experiment = [...dialog().querySelectorAll(".experiment-part :is(select, input)")].find((one) => one.checkVisibility());
+  (wrong ?? experiment).focus();
 }
 
 /** Begin with the form that is on the page now: on load, and after a refusal. */

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from runs.models import Run
+from runs.points import Points
+from runs.services.metrics import Series, write_metrics
 from runs.status import Status
 from studio.accounts.models import User
 from tests.factories import log_metrics, log_rows, make_run
-from tests.fixtures.browser import LOOKS
+from tests.fixtures.browser import LOOKS, WRITTEN
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
@@ -38,17 +41,6 @@ def url(run: Run) -> str:
     return f"/experiments/{run.experiment.name}/runs/{run.number}/metrics/"
 
 
-#: Keeps what is written on canvases, in order, and where labels begin that end at an axis.
-WRITTEN = """
-  window.written = [];
-  window.beginnings = [];
-  const { fillText } = CanvasRenderingContext2D.prototype;
-  CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
-    written.push(text);
-    if (this.textAlign === "right") beginnings.push(place[0] - this.measureText(text).width);
-    return fillText.call(this, text, ...place);
-  };
-"""
 #: Of a chart's dots: how many are painted, and the sum of their colours.
 PAINTED = """(name) => {
   const canvas = document.querySelector(`:is([data-plot="${name}"], [data-curve="${name}"]) canvas`);
@@ -177,6 +169,142 @@ def test_the_pointer_shows_the_value_and_dragging_zooms(run: Run, ana: User, ope
     with page.expect_response(lambda answer: "from=0" in answer.url):
         back.click()
     expect(back).to_be_hidden()
+
+
+def test_a_double_click_shows_the_whole_line_again(run: Run, ana: User, open_page: OpenPage) -> None:
+    page = open_page(url(run) + "one/?name=loss", user=ana)
+    drawn(page, "loss")
+    over, back = page.locator('[data-plot="loss"] .u-over'), page.get_by_role("button", name="Whole line")
+    box = over.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 200, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 60, steps=4)
+    page.mouse.up()
+    expect(back).to_be_visible()
+    over.dblclick(position={"x": 250, "y": 100})
+    expect(back).to_be_hidden()
+    hover_end(page, "loss")
+    expect(page.locator(".plot-tip")).to_contain_text("step 39")
+
+
+def hover_end(page: Page, name: str) -> None:
+    """Point at the last value of a line."""
+    width = page.locator(f'[data-plot="{name}"]').evaluate(
+        "(box) => box.querySelector('.u-over').clientWidth"
+    )
+    page.locator(f'[data-plot="{name}"] .u-over').hover(position={"x": width - 2, "y": 60})
+
+
+def test_a_chart_that_grows_goes_on_telling_what_is_pointed_at(ana: User, open_page: OpenPage) -> None:
+    run = make_run(status=Status.RUNNING)
+    log_rows(run, "plain", {"": [3.0, 2.0, 1.0]}, kind="scalar")
+    page = open_page(url(run), user=ana)
+    drawn(page, "plain")
+    hover_end(page, "plain")
+    expect(page.locator(".plot-tip")).to_have_text("entry 31")
+    log_rows(run, "plain", {"": [0.5, 0.25]}, kind="scalar")
+    expect(page.locator(".plot-tip")).to_have_text("entry 50.25")
+
+
+def test_an_answer_that_comes_late_does_not_zoom_again(run: Run, ana: User, open_page: OpenPage) -> None:
+    log_metrics(run, {"long": [float(step % 100) for step in range(20_000)]})
+    page = open_page(url(run) + "one/?name=long", user=ana)
+    drawn(page, "long")
+    held: list[Route] = []
+    page.route(
+        lambda address: "metrics/chart?" in address and "from=0" not in address,
+        lambda route: held.append(route),
+    )
+    over, back = page.locator('[data-plot="long"] .u-over'), page.get_by_role("button", name="Whole line")
+    over.hover(position={"x": 200, "y": 40})
+    page.mouse.down()
+    over.hover(position={"x": 300, "y": 60})
+    page.mouse.up()
+    with page.expect_response(lambda answer: "from=0" in answer.url):
+        back.click()
+    assert len(held) == 1
+    with page.expect_response(lambda answer: "from=0" not in answer.url and "chart?" in answer.url):
+        held[0].continue_()
+    hover_end(page, "long")
+    expect(page.locator(".plot-tip")).to_contain_text(re.compile(r"step 19,9\d\d"))
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks", "last"),
+    [
+        ([round(123_456.7 + at / 100, 2) for at in range(30)], r"123,456\.\d+|123,457", "123,456.99"),
+        ([0.99991, 0.99992, 0.99993, 0.99994], r"0\.9999\d*", "0.99994"),
+        ([1e-05, 2e-05, 4e-05, 3e-05], r"[\d.]+e-05", "3e-05"),
+        ([1e15 + at for at in range(30)], r"1,000,000,000,000,0\d\d", "1,000,000,000,000,029"),
+    ],
+)
+def test_numbers_of_similar_size_are_told_apart(
+    ana: User, open_page: OpenPage, values: list[float], ticks: str, last: str
+) -> None:
+    run = make_run()
+    log_metrics(run, {"near": values})
+    page = open_page(url(run), user=ana)
+    page.add_init_script(WRITTEN)
+    page.reload()
+    drawn(page, "near")
+    written = [text for text in page.evaluate("written") if len(text) > 4]
+    assert len(written) > 2
+    assert len(set(written)) == len(written)
+    assert all(re.fullmatch(ticks, text) for text in written)
+    hover_end(page, "near")
+    expect(page.locator(".plot-tip b")).to_have_text(last)
+
+
+def test_entries_are_counted_as_in_the_table(ana: User, open_page: OpenPage) -> None:
+    run = make_run()
+    log_rows(run, "plain", {"": [3.0, 2.0, 1.0]}, kind="scalar")
+    page = open_page(url(run) + "one/?name=plain", user=ana)
+    page.add_init_script(WRITTEN)
+    page.reload()
+    drawn(page, "plain")
+    hover_end(page, "plain")
+    expect(page.locator(".plot-tip")).to_have_text("entry 31")
+    expect(page.get_by_role("row", name="3 1").first).to_be_visible()
+    assert page.evaluate("written").count("3") == 2  # on both axes
+
+
+@pytest.mark.parametrize(
+    ("apart", "ticks"),
+    [
+        (0.0005, r"0s|[01](\.\d)? ms"),
+        (0.5, r"0s|\d00 ms|1\.\ds"),
+        (1200.0, r"0s|\d?[05]m 00s|1h 00m"),
+        (30_000.0, r"0s|\d+h 00m|1d 0\dh"),
+    ],
+)
+def test_ticks_of_a_time_axis_are_told_apart(
+    ana: User, open_page: OpenPage, apart: float, ticks: str
+) -> None:
+    run = make_run()
+    times = array("d", [at * apart for at in range(4)])
+    points = Points({"": array("d", [5.0, 6.0, 7.0, 8.0])}, times, None)
+    write_metrics(run, [Series("brief", points, "scalar")], writer="a", seq=1)
+    page = open_page(url(run) + "one/?name=brief&x=time", user=ana)
+    page.add_init_script(WRITTEN)
+    page.reload()
+    drawn(page, "brief")
+    written = [text for text in page.evaluate("written") if text[-1].isalpha()]
+    assert len(set(written)) == len(written) > 2
+    assert all(re.fullmatch(ticks, text) for text in written)
+
+
+def test_a_log_scale_says_what_it_leaves_out(run: Run, ana: User, open_page: OpenPage) -> None:
+    log_metrics(run, {"falling": [4.0, 2.0, 0.0, -2.0, math.nan, 1.0]})
+    page = open_page(url(run), user=ana)
+    drawn(page, "falling")
+    note = page.locator('[data-plot="falling"] .plot-note')
+    expect(note).to_be_hidden()
+    page.get_by_label("Log scale").check()
+    expect(note).to_have_text("2 values of 0 or less are not drawn")
+    expect(page.locator('[data-plot="loss"] .plot-note')).to_be_hidden()
+    log_metrics(run, {"falling": [float(step % 5) for step in range(20_000)]})
+    expect(note).to_have_text("Values of 0 or less are not drawn")
 
 
 def test_the_pointer_shows_what_a_smoothed_line_draws_and_what_was_logged(

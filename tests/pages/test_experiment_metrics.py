@@ -113,6 +113,33 @@ class TestColumns:
         log_metrics(make_run(), {f"layer {number}": [1.0] for number in range(1_200)})
         assert client_of(ana).get(URL).context["metrics"].names[0] == "loss"
 
+    def test_numbers_of_similar_size_are_told_apart(self, ana: User, client_of: ClientOf) -> None:
+        for at in range(4):
+            make_run(metrics={"acc": 0.99991 + at * 1e-5, "rest": 1 / 3})
+        response = client_of(ana).get(URL, {"over": "acc"})
+        columns = zip(*cells(response), strict=True)
+        assert next(columns) == ("0.99994", "0.99993", "0.99992", "0.99991")
+        assert next(columns) == ("0.3333",) * 4
+        page = response.content.decode()
+        assert 'title="0.3333333333333333">0.3333</td>' in page
+        assert ">0.99992</text>" in page
+        assert 'acc 0.99991"' in page
+
+    def test_a_column_is_as_wide_as_the_digits_that_tell_its_numbers_apart(
+        self, ana: User, client_of: ClientOf
+    ) -> None:
+        for value in (1_000_000.001, 1_000_000.002, 1_000_000.0005, 999_999.999):
+            make_run(metrics={"score": value, "near": 1 + (value - 1e6) * 1e-12, "zero": 0.25})
+        client = client_of(ana)
+        metrics = {"metric": ["score", "near", "zero", "gone"], "sum": ["last"] * 4}
+        client.post(COLUMNS, {"experiment": "mnist", **metrics})
+        response = client.get(URL)
+        score, near, *_ = zip(*cells(response), strict=True)
+        assert score == ("999,999.999", "1,000,000.0005", "1,000,000.002", "1,000,000.001")
+        assert len(set(near)) == 4
+        widths = [column.width for column in response.context["columns"] if column.is_metric]
+        assert widths == ["w-120", "w-162", "w-86", "w-86"]
+
     def test_small_screens_name_the_first_metric(self, ana: User, client_of: ClientOf) -> None:
         make_run(metrics={"loss": 0.25})
         assert "· loss 0.25" in client_of(ana).get(URL).content.decode()
@@ -129,6 +156,17 @@ class TestColumns:
             assert response.context["heads"][-2]["direction"] == direction
             assert [row.run.number for row in response.context["rows"]] == numbers
         assert escape(f"Sort by {name}") in response.content.decode()
+
+    def test_an_order_that_sorts_nothing_says_so(self, ana: User, client_of: ClientOf) -> None:
+        make_run(metrics={"loss": 1.0})
+        client = client_of(ana)
+        for order, said in (
+            ("metric:bogus:loss", "That order is not known"),
+            ("metric:last:zebra", "No run here has a number of zebra; these are the newest first."),
+            ("-metric:max:zebra", "No run here has a number of zebra; these are the newest first."),
+        ):
+            assert f"1 top-level run. {said}" in client.get(URL, {"order": order}).content.decode()
+        assert "No run here" not in client.get(URL, {"order": "metric:last:loss"}).content.decode()
 
     def test_the_least_is_sorted_from_the_least(self, ana: User, client_of: ClientOf) -> None:
         make_run(metrics={"loss": 1.0})
@@ -214,6 +252,32 @@ class TestExport:
         with CaptureQueriesContext(connection) as asked:
             assert table(client.get(URL, {"format": "csv"})) == rows
         assert len(asked) == 7 + 2 * 2  # tags and metrics of three runs at a time
+
+    @pytest.mark.parametrize(
+        ("order", "numbers"),
+        [
+            ("", "54321"),
+            ("created", "12345"),
+            ("metric:last:acc", "24153"),
+            ("-metric:last:acc", "14253"),
+            ("metric:min:acc", "24153"),
+            ("duration", "53142"),
+            ("-duration", "24135"),
+            ("metric:bogus:acc", "54321"),
+        ],
+    )
+    def test_it_is_in_the_order_of_the_list(
+        self, ana: User, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch, order: str, numbers: str
+    ) -> None:
+        start = datetime(2026, 11, 1, tzinfo=UTC)
+        for seconds, value in ((30, 0.75), (50, 0.25), (20, None), (40, 0.5), (10, None)):
+            ended = start + timedelta(seconds=seconds)
+            make_run(metrics={"acc": value} if value else {}, started_at=start, ended_at=ended)
+        monkeypatch.setattr(run_views, "_EXPORT_CHUNK", 2)
+        client = client_of(ana)
+        listed = [str(row.run.number) for row in client.get(URL, {"order": order}).context["rows"]]
+        rows = table(client.get(URL, {"order": order, "format": "csv"}))
+        assert [row["number"] for row in rows] == listed == list(numbers)
 
     def test_readers_have_it_and_strangers_do_not(self, ben: User, dan: User, client_of: ClientOf) -> None:
         make_run(metrics={"loss": 1.0})
