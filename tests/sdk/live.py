@@ -45,9 +45,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signed]:
         STUDIO_SLOTS="3",
         STUDIO_NOT_RESPONDING_AFTER="20",  # two signs of life may be late
     )
-    studio.start()
-    yield Signed(studio)
-    studio.end_everything()
+    try:
+        studio.start()
+        yield Signed(studio)
+    finally:
+        studio.end_everything()
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from studio_client.transport import Transport
 
 from tests.sdk.live import Signed
 from tests.sdk.spooling import values
-from tests.sdk.test_metrics import Plot, png
 from tests.sdk.wire import Wire
 
 AWAY_S = 2.0
@@ -219,7 +218,7 @@ def test_waiting_for_a_run_outlasts_a_proxy_whose_server_is_away(
         wire.lead_to(port)
         threading.Timer(AWAY_S, wire.lead_to, (signed_in.studio.port,)).start()
         assert wait_until_ended(run._api, run.id)["status"] == "Completed"
-        assert list(follow(run._api, run.id)) == []
+        assert list(follow(run._api, run.id, tell=print)) == []
 
 
 def test_all_outputs_together_are_waited_for_as_long_as_one(
@@ -261,7 +260,7 @@ def test_metrics_wait_behind_a_page_to_sign_in_and_one_line_says_so(
     start: Callable[..., subprocess.Popen[str]], api: Api, wire: Wire, portal: int, run_id: str
 ) -> None:
     process = start(
-        "spool.EVERY_S = 0.05\nspool.EXIT_PATIENCE_S = 1.0\nsender.add('a', 0.0)\n"
+        "spool.EVERY_S = 0.05\nspool.EXIT_PATIENCE_S = 0.5\nsender.add('a', 0.0)\n"
         "assert sender.flush(60)\nprint('sent', flush=True)\nsys.stdin.readline()\n"
         "sender.add('a', 1.0)\ntime.sleep(2)\nprint(sender.waiting(), sender.flush(1), flush=True)\n",
         wire.url,
@@ -277,47 +276,3 @@ def test_metrics_wait_behind_a_page_to_sign_in_and_one_line_says_so(
     login = Login(wire.url, api.transport.login.token, "a test")
     assert [one.entries for one in spool.send_left_behind(Api(Transport(login)))] == [1]
     assert values(api, run_id) == {"a": [0.0, 1.0]}
-
-
-def test_an_image_that_cannot_be_kept_stops_no_script(
-    exp: Experiment,
-    wire: Wire,
-    attached: Path,
-    go_away: Callable[[], None],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (attached / "picture.png").write_bytes(png())
-    run = exp.start_logging(snapshot_directory=None, outputs=None)
-    wire.cut()
-    run.log_image("image", path="picture.png")
-    run.log_image("plot", plot=Plot(1))
-    said = capsys.readouterr().err.splitlines()
-    assert [line.partition(" is not kept: The Studio at")[0] for line in said] == [
-        f"studio: run {run.id}: the image 'image'",
-        f"studio: run {run.id}: the image 'plot'",
-    ]
-    exp._api.transport.patience_s = 60.0
-    began = time.monotonic()
-    run.log_image("plot", plot=Plot(1))
-    assert time.monotonic() - began < 30.0  # once one was lost, the next ones do not wait
-    wire.mend()
-    run.log_image("image", path="picture.png")
-    go_away()
-    run.log_image("image", path="picture.png")
-    assert list(run.get_metrics()) == ["image"]
-    (attached / "picture.png").write_bytes(png(1))
-    with pytest.raises(ServiceException, match="409"):
-        run.log_image("image", path="picture.png")
-
-
-@pytest.mark.parametrize("status", [413, 429, 500, 502])
-def test_an_image_that_is_refused_in_its_place_stops_no_script(
-    exp: Experiment, wire: Wire, attached: Path, capsys: pytest.CaptureFixture[str], status: int
-) -> None:
-    (attached / "picture.png").write_bytes(png())
-    run = exp.start_logging(snapshot_directory=None, outputs=None)
-    with in_its_place(status) as port:
-        wire.lead_to(port)
-        run.log_image("image", path="picture.png")
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"studio: run {run.id}: the image 'image' is not kept: The server answered {status}."

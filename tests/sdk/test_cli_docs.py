@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -22,10 +24,30 @@ def lines() -> list[str]:
     return [line for line in shown if "GROUP" not in line and "…" not in line]
 
 
-@pytest.mark.parametrize("line", lines())
+def commands(group: click.Group = studio) -> Iterator[click.Command]:
+    """Those that help shows, each once."""
+    for name, one in group.commands.items():
+        if isinstance(one, click.Group) and name != "ml":
+            yield from commands(one)
+        elif name != "ml" and not one.hidden:
+            yield one
+
+
+def examples() -> list[str]:
+    """The lines that help shows."""
+    shown = (example for command in commands() for example in getattr(command, "examples", ()))
+    return [line.removeprefix('eval "$(').removesuffix(')"') for line in dict.fromkeys(shown)]
+
+
+def test_every_command_shows_an_example() -> None:
+    assert len(list(commands())) > 25
+    assert [one.name for one in commands() if not getattr(one, "examples", ())] == []
+
+
+@pytest.mark.parametrize("line", [*lines(), *examples()])
 def test_every_line_that_is_shown_can_be_read(line: str) -> None:
     words = shlex.split(line.strip().rstrip('")<') if line.count('"') % 2 else line)[1:]
-    words = words[: words.index("<")] if "<" in words else words
+    words = list(itertools.takewhile(lambda word: word not in ("<", ">", "|"), words))
     command: click.Command = studio
     context = click.Context(studio, info_name="studio")
     while isinstance(command, click.Group):

@@ -119,3 +119,20 @@ def test_attaching_to_what_is_not_there_writes_nothing(studio: Shell, project: P
     assert "'nowhere'" in message
     assert "Yours: default" in message
     assert list(project.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("-e 'bad name/ü'", "1-255 ASCII letters"),
+        ("-e 'bad name'", "1-255 ASCII letters"),
+        ("-e ''", "1-255 ASCII letters"),
+        ("-g a/b", "holds a slash"),
+        ("--subscription a/b", "holds a slash"),
+    ],
+)
+def test_what_the_attachment_could_not_hold_is_refused_and_writes_nothing(
+    studio: Shell, project: Path, typed: str, words: str
+) -> None:
+    assert words in studio(f"studio folder attach -w default {typed}").refused()
+    assert list(project.iterdir()) == []

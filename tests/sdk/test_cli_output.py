@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from studio_client.cli.output import FORMATS, rendered
 from studio_client.cli.query import Query, QueryFailed
-from studio_client.cli.tables import duration, table
+from studio_client.cli.tables import LEFT_OUT, duration, table
 from studio_client.yaml_files import loads
 
 ROWS = [
@@ -57,6 +57,42 @@ def test_tables_are_aligned_for_wide_letters_and_show_no_commands() -> None:
     assert lines[3] == "ab�[2J  y"
 
 
+def run_rows(run_id: str = "digits_1735689600_0a1b2c3d") -> list[dict[str, Any]]:
+    """Rows as those of runs are."""
+    made = {"Number": 1, "Name": "A name of some length", "Status": "Completed"}
+    times = {"Started": "2026-11-22 00:00:00", "Duration": "3m 20s"}
+    return [{**made, **times, "Target": "local", "Submitter": "ana", "Tags": "a=日本, b", "Run id": run_id}]
+
+
+def test_columns_are_left_out_where_the_terminal_is_too_narrow() -> None:
+    def heads(room: int) -> list[str]:
+        return table(run_rows(), room=room, left_out=LEFT_OUT).splitlines()[0].split("  ")
+
+    def names(room: int) -> str:
+        return " ".join(word.strip()[:3] for word in heads(room) if word)
+
+    assert names(200) == names(114) == "Num Nam Sta Sta Dur Tar Sub Tag Run"
+    assert names(95) == "Num Nam Sta Sta Dur Tar Run"
+    assert names(80) == "Num Nam Sta Dur Run"
+    assert names(60) == "Num Nam Sta Run"
+    assert names(50) == names(30) == "Num Sta Run"
+    assert table(run_rows(), room=200, left_out=LEFT_OUT) == table(run_rows())
+
+
+@given(st.integers(1, 150), st.booleans())
+def test_no_line_is_wider_than_the_terminal_and_what_is_cut_says_so(room: int, is_of_runs: bool) -> None:
+    lines = click.unstyle(table(run_rows(), room=room, left_out=LEFT_OUT if is_of_runs else ())).splitlines()
+    wide = lines[2].count("日") + lines[2].count("本")
+    assert max(len(lines[0]), len(lines[1]), len(lines[2]) + wide) <= room
+    if "Run id" in lines[0]:
+        run_id = lines[2].split()[-1]
+        assert run_id == "digits_1735689600_0a1b2c3d" or run_id.endswith("…")
+
+
+def test_tables_turn_no_direction_and_break_no_line() -> None:
+    assert table([{"A": "x\u202egnp\u2066\u2028y"}]).splitlines()[2] == "x\\u202egnp\\u2066�y"
+
+
 def test_tsv_has_no_head_and_a_line_for_each() -> None:
     assert rendered(found("[].run_id", ROWS), "tsv", None) == "a\nb"
     assert rendered(found("[].{z: run_id, a: n, l: list, t: tags, o: none}", ROWS), "tsv", None) == (
@@ -64,6 +100,14 @@ def test_tsv_has_no_head_and_a_line_for_each() -> None:
     )
     assert rendered(ROWS[:1], "tsv", None) == "7\t2\t1\t\ttrue\ta\t"
     assert rendered([["a", None]], "tsv", None) == "a\tNone"
+
+
+def test_yaml_has_a_line_for_each_value() -> None:
+    long = {"properties": {"ContentSnapshotId": "a" * 64, "words": "word " * 60, "more": "x: y " * 60}}
+    text = rendered(long, "yaml", None)
+    assert len(text.splitlines()) == 4
+    assert f"  ContentSnapshotId: {'a' * 64}\n" in text
+    assert loads(text) == long
 
 
 def test_yaml_is_read_back_as_it_was() -> None:

@@ -158,6 +158,22 @@ def test_a_run_is_ended_from_outside(studio: Shell, slow: str, line: str, status
         assert run["error"]["error"]["code"] == "Diverged"
 
 
+def test_a_run_id_that_names_nothing_is_refused(studio: Shell, run_id: str, slow: str) -> None:
+    for option in ("--parent-run-id", "--pipeline-run-id"):
+        assert "There is no run nosuch" in studio(f"studio run list {option} nosuch").refused()
+        assert f"The run id after {option} is empty" in studio(f"studio run list {option} ''").refused(2)
+        assert studio(f"studio run list {option} {run_id}").json == []
+    assert "not in typo" in studio(f"studio run list --parent-run-id {run_id} -e typo").refused()
+    for act in ("show", "cancel", "logs", "update --add-tag x"):
+        assert "The run id after -r is empty" in studio(f"studio run {act} -r ''").refused(2)
+
+
+def test_the_statuses_are_named_as_they_are_written(studio: Shell) -> None:
+    refused = studio("studio run list -w default -e x --status Bogus").refused(2)
+    assert "'NotStarted', 'Queued'" in refused
+    assert "[NotStarted|Queued|" in studio("studio run list --help").out
+
+
 def test_a_compute_target_that_is_not_there_is_told(studio: Shell, run_id: str) -> None:
     line = "studio run list -w default -e {} --compute-target-name {}"
     experiment = studio(f"studio run show -r {run_id}").json["_experiment_name"]

@@ -46,6 +46,14 @@ def test_a_configuration_is_read_and_the_line_wins_over_it(studio: Shell, train:
     assert studio(f"studio run logs -r {other.json['run_id']}").out == "inner outer\n"
 
 
+def test_more_processes_than_one_are_told_not_to_run(studio: Shell, train: Path) -> None:
+    for name, asked in {"m4": "nodeCount: 2\nmpi: {processCountPerNode: 4}", "m1": "nodeCount: 1"}.items():
+        (train.parent / f"{name}.runconfig").write_text(f"script: train.py\n{asked}\n")
+        done = studio(f"studio run submit-script --async -c {name}")
+        assert done.json["run_id"]
+        assert done.err.count("WARNING: Studio runs a script as one process on one node") == (name == "m4")
+
+
 def test_a_source_directory_is_frozen_in_place_of_the_project(studio: Shell, train: Path) -> None:
     (train.parent / "source").mkdir()
     (train.parent / "source" / "here.py").write_text("import os\nprint(sorted(os.listdir('.')))\n")
@@ -154,6 +162,7 @@ def test_bash_completes_commands_options_and_names(studio: Shell, train: Path) -
     assert "completed-names" in offered("studio", "run", "list", "-e")
     assert {"sklearn", "local"} <= offered("studio", "run", "submit-script", "-c")
     assert "gpu-compute" in offered("studio", "compute", "show", "-n")
+    assert {"NotStarted", "Completed"} <= offered("studio", "run", "list", "--status")
     connect().change_experiment("default", "completed-names", description="Two lines,\nand a\ttab.")
     asked = "COMP_WORDS='studio run list -e ' COMP_CWORD={} _STUDIO_COMPLETE={}_complete studio"
     assert "completed-names\nTwo lines, and a tab.\n" in studio(asked.format(4, "zsh")).out

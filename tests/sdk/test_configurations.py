@@ -11,6 +11,7 @@ from azureml.core import Environment, RunConfiguration, ScriptRunConfig
 from azureml.core.conda_dependencies import CondaDependencies
 from azureml.core.runconfig import DockerConfiguration, DockerSection, MpiConfiguration
 from azureml.exceptions import ExperimentExecutionException, UserErrorException
+from studio_client import run_configs
 
 
 def test_the_settings_of_the_article(project: Path) -> None:
@@ -170,6 +171,38 @@ def test_a_script_run_config_is_what_was_given(project: Path) -> None:
     folder, content = config.to_submit()
     assert (folder, content["script"], content["time_limit_s"]) == (str(project), "train.py", None)
     assert content["run_configuration"]["target"] == "gpu"
+
+
+def test_more_processes_than_one_are_told_not_to_run(project: Path) -> None:
+    (project / "train.py").touch()
+    one = MpiConfiguration(process_count_per_node=1, node_count=1)
+    ScriptRunConfig(".", "train.py", distributed_job_config=one).to_submit()
+    several = MpiConfiguration(process_count_per_node=1, node_count=2)
+    with pytest.warns(UserWarning, match="as one process on one node"):
+        ScriptRunConfig(".", "train.py", distributed_job_config=several).to_submit()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_several"),
+    [
+        ("{mpi: {processCountPerNode: '4'}}", True),
+        ("{mpi: {processCountPerNode: 4}}", True),
+        ("{nodeCount: 2}", True),
+        ("{pytorch: {processCount: 2}}", True),
+        ("{tensorflow: {workerCount: 2, parameterServerCount: 1}}", True),
+        ("{tensorflow: {workerCount: 1, parameterServerCount: 2}}", True),
+        ("{nodeCount: 1, mpi: {processCountPerNode: '1'}, pytorch: {processCount: null}}", False),
+        ("{nodeCount: many, mpi: {processCountPerNode: []}, tensorflow: 3}", False),
+    ],
+)
+def test_more_processes_than_one_are_told_of_whatever_asks_for_them(
+    project: Path, recwarn: pytest.WarningsRecorder, text: str, is_several: bool
+) -> None:
+    (project / "train.py").touch()
+    (project / "several.runconfig").write_text(text)
+    run_config = RunConfiguration.load(str(project), "several")
+    ScriptRunConfig(".", "train.py", run_config=run_config).to_submit()
+    assert [str(one.message) for one in recwarn] == [run_configs.ONE_PROCESS] * is_several
 
 
 def test_a_run_config_wins_over_what_else_is_given(project: Path) -> None:

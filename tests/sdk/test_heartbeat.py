@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 import uuid
+from collections.abc import Sequence
 
 import pytest
 from studio_client.api import Api
@@ -14,6 +15,14 @@ from studio_client.transport import Transport
 
 from tests.fixtures.processes import wait_until
 from tests.sdk.live import Signed, studio_command
+
+
+class OlderServer(Api):
+    """Speaks to a server that has no address for many runs."""
+
+    def beat_all(self, run_ids: Sequence[str], *, timeout_s: float = 10.0) -> list[str]:
+        self._send("POST", "/many-heartbeats", json_body={"run_ids": run_ids}, patience_s=0)
+        raise AssertionError("nothing is there")
 
 
 def test_a_server_that_hangs_delays_no_other_and_many_runs_none(api: Api, run_id: str) -> None:
@@ -31,6 +40,63 @@ def test_a_server_that_hangs_delays_no_other_and_many_runs_none(api: Api, run_id
         assert time.monotonic() - begin < len(hanging) * ANSWER_S
         for other in (*hanging, run_id):
             beats.remove(other)
+
+
+def children_of(api: Api, run_id: str, count: int) -> list[str]:
+    """Child runs that are Running, and want signs of life."""
+    return [str(child["run_id"]) for child in api.make_children(run_id, [{} for _ in range(count)])]
+
+
+def test_many_runs_share_a_request(api: Api, run_id: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "studio_client.transport")
+    beats = Heartbeat(every_s=0.2)
+    beats._runs = dict.fromkeys([run_id, *children_of(api, run_id, 60)], api)
+    first = {one["run_id"]: one["heartbeat_at"] for one in (api.run(run_id), *api.children(run_id))}
+    caplog.clear()
+    beats._beat_for_all()
+    assert [line.split(":")[0] for line in caplog.messages if "heartbeat" in line] == [
+        "POST /api/v1/heartbeats"
+    ]
+    now = {one["run_id"]: one["heartbeat_at"] for one in (api.run(run_id), *api.children(run_id))}
+    assert len(now) == 61
+    assert all(now[one] > first[one] for one in now)
+
+
+def test_a_server_that_takes_them_one_by_one_gets_them_so(
+    api: Api, run_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one does that is older than this client."""
+    caplog.set_level("DEBUG", "studio_client.transport")
+    older = OlderServer(api.transport)
+    ended, *alive = children_of(api, run_id, 3)
+    api.act(ended, "complete")
+    beats = Heartbeat(every_s=0.2)
+    beats._runs = dict.fromkeys([ended, *alive], older)
+    for _ in range(2):
+        first = [api.run(one)["heartbeat_at"] for one in alive]
+        beats._beat_for_all()
+        wait_until(lambda: not beats._on_their_way)
+        assert [*beats._runs] == alive
+        assert all(api.run(one)["heartbeat_at"] > before for one, before in zip(alive, first, strict=True))
+    assert sum("/api/v1/many-heartbeats" in line for line in caplog.messages) == 1
+
+
+def test_one_run_that_is_refused_is_nothing_to_the_others(api: Api, run_id: str, signed_in: Signed) -> None:
+    """A script keeps its own runs alive even if it was given one that is not its to write to."""
+    code = (
+        "from runs.models import Run; from runs.services.run_tokens import run_token; "
+        f"Run.objects.filter(run_id='{run_id}').update(attempt=1); "
+        f"print(run_token(Run.objects.get(run_id='{run_id}')))"
+    )
+    token = studio_command(signed_in.studio, "shell", "-v0", "-c", code).splitlines()[-1]
+    script = Api(Transport(Login(signed_in.url, token, "a test")))
+    other = str(api.start_run("default", "spool", str(uuid.uuid4()))["run_id"])
+    mine = children_of(api, run_id, 2)
+    first = [api.run(one)["heartbeat_at"] for one in mine]
+    beats = Heartbeat(every_s=0.2)
+    beats._runs = dict.fromkeys([mine[0], other, mine[1]], script)
+    beats._beat_for_all()
+    assert all(api.run(one)["heartbeat_at"] > before for one, before in zip(mine, first, strict=True))
 
 
 def test_a_slow_sign_of_life_is_not_sent_twice_at_a_time(api: Api, run_id: str) -> None:

@@ -19,7 +19,7 @@ import pytest
 from studio_client import config, left_behind
 from studio_client.api import Api
 from studio_client.config import Login
-from studio_client.errors import Unreachable
+from studio_client.errors import StudioClientError, Unreachable
 from studio_client.segments import NO_STEP
 from studio_client.sender import MetricSender
 from studio_client.spool_folder import Spool
@@ -243,6 +243,26 @@ def test_a_flush_does_not_wait_for_what_a_living_process_logs_to_the_run(
         living.close()
     assert capsys.readouterr().err == ""
     assert len(spools(home)) == 2
+
+
+def test_what_is_logged_now_comes_after_what_another_process_is_sending(
+    api: Api, run_id: str, home: Path
+) -> None:
+    leave_one(api.url, run_id, "person:admin")
+    (left,) = spools(home)
+    elsewhere = Spool.take(left)  # as another process has it that sends it
+    assert elsewhere is not None
+    with pytest.raises(StudioClientError, match="comes first: another process is sending them"):
+        left_behind.send_before(api, run_id, time.monotonic() + 60)
+    (result,) = left_behind.send_left_behind(api, run_id=run_id, patience_s=0.3)
+    assert (result.entries, result.passes) == (0, True)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(left_behind.send_left_behind, api, run_id=run_id, patience_s=60)
+        elsewhere.close()
+        (result,) = waiting.result(60)
+    assert result.entries == 1
+    left_behind.send_before(api, run_id, time.monotonic() + 60)
+    assert values(api, run_id) == {"m": 1}
 
 
 def test_the_end_of_a_process_is_bounded_whatever_was_left(start: Start, signed_in: Signed) -> None:

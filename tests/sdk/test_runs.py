@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -314,7 +315,7 @@ def test_a_submitted_run(exp: Experiment, attached: Path, capsys: pytest.Capture
     assert run.type == "azureml.scriptrun"
     details = run.wait_for_completion(show_output=True)
     page = run.get_portal_url()
-    assert capsys.readouterr().out == (
+    assert re.sub("^Queued: .*\n", "", capsys.readouterr().out, flags=re.MULTILINE) == (
         f"RunId: {run.id}\nWeb View: {page}\n\n"
         "Streaming user_logs/std_log.txt\n===============================\n\n"
         "Grüße ['--n', '3'] b\n"

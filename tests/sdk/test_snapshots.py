@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -175,16 +173,25 @@ def test_a_file_that_changes_meanwhile_is_not_sent(project: Path) -> None:
         snapshots.packed(files)
 
 
-def test_large_uploads_show_how_far_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = io.StringIO()
-    monkeypatch.setattr(shown, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(sys, "stderr", shown)
-    small, large = io.BytesIO(b"x"), io.BytesIO(bytes(snapshots.SHOW_PROGRESS_FROM_BYTES))
-    assert snapshots._shown(small) is small
-    file = snapshots._shown(large)
-    while file.read(1 << 20):
-        continue
-    assert "100 % of 10 MB\n" in shown.getvalue()
+def test_what_does_not_shrink_is_neither_deflated_here_nor_by_the_server(project: Path) -> None:
+    write(project, **{"log.txt": "again and again\n" * 1000, "empty": ""})
+    (project / "weights.bin").write_bytes(os.urandom(3 << 20))
+    files = snapshots.read(project)
+    with (
+        snapshots.packed(files) as archive,
+        archive_entries(archive, limits=LIMITS) as listed,  # type: ignore[arg-type]
+        archives.pack(listed, limits=LIMITS) as packed,
+    ):
+        assert snapshots.manifest_digest(files) == packed.digest
+        for sent in (archive, packed.file):
+            with zipfile.ZipFile(sent) as listing:
+                kinds = {info.filename: info.compress_type for info in listing.infolist()}
+                assert listing.testzip() is None
+            assert kinds == {
+                "empty": zipfile.ZIP_STORED,
+                "log.txt": zipfile.ZIP_DEFLATED,
+                "weights.bin": zipfile.ZIP_STORED,
+            }
 
 
 def test_modes_are_in_the_archive(project: Path) -> None:

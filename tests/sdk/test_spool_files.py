@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from azureml import _metric_shapes
@@ -18,8 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from studio_client import segments, spool_folder
 from studio_client.batches import Batch
+from studio_client.images import Image, waiting_image
 from studio_client.segments import NO_STEP, SLOT_BYTES, Segment
 from studio_client.sender import MetricSender
+from studio_client.sending import send_next
 from studio_client.spool_folder import Spool
 
 from tests.sdk.conftest import SDK
@@ -226,6 +230,61 @@ def iter_batches(spool: Spool) -> Iterator[Batch]:
         spool.confirm()
 
 
+class Server:
+    """Stands for the API: it keeps images, and each batch once, by its number."""
+
+    def __init__(self) -> None:
+        self.files: list[str] = []
+        self.batches: list[list[dict[str, Any]]] = []
+
+    def patient(self, patience_s: float) -> Server:
+        return self
+
+    def put_artifact(self, run_id: str, path: str, file: IO[bytes], *, timeout_s: float) -> None:
+        self.files.append(path)
+
+    def send_metrics(self, run_id: str, body: bytes, *, patience_s: float, timeout_s: float) -> None:
+        batch = json.loads(body)
+        assert batch["seq"] <= len(self.batches) + 1
+        if batch["seq"] > len(self.batches):
+            self.batches.append(batch["series"])
+
+
+@pytest.mark.parametrize(("before", "after"), [(6, 0), (0, 5), (6, 5)])
+def test_a_kill_after_an_image_was_sent_loses_and_doubles_nothing(
+    before: int, after: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with folder() as place:
+        spool, server = new_spool(), Server()
+
+        def add(start: int, end: int) -> None:
+            for number in range(start, end):
+                assert spool.add(("m", "scalar", ""), float(number), NO_STEP, 1.0)
+
+        def send_all(one: Spool) -> None:
+            while send_next(server, one):  # type: ignore[arg-type]
+                pass
+
+        image = Image(place, io.BytesIO(b"BM1"))
+        add(0, before)
+        assert spool.add_image(image)
+        entry = segments.as_json({"": [waiting_image("a.png", "a_7", image)]})
+        assert spool.add(("image", "image", ""), entry, NO_STEP, 1.0)
+        send_all(spool)
+        add(before, before + after)
+        assert spool.folder is not None
+        left = Spool.take(shutil.copytree(spool.folder, place / "left"))  # as kill leaves it
+        assert left is not None
+        assert left.waiting == after
+        send_all(left)
+        found = rows_of([series for batch in server.batches for series in batch if series["name"] == "m"])
+        assert found.get(("m", ""), []) == [same_number(number) for number in range(before + after)]
+        assert server.files == ["a.png"]
+        assert capsys.readouterr().err == ""
+        left.delete()
+        spool.delete()
+
+
 def test_nobody_takes_a_spool_that_is_in_use(tmp_path: Path) -> None:
     with folder() as place:
         spool = new_spool()
@@ -238,6 +297,22 @@ def test_nobody_takes_a_spool_that_is_in_use(tmp_path: Path) -> None:
         assert Spool.take(mine) is None
         other.delete()
         assert Spool.take(mine) is None
+
+
+def test_what_somebody_sends_for_a_process_that_is_gone_is_not_taken_for_a_living_ones() -> None:
+    with folder() as place:
+        spool = new_spool()
+        spool.add(("m", "scalar", ""), 1.0, NO_STEP, 1.0)
+        (mine,) = place.iterdir()
+        assert not spool_folder.is_abandoned(mine)
+        spool.close()
+        assert spool_folder.is_abandoned(mine)
+        sending = Spool.take(mine)
+        assert sending is not None
+        assert spool_folder.is_abandoned(mine)
+        assert Spool.take(mine) is None
+        sending.delete()
+        assert not spool_folder.is_abandoned(mine)
 
 
 def test_of_a_deleted_file_only_what_was_not_sent_is_counted_as_lost() -> None:

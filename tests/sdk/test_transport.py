@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from studio_client import errors
+from studio_client import transport as module
 from studio_client.api import Api, connect
 from studio_client.config import Login
 from studio_client.transport import Transport
@@ -32,6 +33,8 @@ class Script:
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self.connections = 0
         self.url = ""
+        self.may_answer = threading.Event()
+        self.may_answer.set()
 
     def will(self, status: int, body: Any = None, **headers: str) -> None:
         """Answer like this the next time."""
@@ -54,6 +57,7 @@ def script() -> Iterator[Script]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             told.seen.append((self.command, self.path, dict(self.headers), body))
+            told.may_answer.wait()
             status, headers, data = told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
             if status == 0:  # hang up without a word
                 self.close_connection = True
@@ -77,6 +81,7 @@ def script() -> Iterator[Script]:
     thread.start()
     told.url = f"http://127.0.0.1:{server.server_address[1]}"
     yield told
+    told.may_answer.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -155,6 +160,83 @@ def test_a_server_that_is_busy_says_when_to_come_back(script: Script, transport:
     before = time.monotonic()
     transport().send("POST", "/x", json_body={})
     assert time.monotonic() - before >= 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_who_asks_for_more_patience_than_there_is_is_asked_again_at_its_end(
+    script: Script, transport: Any, status: int
+) -> None:
+    said: list[int] = []
+    script.will(status, b"", **{"Retry-After": "60"})
+    script.will(200, {"a": 1})
+    client = transport(patience_s=1.5)
+    client.when_away = lambda: said.append(len(script.seen))
+    before = time.monotonic()
+    assert client.send("GET", "/x").json() == {"a": 1}
+    assert 1.4 < time.monotonic() - before < 10.0
+    assert said == [1]  # before it was waited for
+
+
+@pytest.mark.parametrize("after", ["", "soon", "nan", "-3"])
+def test_a_time_to_come_back_that_is_none_delays_nothing(script: Script, transport: Any, after: str) -> None:
+    script.will(503, b"", **{"Retry-After": after})
+    script.will(200, {"a": 1})
+    before = time.monotonic()
+    assert transport(patience_s=60.0).send("GET", "/x").json() == {"a": 1}
+    assert time.monotonic() - before < 30.0
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize(("after", "when"), [("", ""), ("120", " in 60 s"), ("7.5", " in 8 s")])
+def test_what_a_proxy_says_of_a_studio_that_is_away_comes_with_what_to_do(
+    script: Script, transport: Any, status: int, after: str, when: str
+) -> None:
+    script.answers.append((status, {"Server": "nginx", "Retry-After": after}, b"<html>no</html>"))
+    with pytest.raises(errors.Refused) as refused:
+        transport(0).send("GET", "/x")
+    assert str(refused.value) == (
+        f"The server at {script.url} answered {status}. "
+        f"Try again{when}; is Studio running behind that address?"
+    )
+    assert refused.value.retry_after_s == min(60.0, float(after or 0))
+
+
+def test_what_a_studio_says_itself_stays_as_it_is(script: Script, transport: Any) -> None:
+    script.will(503, {"error": {"code": "busy", "message": "The database is away."}})
+    with pytest.raises(errors.ServerFailed) as refused:
+        transport(0).send("GET", "/x")
+    assert str(refused.value) == "The database is away."
+    script.answers.clear()
+    script.will(429, {"error": {"code": "c", "message": "Slower."}}, **{"Retry-After": "30"})
+    with pytest.raises(errors.Refused, match=r"^Slower\. Try again in 30 s\.$"):
+        transport(0).send("GET", "/x")
+
+
+def test_of_a_server_that_takes_connections_and_is_silent_that_is_said(
+    script: Script, transport: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SILENCE_IS_SAID_AFTER_S", 0.2)
+    script.will(200, {"a": 1})
+    client = transport()
+    for _ in range(2):  # and once more after it has answered
+        script.may_answer.clear()
+        client.when_away = script.may_answer.set
+        assert client.send("GET", "/x", timeout_s=30.0).json() == {"a": 1}
+    assert len(script.seen) == 2
+
+
+def test_nobody_calls_a_server_silent_that_holds_an_answer_back_as_it_may(
+    api: Api, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[bool] = []
+    monkeypatch.setattr(module, "_SILENCE_IS_SAID_AFTER_S", 0.7)
+    api.transport.when_away = lambda: said.append(True)
+    held_s, version = 0.0, ""
+    while held_s < 0.9:  # a run that has just begun changes
+        before = time.monotonic()
+        version = api.wait(run_id, since=version, timeout_s=1)["version"]
+        held_s = time.monotonic() - before
+    assert not said
 
 
 def test_patience_ends_with_the_servers_own_words(script: Script, transport: Any) -> None:

@@ -28,11 +28,22 @@ class Scalarlike:
         return f"array({self.value})"
 
 
+class Arraylike(Scalarlike):
+    """As numpy and jax make them: `size` elements, of which numpy may hide some."""
+
+    def __init__(self, value: Any, size: int, *, mask: Any = False) -> None:
+        super().__init__(value, ndim=1)
+        self.size, self.mask = size, mask
+
+
 class Tensorlike:
-    """As tensorflow makes them: `.numpy()` gives the number."""
+    """As tensorflow makes them: `.numpy()` gives the number, or an array of it."""
+
+    def __init__(self, inside: Scalarlike) -> None:
+        self.inside, self.ndim = inside, inside.ndim
 
     def numpy(self) -> Scalarlike:
-        return Scalarlike(2.5)
+        return self.inside
 
 
 class LongDouble:
@@ -66,7 +77,10 @@ class Colour(enum.IntEnum):
         (Scalarlike(3), 3),
         (Scalarlike(True), True),
         (Scalarlike(1.5, ndim=1, numel=1), 1.5),
-        (Tensorlike(), 2.5),
+        (Arraylike(0.3, 1), 0.3),
+        (Arraylike(0.3, 1, mask=lambda cond: None), 0.3),  # as the series of pandas
+        (Tensorlike(Scalarlike(2.5)), 2.5),
+        (Tensorlike(Arraylike(2.5, 1)), 2.5),
         (LongDouble(), 3.5),
         (Scalarlike(LongDouble()), 3.5),
         (Scalarlike(1 + 2j), "array((1+2j))"),
@@ -74,6 +88,7 @@ class Colour(enum.IntEnum):
         ({"a": 1}, "{'a': 1}"),
         (decimal.Decimal("0.1"), "0.1"),
         (Scalarlike(1, ndim=1), "array(1)"),
+        (Arraylike(1, 2), "array(1)"),
         (1 + 2j, "(1+2j)"),
     ],
 )
@@ -87,10 +102,22 @@ def test_no_number_is_too_odd(value: float) -> None:
     assert str(_values.scalar(value)) == str(value)
 
 
+def test_a_number_that_is_masked_is_none() -> None:
+    assert math.isnan(_values.scalar(Arraylike(0.0, 1, mask=True)))
+
+
 @pytest.mark.parametrize("value", [[1], range(2), (n for n in range(2)), {1}])
 def test_lists_are_sent_to_log_list(value: Any) -> None:
     with pytest.raises(UserErrorException, match="log_list"):
         _values.scalar(value, "m")
+
+
+def test_an_array_of_one_element_is_a_single_value_in_lists_rows_and_tables() -> None:
+    one = Arraylike(0.5, 1)
+    assert _values.list_column("m", [one, Tensorlike(one)]) == {"": [0.5, 0.5]}
+    assert _values.row_columns("m", {"x": one}) == {"x": [0.5]}
+    with pytest.raises(AzureMLException, match="nested"):
+        _values.row_columns("m", {"x": Arraylike(0.5, 2)})
 
 
 def test_absurdly_large_numbers_are_refused() -> None:
@@ -138,8 +165,17 @@ def test_names_have_a_limit_that_is_told() -> None:
         _values.name_of("x" * 256)
     with pytest.raises(UserErrorException):
         _values.name_of("")
+
+
+@pytest.mark.parametrize("step", ["x", 3.7, 2**70, -(2**63), float("nan")])
+def test_a_step_is_never_cut(step: Any) -> None:
     with pytest.raises(UserErrorException, match="whole number"):
-        _values.step_of("x")
+        _values.step_of(step)
+
+
+@pytest.mark.parametrize("step", [7, 7.0, True])
+def test_whole_numbers_are_steps(step: Any) -> None:
+    assert _values.step_of(step) == step
 
 
 def test_the_shapes_of_get_metrics() -> None:

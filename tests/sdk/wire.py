@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 
 
 class Wire:
     """Hands on to `port` what comes in at `url`."""
 
     def __init__(self, port: int) -> None:
-        self._to = port
+        self.leads_to = port
         self._listener = socket.socket()
         self._listener.bind(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -19,6 +20,7 @@ class Wire:
         self._is_cut = False
         self._answers_to_lose = 0
         self.lost = 0
+        self.pause_s = 0.0  # after each piece that goes to the server
         self.seen = bytearray()  # what went to the server
         self._listener.listen()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -38,8 +40,12 @@ class Wire:
 
     def lead_to(self, port: int) -> None:
         """From now on somebody else answers."""
-        self._to = port
+        self.from_now_on(port)
         self._break()
+
+    def from_now_on(self, port: int) -> None:
+        """Connections to come lead there; those that are open stay."""
+        self.leads_to = port
 
     def lose_answers(self, count: int) -> None:
         """The next answers do not arrive: the server did what it was asked, and the connection breaks."""
@@ -67,7 +73,7 @@ class Wire:
         with here, socket.socket() as there:
             if self._is_cut:
                 return
-            there.connect(("127.0.0.1", self._to))
+            there.connect(("127.0.0.1", self.leads_to))
             self._open |= {here, there}
             if not self._is_cut:  # from here on `cut` finds them
                 back = threading.Thread(target=self._hand_on, args=(there, here, True), daemon=True)
@@ -85,6 +91,7 @@ class Wire:
                     break
                 if not is_answer:
                     self.seen += data
+                    time.sleep(self.pause_s)
                 target.sendall(data)
         for one in (source, target):
             with contextlib.suppress(OSError):

@@ -235,8 +235,9 @@ class OfflineRun(Run):
         parts = [{"name": column, "type": "json", "data": values} for column, values in columns.items()]
         self._entries.append({"name": name, "kind": kind, "columns": parts})
 
-    def _keep_image(self, name: str, path: str | None, plot: Any) -> str:
-        return os.path.basename(path) if path is not None else f"{name}.png"
+    def _log_image(self, name: str, path: str | None, plot: Any, description: str) -> None:
+        stored = os.path.basename(path) if path is not None else f"{name}.png"
+        self._log(name, "image", {"": [{"path": stored}]}, description, path or plot)
 
     def _series(self, name: str | None, recursive: bool) -> dict[str, builtins.list[dict[str, Any]]]:
         return {

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Callable
 
 from studio_client.downloads import log_bytes, written_whole
+from studio_client.images import MARK_LETTERS
 
 from azureml._translate import translated
 from azureml.exceptions import (
@@ -20,10 +21,14 @@ from azureml.exceptions import (
 
 if TYPE_CHECKING:
     from studio_client.api import Api
+    from studio_client.sender import MetricSender
 
 _SPOOL_BYTES = 8 << 20
 #: How PNG, JPEG, GIF, BMP and TIFF begin; WebP is not told by its first bytes alone.
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\0", b"MM\0*")
+#: The most bytes of a part of a path on the server, and what letters are never in one.
+_PART_BYTES, _REFUSED_KINDS = 255, ("Cc", "Cs", "Zl", "Zp")
+_MARK_BYTES = len("_") + MARK_LETTERS
 
 
 def _spooled() -> Any:
@@ -222,46 +227,37 @@ def _raise_all(problems: list[BaseException]) -> None:
         raise AzureMLAggregatedException(problems)
 
 
-def keep_image(api: Api, run_id: str, name: str, path: str | None, plot: Any) -> str | None:
-    """Keep an image file, or a figure as PNG, with a run; its name there.
+def log_image(sender: MetricSender, name: str, path: str | None, plot: Any, description: str) -> None:
+    """Log an image file under its own name, or a figure as `<name>_<unix seconds>.png`.
 
-    None, and a line on standard error, if the server is away or fails, or it is too big.
+    What the server does not take in a path is replaced or cut; the metric keeps its name.
     """
-    from studio_client import errors, sending
-
-    try:
-        return _keep_image(api, run_id, name, path, plot)
-    except AzureMLException as error:
-        why = error.inner_exception
-        lost = isinstance(why, (errors.TooBig, errors.WrongServer, errors.ServerFailed))
-        if not lost and not errors.is_away(why):
-            raise
-        sending.say(f"run {run_id}: the image {name!r} is not kept: {error.message}")
-        return None
-
-
-def _keep_image(api: Api, run_id: str, name: str, path: str | None, plot: Any) -> str:
+    after = f"_{int(time.time())}"
     if path is not None:
-        return upload(api, run_id, os.path.basename(path), path)
-    with _spooled() as file, translated:
-        plot.savefig(file, format="png")
-        return _keep_plot(api, run_id, clean_name(name), file)
+        stem, ending = os.path.splitext(_storable(clean_name(os.path.basename(path))))
+        spare = _cut(stem, after, _MARK_BYTES + len(ending.encode()))
+        with open(path, "rb") as file:
+            sender.log_image(name, file, _cut(stem, ending), spare, description)
+        return
+    stem, drawn = _cut(_storable(clean_name(name)), after, _MARK_BYTES + len(".png")), io.BytesIO()
+    plot.savefig(drawn, format="png")
+    sender.log_image(name, drawn, f"{stem}.png", stem, description)
 
 
-def _keep_plot(api: Api, run_id: str, name: str, file: Any) -> str:
-    """Keep it as `<name>_<unix seconds>.png`; of several in one second each gets a name of its own."""
-    from studio_client.errors import Conflict
+def _storable(name: str) -> str:
+    """A clean name as the server takes it: what it refuses in a path becomes `_`."""
+    import unicodedata  # rarely needed
 
-    stem = f"{name}_{int(time.time())}"
-    for number in range(1, 1000):
-        place = f"{stem}.png" if number == 1 else f"{stem}_{number}.png"
-        file.seek(0)
-        try:
-            api.put_artifact(run_id, place, file)
-        except Conflict:
-            continue
-        return place
-    raise AzureMLException(f"There are too many images named {stem}.")
+    text = name.encode("utf-8", "replace").decode()
+    text = "".join("_" if c == "\\" or unicodedata.category(c) in _REFUSED_KINDS else c for c in text)
+    is_on_drive = text[1:2] == ":" and text[0].isascii() and text[0].isalpha()
+    return f"{text[0]}_{text[2:]}" if is_on_drive else text
+
+
+def _cut(stem: str, after: str, room: int = 0) -> str:
+    """A path of this stem and what comes after it, where `room` more bytes may follow."""
+    most = max(1, _PART_BYTES - len(after.encode()) - room)
+    return "/".join(part.encode()[:most].decode(errors="ignore") for part in stem.split("/")) + after
 
 
 def check_image(name: str, path: str | None, plot: Any) -> None:

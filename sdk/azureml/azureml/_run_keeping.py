@@ -14,6 +14,7 @@ from azureml.exceptions import ModelPathNotFoundException, SnapshotException, Us
 if TYPE_CHECKING:
     from studio_client.api import Api
     from studio_client.records import RunRecord
+    from studio_client.sender import MetricSender
 
     from azureml.core.experiment import Experiment
 
@@ -27,6 +28,9 @@ class KeepingRun:
 
         @property
         def _api(self) -> Api: ...
+
+        @property
+        def _sender(self) -> MetricSender: ...
 
         @property
         def id(self) -> str: ...
@@ -67,6 +71,7 @@ class KeepingRun:
 
     def get_file_names(self) -> builtins.list[str]:
         """The names of all files kept with it, logs too."""
+        self._send_images()
         return _run_files.file_names(self._api, self.id)
 
     def download_file(
@@ -75,7 +80,13 @@ class KeepingRun:
         """Write one of its files here, or to this path or into this folder."""
         self._write_file(name, _run_files.place_for(name, output_file_path))
 
+    def _send_images(self) -> None:
+        """Have those that this process has logged among the files."""
+        if self._sender.waiting():
+            self._sender.flush(self._api.transport.patience_s)
+
     def _write_file(self, name: str, place: str) -> None:
+        self._send_images()
         _run_files.download(self._api, self.id, name, place)
 
     def download_files(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class LoggingRun:
-    """Metrics of a run. Logging never fails for want of a server and, but for images, returns at once."""
+    """Metrics of a run. Logging never fails for want of a server, and returns at once."""
 
     if TYPE_CHECKING:
 
@@ -32,21 +32,35 @@ class LoggingRun:
             from studio_client.spool import sender_for
 
             sender = self.__dict__["_metric_sender"] = sender_for(self._api, self.id)
+            self._learn_root(sender)
         return sender
+
+    def _learn_root(self, sender: MetricSender) -> None:
+        """Nothing is asked for it."""
+        record = self.__dict__.get("_fetched")
+        if record is not None:
+            sender.root_run_id = record.get("root_run_id") or ""
 
     def _log(self, name: str, kind: str, columns: Any, description: Any, given: Any) -> None:
         """Keep one entry of a metric. An offline run prints what was given, as it was given."""
         self._sender.log(_values.name_of(name), kind, columns, None, description or "")
 
-    def _keep_image(self, name: str, path: str | None, plot: Any) -> str | None:
-        api = self._api.patient(0) if self.__dict__.get("_lost_image") else self._api
-        stored = _run_files.keep_image(api, self.id, name, path, plot)
-        self.__dict__["_lost_image"] = stored is None
-        return stored
+    def _log_image(self, name: str, path: str | None, plot: Any, description: str) -> None:
+        _run_files.log_image(self._sender, _values.name_of(name), path, plot, description)
+
+    def _flush_below(self) -> None:
+        """Send what this process has logged to this run and to those that may be below it."""
+        from studio_client.spool import pump
+
+        self._learn_root(self._sender)
+        pump.flush_below(self._sender)
 
     def _series(self, name: str | None, recursive: bool) -> dict[str, list[dict[str, Any]]]:
         """What was logged, by run id."""
-        self._sender.flush()
+        if recursive:
+            self._flush_below()
+        else:
+            self._sender.flush()
         with translated:
             return self._api.metric_values(self.id, name=name, recursive=recursive)
 
@@ -74,14 +88,11 @@ class LoggingRun:
     def log_image(self, name: str, path: str | None = None, plot: Any = None, description: str = "") -> None:
         """Log an image, from a file (PNG, JPEG, GIF, WebP, BMP or TIFF) or from matplotlib; one of them.
 
-        It is uploaded before this returns, and a server that is away is waited for as by any other call. If
-        it stays away, a line on standard error says that this image is not kept, and the script goes on; the
-        next ones do not wait then, until one is kept.
+        A copy waits on this machine when this returns, and is sent with the metrics. Among the run's files a
+        figure is `<name>_<unix seconds>.png`, and a file keeps its name unless another one has it already.
         """
         _run_files.check_image(name, path, plot)
-        stored = self._keep_image(name, path, plot)
-        if stored is not None:
-            self._log(name, "image", {"": [{"path": stored}]}, description, path or plot)
+        self._log_image(name, path, plot, description or "")
 
     def _log_document(self, kind: str, name: str, value: Any, description: str) -> None:
         self._log(name, kind, {"": [_values.document(name, value, kind)]}, description, value)

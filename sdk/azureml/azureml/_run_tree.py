@@ -44,14 +44,7 @@ class TreeRun:
         return child
 
     def _make_child(self, name: str | None, run_id: str | None) -> Run:
-        with translated:
-            record = self._api.start_run(
-                self._experiment.workspace.name,
-                self._experiment.name,
-                run_id or experiments.new_uuid(),
-                display_name=name,
-                parent=self.id,
-            )
+        record = experiments.start(self._experiment, run_id, display_name=name, parent=self.id)
         return _run_of(self._experiment, record)
 
     def create_children(

@@ -45,6 +45,8 @@ def translate(error: errors.StudioClientError) -> AzureMLException:
         return ComputeTargetException(f"ComputeTargetNotFound: {text}", error)
     if isinstance(error, errors.Conflict) and error.field == "experiment":  # it is archived
         text = f"{text} Here experiment.reactivate() brings it back."
-    if error.code in ("property_is_set", "run_finished") or isinstance(error, errors.InvalidInput):
+    id_is_taken = isinstance(error, errors.Conflict) and error.field == "run_id"
+    is_final = error.code in ("property_is_set", "run_finished")
+    if id_is_taken or is_final or isinstance(error, errors.InvalidInput):
         return UserErrorException(text, error, code="UserError", inner_error={"code": error.code})
     return ServiceException(text, error, status_code=error.status, details=error.code, code=error.code)

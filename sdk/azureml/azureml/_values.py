@@ -32,13 +32,16 @@ def name_of(name: Any) -> str:
 
 
 def step_of(step: Any) -> int | None:
-    """The step of an entry. Raises UserErrorException for what is no whole number."""
+    """The step of an entry. Raises UserErrorException for what is no whole number of 64 bits."""
     if step is None:
         return None
     try:
-        return int(step)
+        number = int(step)
     except (TypeError, ValueError, OverflowError):
         raise UserErrorException(f"A step is a whole number, not {step!r}.") from None
+    if number != step or not -(2**63) < number < 2**63:
+        raise UserErrorException(f"A step is a whole number of 64 bits, not {step!r}.")
+    return number
 
 
 def scalar(value: Any, name: str = "") -> Scalar:
@@ -67,7 +70,7 @@ def scalar(value: Any, name: str = "") -> Scalar:
 
 def cell(value: Any, name: str) -> Scalar:
     """A value in a list, a row or a table. Raises AzureMLException for a list in its place."""
-    if isinstance(value, _NESTED) or _dimensions(value):
+    if isinstance(value, _NESTED) or (_dimensions(value) and not _is_one(value)):
         raise AzureMLException(
             f"The metric {name!r} holds a {type(value).__name__} where a single value belongs; lists cannot "
             "be nested."
@@ -94,12 +97,10 @@ def _single(value: Any) -> tuple[Any] | None:
             return _single(numpy())
         except (TypeError, ValueError, RuntimeError):
             return None
-    one = _dimensions(value) == 0
-    numel = getattr(value, "numel", None)
-    if not one and not (callable(numel) and numel() == 1):
+    if _dimensions(value) and not _is_one(value):
         return None
     try:
-        number = item()
+        number = math.nan if _is_masked(value) else item()
     except (TypeError, ValueError, RuntimeError):
         return None
     if isinstance(number, (bool, int, float, str)):
@@ -113,6 +114,23 @@ def _dimensions(value: Any) -> int:
     """How many dimensions an array has; 0 for all else."""
     found = getattr(value, "ndim", None)
     return found if isinstance(found, int) else 0
+
+
+def _is_one(value: Any) -> bool:
+    """Whether an array has one element, as `numel()` of torch, `size` of numpy, or `numpy()` tells."""
+    numel, size = getattr(value, "numel", None), getattr(value, "size", None)
+    if callable(numel):
+        return bool(numel() == 1)
+    if isinstance(size, int):
+        return size == 1
+    numpy = getattr(value, "numpy", None)
+    return callable(numpy) and getattr(numpy(), "size", None) == 1
+
+
+def _is_masked(value: Any) -> bool:
+    """Whether numpy hides the one number: its item is what lies beneath."""
+    mask = getattr(value, "mask", False)
+    return not callable(mask) and bool(mask)  # pandas has a method of that name
 
 
 def _unrolled(value: Any) -> Any:

@@ -176,11 +176,26 @@ class Api:
             patience_s=0,
         )
 
+    def beat_all(self, run_ids: Sequence[str], *, timeout_s: float = 10.0) -> list[str]:
+        """The same for at most 500 runs; those of them that have ended or are not there.
+
+        Asked once only. Raises NotAllowed if one of them is; servers older than this client lack it.
+        """
+        answer = self._send(
+            "POST",
+            "/heartbeats",
+            json_body={"run_ids": list(run_ids)},
+            idempotent=True,
+            timeout_s=timeout_s,
+            patience_s=0,
+        ).json()
+        return [*answer["ended"], *answer["unknown"]]
+
     def wait(self, run_id: str, *, since: str = "", timeout_s: float = LONGEST_WAIT_S) -> RunRecord:
         """The run once its version is not `since`, or it has ended, or the time is up."""
         held = min(timeout_s, LONGEST_WAIT_S)
         query = [("since", since), ("timeout", max(0, round(held)))]
-        return self._get(_run(run_id, "wait"), query, timeout_s=held + 30)
+        return self._get(_run(run_id, "wait"), query, timeout_s=held + 30, held_s=held)
 
     def children(self, run_id: str, filters: Iterable[tuple[str, Any]] = ()) -> Iterator[RunRecord]:
         """The child runs of a run, newest first; with ("recursive", True) all descendants."""
@@ -272,7 +287,8 @@ class Api:
             ("attempt", attempt),
             ("wait", round(wait_s) or None),
         ]
-        answer = self._send("GET", _run(run_id, "logs", path=name), query=query, timeout_s=wait_s + 60)
+        address, timeout_s = _run(run_id, "logs", path=name), wait_s + 60
+        answer = self._send("GET", address, query=query, timeout_s=timeout_s, held_s=wait_s)
         header = answer.headers.get
         return LogPiece(
             answer.body,
@@ -301,7 +317,9 @@ class Api:
         """The files kept with a run, all of them; `limit` are asked for at once."""
         return list(self._pages(_run(run_id, "artifacts"), limit=limit))
 
-    def put_artifact(self, run_id: str, path: str, file: IO[bytes], *, overwrite: bool = False) -> None:
+    def put_artifact(
+        self, run_id: str, path: str, file: IO[bytes], *, overwrite: bool = False, timeout_s: float = 600.0
+    ) -> None:
         """Keep a file with the run; Conflict if another one has this path and `overwrite` is False."""
         self._send(
             "PUT",
@@ -309,7 +327,7 @@ class Api:
             query=[("overwrite", overwrite)],
             body=file,
             headers={"Content-Type": "application/octet-stream"},
-            timeout_s=600,
+            timeout_s=timeout_s,
         )
 
     def get_artifact(self, run_id: str, path: str, target: IO[bytes]) -> None:
@@ -342,8 +360,14 @@ class Api:
 
     # The ways to ask
 
-    def _get(self, path: str, query: Iterable[tuple[str, Any]] = (), timeout_s: float = 60.0) -> Any:
-        return self._send("GET", path, query=query, timeout_s=timeout_s).json()
+    def _get(
+        self,
+        path: str,
+        query: Iterable[tuple[str, Any]] = (),
+        timeout_s: float = 60.0,
+        held_s: float = 0.0,
+    ) -> Any:
+        return self._send("GET", path, query=query, timeout_s=timeout_s, held_s=held_s).json()
 
     def _post(self, path: str, content: Mapping[str, Any], *, idempotent: bool = True) -> Any:
         answer: Answer = self._send("POST", path, json_body=content, idempotent=idempotent)

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
+from studio_client.images import is_waiting
 from studio_client.segments import FLOAT, INT, NAME, NO_STEP, SLOT_BYTES, Segment, Slots
 
 #: Whole numbers up to this are the same as floats.
@@ -18,15 +19,20 @@ Values = Union["array[Any]", Sequence[Any]]
 
 
 class Batch:
-    """The entries from `start` to before `end` of a segment; `series` is what the API takes."""
+    """The entries from `start` to before `end` of a segment; `series` is what the API takes.
 
-    __slots__ = ("count", "end", "series", "start")
+    `images` has what entries say of images that wait, by their names; it is in `series`, too, and is to be
+    settled first.
+    """
+
+    __slots__ = ("count", "end", "images", "series", "start")
 
     def __init__(self, segment: Segment, start: int, end: int) -> None:
         slots = segment.read(start, end)
         self.start, self.end = start, start + len(slots.words) * SLOT_BYTES
         self.count = 0
         self.series: list[dict[str, Any]] = []
+        self.images: dict[str, dict[str, Any]] = {}
         for name, (words, places) in _by_name(segment, slots).items():
             self.count += len(places)
             labels = [segment.labels[word & _LOWER_HALF] for word in words]
@@ -36,7 +42,7 @@ class Batch:
                     "name": name,
                     "kind": labels[0][1],
                     "description": next((label[2] for label in reversed(labels) if label[2]), ""),
-                    **(content or _mixed(segment, slots, places)),
+                    **(content or _mixed(segment, slots, places, self.images)),
                 }
             )
 
@@ -76,14 +82,18 @@ def _chosen(values: array[Any], places: Sequence[int]) -> array[Any]:
     return array(values.typecode, [values[place] for place in places])
 
 
-def _mixed(segment: Segment, slots: Slots, places: Sequence[int]) -> dict[str, Any]:
-    """The content of any series: a column that an entry lacks is None there."""
+def _mixed(
+    segment: Segment, slots: Slots, places: Sequence[int], images: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The content of any series: a column that an entry lacks is None there. Adds the images that wait."""
     columns: dict[str, list[Any]] = {}
     steps, times = array("q"), array("d")
     for place in places:
         tag = slots.words[place] >> 32
         number = slots.floats[place] if tag == FLOAT else slots.ints[place]
         rows = {"": [number]} if tag in (FLOAT, INT) else json.loads(segment.text(number))
+        if segment.labels[slots.words[place] & _LOWER_HALF][1] == "image":
+            images.update((value["file"], value) for value in rows.get("", []) if is_waiting(value))
         had, count = len(times), len(next(iter(rows.values()), []))
         steps.extend([slots.steps[place]] * count)
         times.extend([slots.times[place]] * count)

@@ -26,6 +26,7 @@ None of them ever holds a token.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 SIGN_IN = "Make a token on the page Tokens, and give it to `studio login` or STUDIO_TOKEN."
@@ -37,6 +38,8 @@ class StudioClientError(Exception):
     """
 
     code = "client_error"
+    #: So many seconds the server, or a proxy before it, asks to be left alone.
+    retry_after_s = 0.0
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -93,12 +96,14 @@ class Refused(StudioClientError):
         field: str = "",
         hint: str = "",
         expected: Any = None,
+        retry_after_s: float = 0.0,
     ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
         self.code = code
         self.field = field
         self.expected = expected
+        self.retry_after_s = retry_after_s
 
 
 class NotSignedIn(Refused):
@@ -150,18 +155,26 @@ def is_away(error: BaseException | None) -> bool:
     return isinstance(error, (Unreachable, NoStudio))
 
 
-def refusal(status: int, body: dict[str, Any]) -> Refused:
-    """The exception for an answer with this status and this JSON."""
+def refusal(status: int, body: dict[str, Any], *, url: str = "", retry_after_s: float = 0.0) -> Refused:
+    """The exception for an answer with this status and this JSON, from `url`."""
     kind = _BY_STATUS.get(status, ServerFailed if status >= 500 else Refused)
     found = body.get("error")
     error: dict[str, Any] = found if isinstance(found, dict) else {}
     if error.get("code") == "not_signed_in":  # the server's hint is for programs of other kinds
         error = {**error, "hint": SIGN_IN}
+    hint = str(error.get("hint") or "")
+    if status in AWAY_STATUSES and not hint:
+        when = f" in {math.ceil(retry_after_s)} s" if retry_after_s else ""
+        if not error:
+            hint = f"Try again{when}; is Studio running behind that address?"
+        elif when:
+            hint = f"Try again{when}."
     return kind(
-        str(error.get("message") or f"The server answered {status}."),
+        str(error.get("message") or f"The server{url and f' at {url}'} answered {status}."),
         status=status,
         code=str(error.get("code") or f"http_{status}"),
         field=str(error.get("field") or ""),
-        hint=str(error.get("hint") or ""),
+        hint=hint,
         expected=error.get("expected", body.get("expected")),
+        retry_after_s=retry_after_s,
     )

@@ -6,6 +6,10 @@ away then. Each batch is a line on standard output, answered by a line on standa
     "run id" <tab> {"writer": …, "seq": …, "series": […]}
     {"status": 200}    or what the API answers when it refuses:    {"status": 422, "error": {…}}
 
+So is each image, by its path among the files of the run and the place where it lies:
+
+    "run id" <tab> {"path": …, "file": …}
+
 The last line has an empty run id, and a list of sentences that say what came of it.
 """
 
@@ -16,7 +20,7 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from studio_client import config
 from studio_client.api import Api
@@ -39,14 +43,17 @@ class _Node(Api):
         """Hand over one batch. Raises Refused, and EOFError if the node is gone."""
         if len(batch) > MOST_BYTES:
             raise refusal(413, {"error": {"message": f"It has more than {MOST_BYTES >> 20} MiB."}})
-        _write(run_id, batch)
-        line = sys.stdin.readline()
-        if not line:
-            raise EOFError
-        answer: dict[str, Any] = json.loads(line)
-        if answer["status"] != 200:
-            raise refusal(answer["status"], answer)
-        return answer
+        return _ask(run_id, batch)
+
+    def put_artifact(
+        self, run_id: str, path: str, file: IO[bytes], *, overwrite: bool = False, timeout_s: float = 600.0
+    ) -> None:
+        """Hand over one image. Raises Refused, and EOFError if the node is gone."""
+        _ask(run_id, json.dumps({"path": path, "file": str(file.name)}).encode())
+
+    def patient(self, patience_s: float) -> Api:
+        """The same: a node is never away."""
+        return self
 
 
 def main() -> None:
@@ -84,6 +91,17 @@ def _hand_over(node: _Node, folder: Path) -> tuple[int, str]:
         return spool.sent, str(error)
     spool.delete()
     return spool.sent, ""
+
+
+def _ask(run_id: str, content: bytes) -> dict[str, Any]:
+    _write(run_id, content)
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    answer: dict[str, Any] = json.loads(line)
+    if answer["status"] != 200:
+        raise refusal(answer["status"], answer)
+    return answer
 
 
 def _write(run_id: str, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Signs of life of interactive runs: one thread for all of them, and helpers from the second run on."""
+"""Signs of life of interactive runs: one request for many of them, and helpers where it takes several."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ from queue import Empty, SimpleQueue
 
 from studio_client.api import Api
 from studio_client.background import Background
-from studio_client.errors import Conflict, NotFound, NotSignedIn, StudioClientError
+from studio_client.errors import (
+    Conflict,
+    NoStudio,
+    NotFound,
+    NotSignedIn,
+    Refused,
+    ServerFailed,
+    StudioClientError,
+    WrongServer,
+    is_away,
+)
 from studio_client.sending import say
 
 EVERY_S = 8.0
@@ -17,6 +27,8 @@ EVERY_S = 8.0
 ANSWER_S = 5.0
 #: So many are on their way at the same time at most: some that hang delay nobody else's.
 AT_ONCE = 4
+#: The most runs that one request speaks for.
+TOGETHER = 500
 logger = logging.getLogger("studio_client.heartbeat")
 
 
@@ -31,6 +43,7 @@ class Heartbeat:
         self._runs: dict[str, Api] = {}
         self._on_their_way: set[str] = set()  # a slow one is not asked for again before it is there
         self._told: set[tuple[str, str]] = set()  # a run and why it is refused
+        self._one_by_one: set[Api] = set()  # their servers are too old to take several
         self._background = Background(self._beat_on, "studio-heartbeat")
 
     def add(self, api: Api, run_id: str) -> None:
@@ -57,11 +70,16 @@ class Heartbeat:
             pause_s = max(self.every_s / 8, self.every_s - (time.monotonic() - begin))
 
     def _beat_for_all(self) -> None:
-        due: SimpleQueue[tuple[str, Api]] = SimpleQueue()
+        due: SimpleQueue[tuple[Api, list[str]]] = SimpleQueue()
+        by_api: dict[Api, list[str]] = {}
         for run_id, api in self._runs.copy().items():
             if run_id not in self._on_their_way:
                 self._on_their_way.add(run_id)
-                due.put((run_id, api))
+                by_api.setdefault(api, []).append(run_id)
+        for api, run_ids in by_api.items():
+            together = 1 if api in self._one_by_one else TOGETHER
+            for start in range(0, len(run_ids), together):
+                due.put((api, run_ids[start : start + together]))
         helpers = [
             Background(lambda: self._beat_for(due), "studio-heartbeat-helper")
             for _ in range(min(AT_ONCE, due.qsize()) - 1)
@@ -70,19 +88,33 @@ class Heartbeat:
             helper.start()
         self._beat_for(due)
 
-    def _beat_for(self, due: SimpleQueue[tuple[str, Api]]) -> None:
+    def _beat_for(self, due: SimpleQueue[tuple[Api, list[str]]]) -> None:
         while True:
             try:
-                run_id, api = due.get_nowait()
+                api, run_ids = due.get_nowait()
             except Empty:
                 return
             try:
-                if run_id in self._runs:
-                    self._beat(api, run_id)
+                self._beat_together(api, [run_id for run_id in run_ids if run_id in self._runs])
             except Exception:  # in a helper nobody else would catch it
                 logger.warning("a sign of life could not be sent; trying again", exc_info=True)
             finally:
-                self._on_their_way.discard(run_id)
+                self._on_their_way.difference_update(run_ids)
+
+    def _beat_together(self, api: Api, run_ids: list[str]) -> None:
+        if len(run_ids) > 1:
+            try:
+                for run_id in api.beat_all(run_ids, timeout_s=ANSWER_S):
+                    logger.info("run %s needs no more signs of life: it has ended or is gone", run_id)
+                    self.remove(run_id)
+                return
+            except StudioClientError as error:
+                if _is_too_old(error):
+                    self._one_by_one.add(api)
+                elif not _is_of_one(error):
+                    return self._missed(run_ids, error)
+        for run_id in run_ids:
+            self._beat(api, run_id)
 
     def _beat(self, api: Api, run_id: str) -> None:
         try:
@@ -90,12 +122,33 @@ class Heartbeat:
         except (Conflict, NotFound) as error:
             logger.info("run %s needs no more signs of life: %s", run_id, error.message)
             self.remove(run_id)
-        except NotSignedIn as error:
+        except StudioClientError as error:
+            self._missed([run_id], error)
+
+    def _missed(self, run_ids: list[str], error: StudioClientError) -> None:
+        if not isinstance(error, NotSignedIn):
+            logger.debug("a sign of life of %s was lost: %s", ", ".join(run_ids), error.message)
+            return
+        for run_id in run_ids:
             if (run_id, str(error)) not in self._told:
                 self._told.add((run_id, str(error)))
                 say(f"run {run_id}: its signs of life are refused, so it will fail: {error}")
-        except StudioClientError as error:
-            logger.debug("a sign of life of run %s was lost: %s", run_id, error.message)
+
+
+def _is_too_old(error: StudioClientError) -> bool:
+    """Whether the server knows no request for several runs."""
+    if isinstance(error, Refused):
+        return error.code == "unknown_address"
+    return isinstance(error, WrongServer) and not isinstance(error, NoStudio)
+
+
+def _is_of_one(error: StudioClientError) -> bool:
+    """Whether it may be one run that all are refused for, and not who asks or how the server is."""
+    return (
+        isinstance(error, Refused)
+        and not isinstance(error, (NotSignedIn, ServerFailed))
+        and not is_away(error)
+    )
 
 
 beats = Heartbeat()

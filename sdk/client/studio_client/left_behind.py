@@ -9,6 +9,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,21 @@ from studio_client.api import Api, connect
 from studio_client.errors import ConfigError, NotFound, Refused, StudioClientError, is_away
 from studio_client.locks import taken
 from studio_client.sending import ANSWER_S, send_next
-from studio_client.spool_folder import STATE, Spool, left_behind
+from studio_client.spool_folder import STATE, Spool, is_abandoned, left_behind
 
 #: What was left behind for a run that is gone is deleted after this.
 KEPT_S = 30 * 86_400.0
 #: How long who sends waits for another thread of this process that sends what was left.
 _TURN_S = 1.0
+_TURN_EVERY_S = 0.1
 _TOO_LONG = "the server takes too long."
+_BY_ANOTHER = "another process is sending them."
 #: A spool, and what its state says.
 Left = tuple[Path, dict[str, Any]]
 logger = logging.getLogger("studio_client.spool")
 #: Had by who sends what was left, so that who waits for that in another thread waits until it is sent.
 _sending = threading.RLock()
 _is_sending = False  # under that lock, so true only for a signal handler that interrupts it
-_in_hand: Path | None = None  # the spool that is being sent now, which this process has locked for that
 
 
 class Synced:
@@ -100,44 +102,50 @@ def _left_of(api: Api, run_id: str) -> list[Left]:
 
 
 def _are_to_send(left: list[Left]) -> bool:
-    """Whether one of them is being sent by this process, or waits for somebody to send it."""
-    return any(folder == _in_hand or _is_abandoned(folder) for folder, _ in left)
+    """Whether one of them is being sent by somebody who comes after its process, or waits for that."""
+    return any(is_abandoned(folder) for folder, _ in left)
 
 
 def _send_in_turn(api: Api, left: list[Left], until: float, patience_s: float) -> list[Synced]:
     """Send these spools one after the other."""
-    global _is_sending, _in_hand
+    global _is_sending
     results: list[Synced] = []
     try:
         _is_sending = True
         for folder, state in left:
-            if results and time.monotonic() >= until and _is_abandoned(folder):
+            if results and time.monotonic() >= until and is_abandoned(folder):
                 results.append(Synced(_run_of(state), api.url, 0, _TOO_LONG, passes=True))
                 break
             if not _is_mine(api, str(state.get("by")), timeout_s=_answer_s(until)):
                 continue
-            _in_hand = folder
             result = _sent(api, folder, _run_of(state), patience_s, until)
-            _in_hand = None
             if result is not None:
                 results.append(result)
     finally:
-        _is_sending, _in_hand = False, None
+        _is_sending = False
     return results
 
 
-def sync_all(url: str = "", *, patience_s: float = 10.0, everyone: bool = False) -> list[Synced]:
+def sync_all(
+    url: str = "",
+    *,
+    patience_s: float = 10.0,
+    everyone: bool = False,
+    begin: Callable[[Api], object] = lambda api: None,
+) -> list[Synced]:
     """Send what processes that are gone have left on this machine, for one server or for all of them.
 
-    With `everyone` also what others have logged, as who is signed in. A result for each spool; nothing is
-    raised.
+    With `everyone` also what others have logged, as who is signed in. `begin` is called with each server
+    before it is asked. A result for each spool; nothing is raised.
     """
     results = []
     for server in dict.fromkeys(str(state.get("url", "")) for _, state in left_behind()):
         if url and server != url.rstrip("/"):
             continue
         try:
-            results += _synced(_connection(server), patience_s, everyone)
+            api = _connection(server)
+            begin(api)
+            results += _synced(api, patience_s, everyone)
         except StudioClientError as error:
             results += [Synced(run_id, server, 0, str(error)) for run_id in _waiting(server)]
     return results
@@ -145,8 +153,8 @@ def sync_all(url: str = "", *, patience_s: float = 10.0, everyone: bool = False)
 
 def forget_parent() -> None:
     """In the child of a fork: whoever was sending is in the parent."""
-    global _sending, _is_sending, _in_hand
-    _sending, _is_sending, _in_hand = threading.RLock(), False, None
+    global _sending, _is_sending
+    _sending, _is_sending = threading.RLock(), False
 
 
 def _answer_s(until: float) -> float:
@@ -175,24 +183,13 @@ def _waiting(server: str) -> list[str]:
     """The runs of the spools for this server that no living process has."""
     found = []
     for folder, state in left_behind():
-        if str(state.get("url", "")) == server and _is_abandoned(folder):
+        if str(state.get("url", "")) == server and is_abandoned(folder):
             found.append(_run_of(state))
     return found
 
 
 def _run_of(state: dict[str, Any]) -> str:
     return str(state.get("run_id", ""))
-
-
-def _is_abandoned(folder: Path) -> bool:
-    """Whether no living process has it."""
-    try:
-        spool = Spool.take(folder)
-    except ValueError:
-        return True
-    if spool is not None:
-        spool.close()
-    return spool is not None
 
 
 def _connection(server: str) -> Api:
@@ -213,7 +210,7 @@ def _synced(api: Api, patience_s: float, everyone: bool) -> list[Synced]:
         by = str(state.get("by"))
         if everyone or _is_mine(api, by):
             results.append(_sent(api, folder, _run_of(state), patience_s))
-        elif _is_abandoned(folder):
+        elif is_abandoned(folder):
             results.append(Synced(_run_of(state), api.url, 0, _why_not(by)))
     return [one for one in results if one is not None]
 
@@ -221,13 +218,14 @@ def _synced(api: Api, patience_s: float, everyone: bool) -> list[Synced]:
 def _sent(api: Api, folder: Path, run_id: str, patience_s: float, until: float = math.inf) -> Synced | None:
     """Send a spool; None if a living process has it, or somebody else has sent it.
 
-    `patience_s` is for each batch, and ends `until` then.
+    `patience_s` is for each batch and for another process that sends it, and ends `until` then.
     """
     problem, passes, spool = "", False, None
     try:
-        spool = Spool.take(folder)
+        spool = _taken_in_turn(folder, min(until, time.monotonic() + patience_s))
         if spool is None:
-            return None
+            is_sent = not is_abandoned(folder)
+            return None if is_sent else Synced(run_id, api.url, 0, _BY_ANOTHER, passes=True)
         while send_next(
             api,
             spool,
@@ -248,6 +246,15 @@ def _sent(api: Api, folder: Path, run_id: str, patience_s: float, until: float =
         elif spool is not None:
             spool.delete()
     return Synced(run_id, api.url, spool.sent if spool else 0, problem, passes=passes)
+
+
+def _taken_in_turn(folder: Path, until: float) -> Spool | None:
+    """The spool, once nobody else sends it; None if that takes longer, or nothing is left."""
+    spool = Spool.take(folder)
+    while spool is None and time.monotonic() < until and is_abandoned(folder):
+        time.sleep(_TURN_EVERY_S)
+        spool = Spool.take(folder)
+    return spool
 
 
 def _delete_if_old(folder: Path) -> None:

@@ -126,4 +126,5 @@ STATUSES = (
     "Failed",
     "Canceled",
 )
+QUEUED = "Queued"
 TERMINAL = frozenset({"Completed", "Failed", "Canceled"})

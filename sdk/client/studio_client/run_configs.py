@@ -17,6 +17,17 @@ ENDING = ".runconfig"
 EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 #: The time limit that Azure ML writes into every configuration; it stands for none.
 NO_LIMIT_S = 30 * 24 * 60 * 60
+ONE_PROCESS = "Studio runs a script as one process on one node; that of several is kept with the run only."
+#: What asks for several nodes or processes, by section; "" is the configuration itself.
+_COUNTS = (
+    ("", "nodeCount"),
+    ("mpi", "processCountPerNode"),
+    ("mpi", "nodeCount"),
+    ("pytorch", "processCount"),
+    ("pytorch", "nodeCount"),
+    ("tensorflow", "workerCount"),
+    ("tensorflow", "parameterServerCount"),
+)
 
 
 def find(root: str, name: str | None) -> tuple[str, str]:
@@ -88,6 +99,22 @@ def submission(content: Mapping[str, Any], folder: str) -> dict[str, Any]:
         arguments = texts(content.get("arguments"))
         return {**made, "script": script_in(folder, str(script)), "arguments": arguments}
     return {**made, "command": words(command)}
+
+
+def warning(content: Mapping[str, Any]) -> str:
+    """What has to be said of a configuration that asks for several processes or nodes; "" of any other."""
+    for name, count in _COUNTS:
+        section = content.get(name) if name else content
+        if isinstance(section, Mapping) and _is_several(section.get(count)):
+            return ONE_PROCESS
+    return ""
+
+
+def _is_several(count: Any) -> bool:
+    try:
+        return int(count) > 1
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def seconds(limit: Any) -> int | None:

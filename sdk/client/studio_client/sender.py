@@ -9,15 +9,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Union
+from typing import IO, Any, Optional, Union
 
 from studio_client import config
 from studio_client.api import Api
 from studio_client.errors import Conflict, NotAllowed, NotFound, NotSignedIn, StudioClientError
+from studio_client.images import Image, waiting_image
 from studio_client.left_behind import send_before, send_left_behind
 from studio_client.locks import taken
 from studio_client.segments import NO_STEP, Label, as_json, clean_name
-from studio_client.sending import ANSWER_S, say, send_next
+from studio_client.sending import ANSWER_S, TOO_LONG, say, send_next
 from studio_client.spool_folder import Spool, spool_folder
 
 FLUSH_S = 300.0
@@ -27,8 +28,8 @@ HANDED_IN_PATIENCE_S = 2.0
 ENTRY_VALUES = 50_000
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 30.0
 _INT_END = 2**63
-#: What is logged, its value, its step, and when.
-Entry = tuple[Label, Union[float, bytes], int, float]
+#: What is logged, its value, its step, when, and the image that it names.
+Entry = tuple[Label, Union[float, bytes], int, float, Optional[Image]]
 logger = logging.getLogger("studio_client.spool")
 
 
@@ -49,7 +50,14 @@ class MetricSender:
         """`wake` is called when there is something to send; with True when that is much."""
         self.api, self.run_id, self._wake = api, run_id, wake
         self._retry_at, self._pause_s = 0.0, 0.0
+        self._left_alone_until = 0.0
+        self.root_run_id = ""  # as far as it is known
         self.forget_parent()
+
+    def may_be_below(self, other: MetricSender) -> bool:
+        """Whether its run may descend from the run of the other one."""
+        roots = self.root_run_id, other.root_run_id
+        return self.api.url == other.api.url and ("" in roots or len({*roots}) == 1)
 
     def forget_parent(self) -> None:
         """Begin as a new writer: in the child of a fork what waits is the parent's to send."""
@@ -74,7 +82,7 @@ class MetricSender:
         kind = type(value)
         if kind is float or (kind is int and -_INT_END <= value < _INT_END):
             at_step = NO_STEP if step is None else _storable(step)
-            self._keep(((name, "scalar", description), value, at_step, time.time()))
+            self._keep(((name, "scalar", description), value, at_step, time.time(), None))
         else:
             self.log(name, "scalar", {"": [value]}, step, description)
 
@@ -93,7 +101,16 @@ class MetricSender:
         for start in range(0, max(1, length), rows):
             part = {clean_name(c) if c else c: list(v[start : start + rows]) for c, v in columns.items()}
             text = as_json(part, default=_plain)
-            self._keep(((name, kind, description), text, at_step, time.time()))
+            self._keep(((name, kind, description), text, at_step, time.time(), None))
+
+    def log_image(self, name: str, source: IO[bytes], path: str, spare: str, description: str = "") -> None:
+        """Keep one entry and a copy of the image that it names, which becomes the run's file `path`.
+
+        If another one has that path, it gets one that begins with `spare`. Raises OSError of the source.
+        """
+        image = Image(spool_folder(), source)
+        text = as_json({"": [waiting_image(path, spare, image)]})
+        self._keep(((name, "image", description), text, NO_STEP, time.time(), image))
 
     def _keep(self, entry: Entry) -> None:
         with self._lock:
@@ -122,8 +139,12 @@ class MetricSender:
 
     def _add(self, entry: Entry) -> None:
         spool = self._spool or self._opened()
-        kept = spool.add(*entry)
-        if not kept or spool.has_grown or spool.sent == spool.added - 1:
+        label, value, step, at, image = entry
+        if image is not None and not spool.add_image(image):
+            self._say_it_is_lost(label[0], image)
+            return
+        kept = spool.add(label, value, step, at)
+        if not kept or image is not None or spool.has_grown or spool.sent == spool.added - 1:
             self._note(spool, kept)
 
     def added(self) -> int:
@@ -150,6 +171,16 @@ class MetricSender:
         self.tidy()
         return self._send_what_was_left(until)
 
+    def flush_until(self, until: float) -> bool:
+        """As `flush`, as one of many: once the time is up the server is not asked again for each of them."""
+        left_s = until - time.monotonic()
+        if left_s > 0:
+            return self.flush(left_s)
+        waits = self.waiting() > 0
+        if waits:
+            self._say_what_waits(StudioClientError(TOO_LONG))
+        return not waits
+
     def flush_at_the_end(self, patience_s: float = FLUSH_S, begin: float | None = None) -> bool:
         """As `flush`, when a script logs no more: what its node hands in is waited for a moment only.
 
@@ -157,7 +188,7 @@ class MetricSender:
         """
         now = time.monotonic()
         most_s = min(patience_s, HANDED_IN_PATIENCE_S) if self._is_handed_in() else patience_s
-        return self.flush(max(0.0, (now if begin is None else begin) + most_s - now))
+        return self.flush_until((now if begin is None else begin) + most_s)
 
     def _is_handed_in(self) -> bool:
         """Whether the node of this submitted run stores what its script leaves (`studio_client.hand_in`)."""
@@ -203,7 +234,8 @@ class MetricSender:
         goal = 0 if spool is None else spool.added
         pause_s = _SHORTEST_PAUSE_S
         while spool is not None and spool is self._spool and spool.sent < goal:
-            trouble = self._send_until(spool, goal, until)
+            time.sleep(max(0.0, min(self._left_alone_until, until) - time.monotonic()))
+            trouble = self._send_until(spool, goal, until, image_until=until)
             left = until - time.monotonic()
             if trouble is not None and (left <= 0 or _is_final(trouble)):
                 return trouble
@@ -224,7 +256,7 @@ class MetricSender:
         if spool is None or not spool.waiting:
             return True
         now = time.monotonic()
-        if now < self._retry_at:
+        if now < max(self._retry_at, self._left_alone_until):
             return False
         trouble = self._send_until(spool, spool.added, now + ANSWER_S)
         if trouble is None:
@@ -278,16 +310,23 @@ class MetricSender:
         is_much, spool.has_grown = spool.has_grown, False
         self._wake(is_much)
 
-    def _send_until(self, spool: Spool, goal: int, until: float) -> StudioClientError | None:
+    def _say_it_is_lost(self, name: str, image: Image) -> None:
+        why = "" if image.trouble is None else f": {image.trouble.strerror or image.trouble}"
+        say(f"run {self.run_id}: the image {name!r} is lost, because there is no room for it{why}.")
+
+    def _send_until(
+        self, spool: Spool, goal: int, until: float, *, image_until: float = math.inf
+    ) -> StudioClientError | None:
         """Send batches until `goal` entries are sent; what hindered it, if anything did."""
         with taken(self._sending, max(0.0, until - time.monotonic())) as has_it:
             if not has_it:
-                return StudioClientError("the server takes too long.")
+                return StudioClientError(TOO_LONG)
             if self._is_sending:
                 return _Interrupted("a signal has interrupted their sending.")
             try:
-                self._send_batches(spool, goal, until)
+                self._send_batches(spool, goal, until, image_until)
             except StudioClientError as error:
+                self._left_alone_until = time.monotonic() + error.retry_after_s
                 return error
             except OSError as error:
                 return StudioClientError(f"they cannot be read now: {error.strerror or error}.")
@@ -296,7 +335,7 @@ class MetricSender:
                     self._warn_once(f"metrics that waited on disk are gone: {spool.lost.strerror}")
         return None
 
-    def _send_batches(self, spool: Spool, goal: int, until: float) -> None:
+    def _send_batches(self, spool: Spool, goal: int, until: float, image_until: float) -> None:
         try:
             self._is_sending = True
             self.api.learn_who_writes(timeout_s=min(ANSWER_S, max(1.0, until - time.monotonic())))
@@ -306,7 +345,10 @@ class MetricSender:
                 self._is_first = False
             while spool is self._spool and spool.sent < goal:
                 left = until - time.monotonic()
-                if not send_next(self.api, spool, timeout_s=min(ANSWER_S, max(1.0, left))):
+                if left < 0 and spool.has_image_next:
+                    raise StudioClientError(TOO_LONG)
+                answer_s = min(ANSWER_S, max(1.0, left))
+                if not send_next(self.api, spool, timeout_s=answer_s, image_until=image_until):
                     break
         finally:
             self._is_sending = False

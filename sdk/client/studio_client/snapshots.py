@@ -5,22 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
-from typing import IO, Any
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO
 
 from studio_client.api import Api
 from studio_client.errors import InvalidSource, NotFound, SourceTooBig
 from studio_client.ignore import IGNORE_FILES, Rules, always_left_out, ways_to
+from studio_client.progress import Progress
 
 MAX_BYTES = 300 * 2**20
 MAX_FILES = 2000
 #: Lifts the limit on the number of files, as it did for Azure ML.
 NO_FILE_LIMIT = "AML_SNAPSHOT_NO_FILE_LIMIT"
-#: From this size on people are shown how far an upload is.
-SHOW_PROGRESS_FROM_BYTES = 10 * 2**20
 
 _CHUNK = 1 << 20
 _SPOOL_BYTES = 8 << 20
@@ -28,6 +27,10 @@ _LARGEST_SHOWN = 5
 #: The part of either limit that an ignore line has to save for it to be proposed.
 _WORTH_A_LINE = 0.01
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+#: The server packs what it keeps anew, so that here only the way there counts.
+_LEVEL = 1
+#: What shrinks to no less than this part of its size is sent as it is.
+_WORTH_DEFLATING = 0.95
 
 
 class SourceFile:
@@ -43,24 +46,33 @@ class SourceFile:
         self.executable = executable
 
 
-def take(api: Api, workspace: str, folder: str | os.PathLike[str], *, script: str = "") -> str:
+def take(
+    api: Api, workspace: str, folder: str | os.PathLike[str], *, script: str = "", quiet: bool = False
+) -> str:
     """The digest of the folder's snapshot on the server, which is sent only what it lacks.
 
-    Raises InvalidSource and SourceTooBig, whose advice spares the script, before anything is sent, and what
-    `Api` raises.
+    At a terminal it says how far it is with a large one, unless `quiet`. Raises InvalidSource and
+    SourceTooBig, whose advice spares the script, before anything is sent, and what `Api` raises.
     """
-    files = read(folder, script=script)
-    digest = manifest_digest(files)
-    try:
-        api.snapshot(workspace, digest)
-    except NotFound:
-        with packed(files) as archive:
-            return str(api.put_snapshot(workspace, _shown(archive))["digest"])
+    with Progress(api.transport, quiet=quiet) as progress:
+        files = read(folder, script=script, progress=progress)
+        digest = manifest_digest(files)
+        try:
+            api.snapshot(workspace, digest)
+        except NotFound:
+            with packed(files, progress=progress) as archive:
+                sent = progress.reading("Uploading the snapshot", archive)
+                digest = str(api.put_snapshot(workspace, sent)["digest"])
+                progress.end("Uploaded the snapshot.")
     return digest
 
 
 def read(
-    folder: str | os.PathLike[str], *, script: str = "", environ: Mapping[str, str] | None = None
+    folder: str | os.PathLike[str],
+    *,
+    script: str = "",
+    environ: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
 ) -> list[SourceFile]:
     """The files that a snapshot of this folder (or of this one file) has, sorted by path, each read once."""
     root = os.path.abspath(os.fspath(folder))
@@ -77,7 +89,10 @@ def read(
         raise InvalidSource(
             f"The folder {root} has no file in it, or all are left out by {rules_name or 'nothing'}."
         )
-    return [_read_one(*one) for one in sorted(found, key=lambda one: one[0].encode())]
+    if progress:
+        progress.begin("Reading the folder", sum(status.st_size for _, _, status in found))
+    passed = progress.add if progress else _nobody
+    return [_read_one(*one, passed) for one in sorted(found, key=lambda one: one[0].encode())]
 
 
 def left_out_by(folder: str, path: str) -> str:
@@ -102,16 +117,18 @@ def manifest_digest(files: list[SourceFile]) -> str:
     return manifest.hexdigest()
 
 
-def packed(files: list[SourceFile]) -> IO[bytes]:
+def packed(files: list[SourceFile], *, progress: Progress | None = None) -> IO[bytes]:
     """The files as a zip, to be closed by the caller.
 
     Raises InvalidSource if one changed since it was read.
     """
+    if progress:
+        progress.begin("Packing the snapshot", sum(file.size for file in files))
     target: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)  # noqa: SIM115 (given to the caller)
     try:
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:
             for file in files:
-                _add(archive, file)
+                _add(archive, file, progress.add if progress else _nobody)
         target.seek(0)
     except BaseException:
         target.close()
@@ -235,7 +252,11 @@ def _suggestion(found: list[tuple[str, int]], script: str) -> str:
     return ""
 
 
-def _read_one(path: str, place: str, status: os.stat_result) -> SourceFile:
+def _nobody(size: int) -> None:
+    """Nobody is told."""
+
+
+def _read_one(path: str, place: str, status: os.stat_result, passed: Callable[[int], None]) -> SourceFile:
     content, size, start = hashlib.sha256(), 0, b""
     try:
         with open(place, "rb") as file:
@@ -243,52 +264,32 @@ def _read_one(path: str, place: str, status: os.stat_result) -> SourceFile:
                 start = start or chunk[:2]
                 size += len(chunk)
                 content.update(chunk)
+                passed(len(chunk))
     except OSError as error:
         raise InvalidSource(f"{place} cannot be read: {error.strerror}.") from None
     executable = start == b"#!" if os.name == "nt" else bool(status.st_mode & stat.S_IXUSR)
     return SourceFile(path, place, size, content.hexdigest(), executable)
 
 
-def _add(archive: zipfile.ZipFile, file: SourceFile) -> None:
-    info = zipfile.ZipInfo(file.path, _EPOCH)
-    info.compress_type = zipfile.ZIP_DEFLATED
+def _add(archive: zipfile.ZipFile, file: SourceFile, passed: Callable[[int], None]) -> None:
+    written = hashlib.sha256()
+    with open(file.place, "rb") as source:
+        chunk = source.read(_CHUNK)
+        # A name alone is deflated as the archive says; a ZipInfo not at all, unless it says so itself.
+        member = file.path if _shrinks(chunk) else zipfile.ZipInfo(file.path, _EPOCH)
+        with archive.open(member, "w", force_zip64=file.size >= 2**31) as target:
+            while chunk:
+                written.update(chunk)
+                target.write(chunk)
+                passed(len(chunk))
+                chunk = source.read(_CHUNK)
+    info = archive.infolist()[-1]
     info.create_system = 3  # Unix, so that the mode counts
     info.external_attr = (stat.S_IFREG | (0o755 if file.executable else 0o644)) << 16
-    written = hashlib.sha256()
-    with open(file.place, "rb") as source, archive.open(info, "w", force_zip64=file.size >= 2**31) as target:
-        while chunk := source.read(_CHUNK):
-            written.update(chunk)
-            target.write(chunk)
     if written.hexdigest() != file.sha256:
         raise InvalidSource(f"{file.place} changed while it was read.", hint="Try again.")
 
 
-def _shown(archive: IO[bytes]) -> IO[bytes]:
-    """The archive, read with a bar on stderr if it is large and somebody looks."""
-    size = archive.seek(0, os.SEEK_END)
-    archive.seek(0)
-    if size < SHOW_PROGRESS_FROM_BYTES or not sys.stderr.isatty():
-        return archive
-    shown: Any = _Progress(archive, size)
-    return shown
-
-
-class _Progress:
-    """A file that says on stderr how much of it has been read."""
-
-    def __init__(self, file: IO[bytes], size: int) -> None:
-        self._file, self._size, self._shown = file, size, -1
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, length: int = -1) -> bytes:
-        data = self._file.read(length)
-        percent = 100 * self._file.tell() // self._size
-        if percent != self._shown:
-            self._shown = percent
-            bar = "█" * (percent // 4)
-            end = "\n" if percent == 100 else ""
-            sys.stderr.write(
-                f"\rUploading the snapshot  {bar:<25} {percent:3d} % of {self._size / 2**20:.0f} MB{end}"
-            )
-            sys.stderr.flush()
-        return data
+def _shrinks(start: bytes) -> bool:
+    """Whether deflating a file that begins so is worth its time: what is compressed already never is."""
+    return len(zlib.compress(start, _LEVEL)) < _WORTH_DEFLATING * len(start)

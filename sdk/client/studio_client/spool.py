@@ -27,7 +27,7 @@ from studio_client.api import Api
 from studio_client.background import Background
 from studio_client.errors import StudioClientError
 from studio_client.left_behind import Synced, send_left_behind, sync_all
-from studio_client.sender import MetricSender, node_hands_in
+from studio_client.sender import FLUSH_S, MetricSender, node_hands_in
 from studio_client.sending import say
 from studio_client.spool_folder import spool_folder
 
@@ -37,6 +37,8 @@ __all__ = ["MetricSender", "Synced", "pump", "send_left_behind", "sender_for", "
 EVERY_S, SWEEP_S = 1.0, 30.0
 #: How long the end of a process may wait for the server.
 EXIT_PATIENCE_S = 60.0
+#: What of it passes in silence.
+_SILENCE_S = 1.0
 logger = logging.getLogger("studio_client.spool")
 
 
@@ -137,11 +139,25 @@ class Pump:
             except OSError as error:
                 logger.debug("what was left behind cannot be read: %s", error)
 
+    def flush_below(self, own: MetricSender) -> None:
+        """Wait until what this process has logged to this run is sent, and to the runs that may descend from
+        it; for all of them together as long as for one.
+        """
+        until = time.monotonic() + FLUSH_S
+        known = [sender for sender in list(self._senders.values()) if sender is not own]
+        for sender in [own, *(sender for sender in known if sender.may_be_below(own))]:
+            sender.flush_until(until)
+
     def flush_all(self) -> None:
         """Before the process ends: send what waits, and what its own children have left."""
         begin = time.monotonic()
         end = begin + EXIT_PATIENCE_S
+        said = threading.Timer(_SILENCE_S, self._say_what_waits, (end,))
+        said.daemon = True
         try:
+            if any(sender.waiting() for sender in list(self._senders.values())):
+                with contextlib.suppress(RuntimeError):  # Python 3.12.0 and .1 begin no thread at their end
+                    said.start()
             for sender in list(self._senders.values()):
                 sender.flush_at_the_end(EXIT_PATIENCE_S, begin)
             for api in list(self._apis.values()):
@@ -150,6 +166,22 @@ class Pump:
                         send_left_behind(api, until=end)
         except KeyboardInterrupt:
             say(f"not all metrics are sent; they are kept in {spool_folder()}, and `studio sync` sends them.")
+        finally:
+            said.cancel()
+
+    def _say_what_waits(self, end: float) -> None:
+        """Say what the end of this process waits for; what its node hands in, it does not wait for."""
+        waiting: dict[str, int] = {}
+        for sender in list(self._senders.values()):
+            if not node_hands_in(sender.api):
+                waiting[sender.api.url] = waiting.get(sender.api.url, 0) + sender.waiting()
+        for url, count in waiting.items():
+            if count:
+                say(
+                    f"{count:,} metrics wait for the server at {url}; waiting up to "
+                    f"{max(0.0, end - time.monotonic()):.0f} s more. "
+                    "Ctrl-C leaves them for `studio sync`."
+                )
 
     def after_fork(self) -> None:
         """In the child: locks, thread and spools are the parent's."""

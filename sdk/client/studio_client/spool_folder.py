@@ -2,10 +2,12 @@
 
     <spool>/<id>/state.json        whose it is, who logged it and when, and which entries are batch `seq`
     <spool>/<id>/00000001.entries  segments, oldest first; deleted once they are sent
+    <spool>/<id>/<image>.image     an image that an entry names (`studio_client.images`); deleted after it
 
-`state.json` is locked as long as its process lives, so nobody else sends what it is sending. What a batch
-holds is written there before the batch is sent: sent again, also by another process, it is the same one, and
-the server stores it once.
+`state.json` is locked as long as the process that logs lives, so nobody else sends what it is sending. The
+folder is locked by whoever sends what it has left, so neither that nor a look is taken for a process that
+lives. What a batch holds is written down before it is sent: sent again, also by another process, it is the
+same one, and the server stores it once.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from typing import Any
 
 from studio_client import config
 from studio_client.batches import Batch
+from studio_client.images import SUFFIX as IMAGE_SUFFIX
+from studio_client.images import Image, Images
 from studio_client.segments import NAME, SLOT_BYTES, Label, Segment
 
 try:
@@ -45,12 +49,13 @@ def spool_folder() -> Path:
 class Spool:
     """What one writer has logged and not sent yet. Adding and sending each need a lock of the caller's."""
 
-    def __init__(self, state: dict[str, Any], folder: Path | None, lock: int | None) -> None:
+    def __init__(self, state: dict[str, Any], folder: Path | None, *locks: int) -> None:
         self.url, self.run_id = str(state["url"]), str(state["run_id"])
         self.writer, self.seq = str(state["writer"]), int(state["seq"])
         self.by, self.made = str(state.get("by") or ""), state.get("made", 0.0)
-        self.folder, self._lock = folder, lock
+        self.folder, self._locks = folder, locks  # the first is the descriptor of its state
         self._segments: list[Segment] = []
+        self.images = Images()
         self._next_number, self._next_size = 1, FIRST_BYTES
         self._batch: Batch | None = None
         self._noted = 0, 0, 0
@@ -73,7 +78,7 @@ class Spool:
             "by": by,
             "made": time.time(),
         }
-        spool = cls(state, None, None)
+        spool = cls(state, None)
         place = spool_folder()
         fresh = place / f".{uuid.uuid4()}"  # nobody looks there before it is locked
         try:
@@ -81,8 +86,8 @@ class Spool:
                 raise OSError(errno.ENOTSUP, "files cannot be locked on this system")
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
             fresh.mkdir(mode=0o700)
-            spool.folder, spool._lock = fresh, _open(fresh / STATE, os.O_CREAT | os.O_EXCL)
-            _lock(spool._lock)
+            spool.folder, spool._locks = fresh, (_open(fresh / STATE, os.O_CREAT | os.O_EXCL),)
+            _lock(spool._locks[0])
             spool._note(0, 0, 0)
             spool.folder = fresh.rename(place / fresh.name[1:])
         except OSError as error:
@@ -92,27 +97,26 @@ class Spool:
 
     @classmethod
     def take(cls, folder: Path) -> Spool | None:
-        """What a process that is gone has left; None if a process has it, or it is sent.
+        """What a process that is gone has left; None if a process has it or sends it, or it is sent.
 
         Raises ValueError if it is damaged.
         """
-        try:
-            lock = _open(folder / STATE)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ValueError(f"{folder} cannot be read: {error}") from error
-        try:
-            if not _lock(lock) or not _is_still(lock, folder / STATE):
-                os.close(lock)
+        with contextlib.ExitStack() as unless_taken:
+            try:
+                lock = _open(folder / STATE)
+                unless_taken.callback(os.close, lock)
+                turn = os.open(folder, os.O_RDONLY)
+                unless_taken.callback(os.close, turn)
+                if not (_share(lock) and _lock(turn) and _is_still(lock, folder / STATE)):
+                    return None
+                state = json.loads(os.read(lock, _STATE_BYTES))
+                spool = cls(state, folder, lock, turn)
+                spool._load(state)
+            except FileNotFoundError:
                 return None
-            state = json.loads(os.read(lock, _STATE_BYTES))
-            spool = cls(state, folder, lock)
-            spool._load(state)
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            with contextlib.suppress(OSError):
-                os.close(lock)
-            raise ValueError(f"{folder} cannot be read: {error}") from error
+            except (ValueError, KeyError, TypeError, OSError) as error:
+                raise ValueError(f"{folder} cannot be read: {error}") from error
+            unless_taken.pop_all()
         return spool
 
     @property
@@ -124,13 +128,20 @@ class Spool:
     def is_on_disk(self) -> bool:
         """Whether whoever comes after this process finds all that waits."""
         waiting = [one for one in list(self._segments) if one.sent < one.end]
-        return all(one.path is not None and one.path.exists() for one in waiting)
+        is_there = all(one.path is not None and one.path.exists() for one in waiting)
+        return is_there and self.images.are_on_disk
 
     def sign(self, by: str) -> None:
         """Write down who logs, if more of that is known by now."""
         if by != self.by:
             self.by = by
             self._note(*self._noted)
+
+    def add_image(self, image: Image) -> bool:
+        """Keep the image that the next entry names; False if there is no room left anywhere."""
+        is_kept = self.images.keep(image, self.folder)
+        self.trouble = self.trouble or image.trouble
+        return is_kept
 
     def add(self, label: Label, value: float | bytes, step: int, at: float) -> bool:
         """Keep what a segment keeps; False if there is no room left anywhere."""
@@ -143,6 +154,11 @@ class Spool:
         return True
 
     # Sending
+
+    @property
+    def has_image_next(self) -> bool:
+        """Whether an image goes before the batch that was begun."""
+        return self._batch is not None and any("file" in one for one in self._batch.images.values())
 
     def next_batch(self) -> Batch | None:
         """The batch to send now: the one that was not confirmed, else a new one. None if nothing waits.
@@ -173,6 +189,10 @@ class Spool:
         batch, segment = self._batch, self._segments[0]
         assert batch is not None
         self._batch = None
+        if batch.images:  # whoever comes after a kill must not look for images that are deleted
+            self._note(_number(segment), batch.end, batch.end)
+        for name in batch.images:
+            self.images.drop(name, self.folder)
         segment.sent = batch.end
         segment.sent_count += batch.count
         self.sent += batch.count
@@ -225,11 +245,13 @@ class Spool:
         for segment in self._segments:
             segment.delete()
         self._segments = []
+        self.images.delete_all(self.folder)
         self._forget_folder(self.folder)
 
     def forget(self) -> None:
         """In the child of a fork: it is the parent's, whose lock ends with the parent alone."""
         self._segments = []
+        self.images.forget()
         self._unlock()
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -290,7 +312,7 @@ class Spool:
     def _note(self, segment: int, start: int, end: int) -> None:
         """Write down what the batch `seq` holds, in one piece."""
         self._noted = segment, start, end
-        if self._lock is None:
+        if not self._locks:
             return
         state = {
             "url": self.url,
@@ -304,7 +326,7 @@ class Spool:
             "end": end,
         }
         with contextlib.suppress(OSError):
-            os.pwrite(self._lock, json.dumps(state).ljust(_STATE_BYTES - 1).encode() + b"\n", 0)
+            os.pwrite(self._locks[0], json.dumps(state).ljust(_STATE_BYTES - 1).encode() + b"\n", 0)
 
     def _forget_folder(self, folder: Path | None) -> None:
         self.folder = None
@@ -316,8 +338,8 @@ class Spool:
                 folder.rmdir()
 
     def _unlock(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None:
+        locks, self._locks = self._locks, ()
+        for lock in locks:
             os.close(lock)
 
 
@@ -342,6 +364,18 @@ def left_behind() -> list[tuple[Path, dict[str, Any]]]:
     return sorted(found, key=_age)
 
 
+def is_abandoned(folder: Path) -> bool:
+    """Whether this is what a process that is gone has left, and it is not all sent. Disturbs nobody."""
+    try:
+        lock = _open(folder / STATE)
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
+    try:
+        return _share(lock) and _is_still(lock, folder / STATE)
+    finally:
+        os.close(lock)
+
+
 def _age(one: tuple[Path, dict[str, Any]]) -> tuple[float, str]:
     folder, state = one
     made = state.get("made")
@@ -349,9 +383,13 @@ def _age(one: tuple[Path, dict[str, Any]]) -> tuple[float, str]:
 
 
 def _remove_if_stale(folder: Path) -> None:
-    """A spool whose process was killed before it was one."""
+    """A spool whose process was killed before it was one, or an image before it was in one."""
     with contextlib.suppress(OSError):
-        if time.time() - folder.stat().st_mtime > 3600:
+        if time.time() - folder.stat().st_mtime <= 3600:
+            return
+        if folder.name.endswith(IMAGE_SUFFIX):
+            folder.unlink()
+        else:
             (folder / STATE).unlink()
             folder.rmdir()
 
@@ -370,11 +408,18 @@ def _open(path: Path, flags: int = 0) -> int:
 
 
 def _lock(descriptor: int) -> bool:
-    """Whether it is ours now."""
-    if fcntl is None:
-        return True
+    """Whether it is ours now, and ours alone."""
+    return fcntl is None or _flock(descriptor, fcntl.LOCK_EX)
+
+
+def _share(descriptor: int) -> bool:
+    """Whether nobody has it alone; others may share it with us."""
+    return fcntl is None or _flock(descriptor, fcntl.LOCK_SH)
+
+
+def _flock(descriptor: int, how: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except OSError:
         return False
     return True

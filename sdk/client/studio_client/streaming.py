@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from studio_client.api import LONGEST_WAIT_S, Api
 from studio_client.errors import StudioClientError, is_away
-from studio_client.records import TERMINAL, LogRecord, RunRecord
+from studio_client.records import QUEUED, TERMINAL, LogRecord, RunRecord
 
 STD_LOG = "user_logs/std_log.txt"
 AWAY_PAUSE_S = 2.0
@@ -48,14 +48,16 @@ def choose_log(logs: list[LogRecord]) -> str | None:
     return found[-1] if found else None
 
 
-def follow(api: Api, run_id: str, name: str | None = None) -> Iterator[tuple[str, str]]:
+def follow(
+    api: Api, run_id: str, name: str | None = None, *, tell: Callable[[str], None]
+) -> Iterator[tuple[str, str]]:
     """(name of the log, new text) as it comes, until the run has ended and all was given; of the log that
     people want to see, or of that name.
 
     An attempt that is made again begins its log anew; its text then comes with the name again, as `name
-    (attempt n)`.
+    (attempt n)`. Why a run that has not begun is queued is handed to `tell`, whenever that changes.
     """
-    name = name or _first_log(api, run_id)
+    name = _first_log(api, run_id, name, tell)
     if name is None:
         return
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -91,7 +93,7 @@ def print_log(api: Api, record: RunRecord, out: TextIO) -> None:
     out.write("\n")
     out.flush()
     shown = ""
-    for name, text in follow(api, record["run_id"]):
+    for name, text in follow(api, record["run_id"], tell=lambda line: print(line, file=out, flush=True)):
         if name != shown:
             shown = name
             title = f"Streaming {name}"
@@ -112,22 +114,31 @@ def _head(record: RunRecord, out: TextIO) -> None:
     out.write(f"RunId: {record['run_id']}\nWeb View: {record['url']}\n")
 
 
-def _first_log(api: Api, run_id: str) -> str | None:
-    """The log to follow, once there is one; None if the run ends without any."""
-    since = ""
+def _first_log(api: Api, run_id: str, name: str | None, tell: Callable[[str], None]) -> str | None:
+    """The log to follow, once there is one, or once the run is queued no more if it has a name.
+
+    None if the run ends without any.
+    """
+    since, told = "", ""
     while True:
         try:
             record = api.wait(run_id, since=since, timeout_s=1 if since else 0)
-            name = choose_log(api.logs(run_id))
+            if name and record["status"] != QUEUED:
+                return name
+            found = choose_log(api.logs(run_id))
         except StudioClientError as error:
             if not is_away(error):
                 raise
             time.sleep(AWAY_PAUSE_S)
             continue
-        if name == STD_LOG or (name and record["status"] in TERMINAL):
-            return name
+        if found == (name or STD_LOG) or (found and record["status"] in TERMINAL):
+            return found
         if record["status"] in TERMINAL:
             return None
+        reason = record["status_reason"] or ""
+        if since and record["status"] == QUEUED and reason not in ("", told):  # unless it starts at once
+            tell(f"{QUEUED}: {reason}")
+            told = reason
         if record["version"] == since:
             time.sleep(0.1)
         since = record["version"]

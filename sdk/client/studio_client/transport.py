@@ -18,16 +18,18 @@ import os
 import random
 import socket
 import ssl
+import threading
 import time
 import urllib.parse
 import urllib.request
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, Union
 
 from studio_client import __version__
 from studio_client.config import Login, Secret
 from studio_client.errors import AWAY_STATUSES, NoStudio, Refused, Unreachable, WrongServer, refusal
+from studio_client.idle_connections import IdleConnections
 
 API_VERSION = 1
 PREFIX = f"/api/v{API_VERSION}"
@@ -36,6 +38,10 @@ TIMEOUT_S = 60.0
 PATIENCE_S = 10.0
 PATIENCE_IN_RUN_S = 300.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
+_AWAY_IS_SAID_AFTER_S = 1.0
+#: A server that has a connection and does not answer may only be slow.
+_SILENCE_IS_SAID_AFTER_S = 3.0
+_LONGEST_RETRY_AFTER_S = 60.0
 #: What a proxy before a Studio refuses of itself: a request that is malformed or too big, and too many.
 _OF_PROXIES = frozenset({400, 413, 414, 429, 431})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
@@ -117,8 +123,12 @@ class Transport:
         self.url = login.url
         self.patience_s = patience_s
         self.login = login
+        #: Called when the server is away for a second or silent for three, and again only after it has
+        #: answered; also in another thread.
+        self.when_away: Callable[[], None] | None = None
+        self._away_since, self._away_is_said = 0.0, False
         self._parts = urllib.parse.urlsplit(login.url)
-        self._idle = _Idle()
+        self._idle = IdleConnections()
         weakref.finalize(self, self._idle.close)
         self._headers = {
             "Authorization": Secret(f"Bearer {login.token}"),
@@ -146,13 +156,15 @@ class Transport:
         headers: dict[str, str] | None = None,
         idempotent: bool | None = None,
         timeout_s: float = TIMEOUT_S,
+        held_s: float = 0.0,
         patience_s: float | None = None,
         target: IO[bytes] | None = None,
     ) -> Answer:
         """Send and give the answer; `path` comes after /api/v1 and is quoted already.
 
-        With `target` the body of the answer is written there instead of being kept. Raises Unreachable,
-        WrongServer, or the kind of Refused that the answer stands for.
+        `held_s` of `timeout_s` the server may hold the answer back. With `target` the body of the answer is
+        written there instead of being kept. Raises Unreachable, WrongServer, or the kind of Refused that the
+        answer stands for.
         """
         address = self._address(path, query)
         content: Body = body
@@ -164,13 +176,12 @@ class Transport:
             sent["Content-Length"] = str(_size(content))
         repeatable = method in _IDEMPOTENT if idempotent is None else idempotent
         patience = self.patience_s if patience_s is None else patience_s
-        request = _Request(method, address, content, sent, timeout_s, target)
+        request = _Request(method, address, content, sent, timeout_s, held_s, target)
         return self._until_answered(request, repeatable, time.monotonic() + patience)
 
     def _until_answered(self, request: _Request, repeatable: bool, until: float) -> Answer:
         pause = _FIRST_PAUSE_S
         while True:
-            wait_s = pause * _spread.uniform(0.7, 1.3)
             answer = self._asked(request)
             if isinstance(answer, Exception):
                 again = repeatable or isinstance(answer, _NotConnected)
@@ -178,13 +189,43 @@ class Transport:
                 again = repeatable
             elif answer.status in AWAY_STATUSES:
                 again = repeatable or answer.status == 429
-                wait_s = max(wait_s, _retry_after(answer))
             else:
                 again = False
-            if not again or time.monotonic() + wait_s > until or not request.rewind():
+            wait_s = max(pause * _spread.uniform(0.7, 1.3), _retry_after(answer))
+            wait_s = min(wait_s, max(0.0, until - time.monotonic()))
+            self._note(wait_s, is_away=again)
+            if not again or not wait_s or not request.rewind():
                 return self._judged(answer)
             time.sleep(wait_s)
             pause = min(_LONGEST_PAUSE_S, pause * 2)
+
+    def _note(self, wait_s: float, *, is_away: bool) -> None:
+        """Whether it is away, and how long it is waited for before it is asked again."""
+        now = time.monotonic()
+        if not is_away:
+            self._away_since, self._away_is_said = 0.0, False
+            return
+        self._away_since = self._away_since or now
+        if now + wait_s - self._away_since >= _AWAY_IS_SAID_AFTER_S:
+            self._say_away()
+
+    def _say_away(self) -> None:
+        if self.when_away is not None and not self._away_is_said:
+            self._away_is_said = True
+            self.when_away()
+
+    @contextlib.contextmanager
+    def _silence_is_said(self, held_s: float = 0.0) -> Iterator[None]:
+        if self.when_away is None:
+            yield
+            return
+        timer = threading.Timer(held_s + _SILENCE_IS_SAID_AFTER_S, self._say_away)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _asked(self, request: _Request) -> Answer | Exception:
         """What came of asking once. An error comes without the frames that had the token in them."""
@@ -199,14 +240,16 @@ class Transport:
         return answer
 
     def _once(self, request: _Request) -> Answer:
-        connection = self._open_connection(request.timeout_s)
+        with self._silence_is_said():
+            connection = self._open_connection(request.timeout_s)
         try:
             address = self._in_request_line(request.address)
             connection.request(request.method, address, headers=request.headers)
             if request.body:  # on its own, for the frames that send the headers hold the token
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     connection.send(request.body)  # a refusal may come before the body is through
-            response = connection.getresponse()
+            with self._silence_is_said(request.held_s):
+                response = connection.getresponse()
             answer = Answer(self.url, response.status, response.headers, b"")
             if 200 <= response.status < 300 and request.target is not None and answer.version:
                 while chunk := response.read(1 << 20):
@@ -229,7 +272,8 @@ class Transport:
             return answer
         error = answer.error()
         if error is not None or answer.status >= 500 or answer.status in _OF_PROXIES:
-            refused = refusal(answer.status, error or {})
+            body, after_s = error or {}, _retry_after(answer)
+            refused = refusal(answer.status, body, url=self.url, retry_after_s=after_s)
             raise self._of_another_age(answer) if self._is_unknown(refused, answer) else refused
         raise self._of_another_age(answer)
 
@@ -325,42 +369,10 @@ class Transport:
         )
 
 
-class _Idle:
-    """Open connections that nobody uses at the moment. A forked process begins without any."""
-
-    def __init__(self) -> None:
-        self._connections: list[http.client.HTTPConnection] = []
-        self._pid = os.getpid()
-
-    def take(self) -> http.client.HTTPConnection | None:
-        """One that is still open on both sides, for the caller alone; None if there is none."""
-        if self._pid != os.getpid():
-            self.close()
-            self._pid = os.getpid()
-        while True:
-            try:
-                kept = self._connections.pop()
-            except IndexError:
-                return None
-            if kept.sock is not None and not _has_ended(kept.sock):
-                return kept
-            kept.close()
-
-    def give(self, connection: http.client.HTTPConnection) -> None:
-        """Keep it for the next request, unless the server has closed it."""
-        if connection.sock is not None:
-            self._connections.append(connection)
-
-    def close(self) -> None:
-        """Close them all."""
-        while self._connections:
-            self._connections.pop().close()
-
-
 class _Request:
     """What is sent, as often as it takes."""
 
-    __slots__ = ("_start", "address", "body", "headers", "method", "target", "timeout_s")
+    __slots__ = ("_start", "address", "body", "headers", "held_s", "method", "target", "timeout_s")
 
     def __init__(
         self,
@@ -369,10 +381,11 @@ class _Request:
         body: Body,
         headers: dict[str, str],
         timeout_s: float,
+        held_s: float,
         target: IO[bytes] | None,
     ) -> None:
         self.method, self.address, self.body, self.headers = method, address, body, headers
-        self.timeout_s, self.target = timeout_s, target
+        self.timeout_s, self.held_s, self.target = timeout_s, held_s, target
         self._start = 0 if body is None or isinstance(body, bytes) else body.tell()
 
     def rewind(self) -> bool:
@@ -412,9 +425,12 @@ def _numbers(version: str) -> list[int]:
     return [int(word) for word in version.split(".") if word.isdigit()]
 
 
-def _retry_after(answer: Answer) -> float:
+def _retry_after(answer: Answer | Exception) -> float:
+    """How long the server asks to be left alone, as far as it is obeyed."""
+    if isinstance(answer, Exception) or answer.status not in AWAY_STATUSES:
+        return 0.0
     try:
-        return min(60.0, float(answer.headers.get("Retry-After", "")))
+        return min(_LONGEST_RETRY_AFTER_S, max(0.0, float(answer.headers.get("Retry-After", ""))))
     except ValueError:
         return 0.0
 
@@ -425,23 +441,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message})"
     return str(getattr(error, "strerror", None) or error or type(error).__name__)
-
-
-def _has_ended(sock: socket.socket) -> bool:
-    """Whether the other side has closed a connection that was kept:
-    then there is something to read, namely its end.
-    """
-    timeout = sock.gettimeout()
-    try:
-        sock.settimeout(0)
-        sock.recv(1, socket.MSG_PEEK)
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return False
-    except (OSError, ValueError):  # ValueError: TLS takes no flags, and then nothing is known
-        return not isinstance(sock, ssl.SSLSocket)
-    finally:
-        sock.settimeout(timeout)
-    return True
 
 
 def _tls() -> ssl.SSLContext:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from typing import Any
 
 from studio_client.errors import ConfigError
@@ -38,6 +39,7 @@ def dumps(content: Any) -> str:
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False
     yaml.allow_unicode = True
+    yaml.width = sys.maxsize  # a value stays on the line of its name
     target = io.StringIO()
     yaml.dump(content, target)
     return target.getvalue()

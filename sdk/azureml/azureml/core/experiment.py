@@ -382,28 +382,44 @@ def hand_in(experiment: Experiment, folder: str, content: dict[str, Any], parent
     return run_from_record(experiment, record)
 
 
+def start(experiment: Experiment, run_id: str | None, **given: Any) -> RunRecord:
+    """An interactive run, Running from now on. Raises UserErrorException for an id that is another run's, or
+    that of one which has ended.
+    """
+    from studio_client.records import TERMINAL
+
+    with translated:
+        record: RunRecord = experiment._api.start_run(
+            experiment.workspace.name, experiment.name, run_id or new_uuid(), **given
+        )
+    if record["status"] in TERMINAL:
+        raise UserErrorException(
+            f"Run {record['run_id']} has ended {record['status']}, so it cannot be started again; choose "
+            "another run_id."
+        )
+    return record
+
+
 def _start_logging(experiment: Experiment, options: dict[str, Any]) -> Run:
     from studio_client import snapshots
     from studio_client.git import git_properties
 
     from azureml.core.run import run_from_record
 
-    api, workspace = experiment._api, experiment.workspace.name
     folder = options["snapshot_directory"]
     properties = {**git_properties(folder or "."), **property_texts(options.get("properties") or {})}
     make_outputs(options["outputs"])
     with translated:
-        digest = snapshots.take(api, workspace, folder) if folder else None
-        record = api.start_run(
-            workspace,
-            experiment.name,
-            options.get("run_id") or new_uuid(),
-            display_name=options.get("display_name") or options.get("name"),
-            description=options.get("description"),
-            tags=texts(options.get("tags") or {}) or None,
-            properties=properties or None,
-            snapshot=digest,
-        )
+        digest = snapshots.take(experiment._api, experiment.workspace.name, folder) if folder else None
+    record = start(
+        experiment,
+        options.get("run_id"),
+        display_name=options.get("display_name") or options.get("name"),
+        description=options.get("description"),
+        tags=texts(options.get("tags") or {}) or None,
+        properties=properties or None,
+        snapshot=digest,
+    )
     run = run_from_record(experiment, record)
     run._own(options["outputs"])
     return run

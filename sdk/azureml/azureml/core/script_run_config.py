@@ -107,6 +107,8 @@ class ScriptRunConfig:
             )
         folder = os.path.abspath(self.source_directory)
         content = self._described(config)
+        if warning := run_configs.warning(content["run_configuration"]):
+            warnings.warn(warning, stacklevel=2)
         if script and not self.command:
             content["script"] = _script_in(folder, script)
             content["arguments"] = arguments_of(self.arguments) or arguments_of(config.arguments)

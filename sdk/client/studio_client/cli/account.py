@@ -16,6 +16,7 @@ from studio_client import __version__, config
 from studio_client.api import Api, connect
 from studio_client.cli import defaults
 from studio_client.cli.frame import Command, Failed, Group, say, warn_of_vendor
+from studio_client.cli.place import reached
 from studio_client.config import Login
 from studio_client.errors import ConfigError, NotSignedIn
 from studio_client.transport import Transport
@@ -132,7 +133,7 @@ def _asked_for(address: str) -> str:
 def _still_signed_in(address: str) -> list[dict[str, Any]] | None:
     """What a login that is kept opens; None without one that works."""
     try:
-        api = connect(address, client="studio-cli")
+        api = reached(connect(address, client="studio-cli"))
         me = api.me()
     except (ConfigError, NotSignedIn):
         return None
@@ -143,7 +144,7 @@ def _still_signed_in(address: str) -> list[dict[str, Any]] | None:
 
 def _sign_in(address: str, token: str) -> list[dict[str, Any]]:
     candidate = Login(address, token, "this login")
-    api = Api(Transport(candidate, client="studio-cli"))
+    api = reached(Api(Transport(candidate, client="studio-cli")))
     api.info()
     try:
         me = api.me()
@@ -188,7 +189,11 @@ def _accounts(url: str, me: dict[str, Any]) -> list[dict[str, Any]]:
     return accounts
 
 
-@click.command("logout", cls=Command)
+@click.command(
+    "logout",
+    cls=Command,
+    examples=["studio logout", "studio logout --url https://studio.example.org"],
+)
 @click.option("--url", metavar="ADDRESS", help="The server; else the one of the last login.")
 @click.option("--username", metavar="NAME", help="Accepted and not needed.")
 def logout(url: str | None, username: str | None) -> None:
@@ -203,11 +208,11 @@ def account() -> None:
 
 
 def _reach() -> list[dict[str, Any]]:
-    api = connect(client="studio-cli")
+    api = reached(connect(client="studio-cli"))
     return _accounts(api.url, api.me())
 
 
-@account.command("list")
+@account.command("list", examples=["studio account list", "studio account list --query [].url -o tsv"])
 @click.option("--all", "everything", is_flag=True, help="Accepted and not needed.")
 @click.option("--refresh", is_flag=True, help="Accepted and not needed.")
 def list_accounts(everything: bool, refresh: bool) -> list[dict[str, Any]]:
@@ -215,7 +220,7 @@ def list_accounts(everything: bool, refresh: bool) -> list[dict[str, Any]]:
     return _reach()
 
 
-@account.command("show")
+@account.command("show", examples=["studio account show", "studio account show --query user.name -o tsv"])
 def show_account() -> dict[str, Any]:
     """Show who is signed in, and the subscription in use."""
     warn_of_vendor()
@@ -228,7 +233,7 @@ def show_account() -> dict[str, Any]:
     return chosen
 
 
-@account.command("set")
+@account.command("set", examples=["studio account set -s 11111111-2222-3333-4444-555555555555"])
 @click.option(
     "-s", "-n", "--subscription", "--name", "subscription", required=True, metavar="ID", help="Which one."
 )
@@ -246,7 +251,9 @@ def set_account(subscription: str) -> None:
 
 
 @click.command(
-    "configure", cls=Command, examples=["studio configure --defaults group=mygroup aml_workspace=mine"]
+    "configure",
+    cls=Command,
+    examples=["studio configure --defaults group=mygroup aml_workspace=mine", "studio configure -l -o table"],
 )
 @click.option("-d", "--defaults", "first", metavar="NAME=VALUE ...", help="Set them; NAME= takes one away.")
 @click.option("-l", "--list-defaults", "is_listed", is_flag=True, help="Print those that are set.")
@@ -268,7 +275,7 @@ def configure(first: str | None, is_listed: bool, more: tuple[str, ...]) -> list
     return [{"name": name, "value": value} for name, value in sorted(kept.items())]
 
 
-@click.command("version", cls=Command)
+@click.command("version", cls=Command, examples=["studio version", "studio version -o yaml"])
 def version() -> dict[str, Any]:
     """Print the versions of what runs here."""
     warn_of_vendor()
@@ -280,14 +287,18 @@ def extension() -> None:
     """Accept what scripts for az do about extensions; there are none to add."""
 
 
-@extension.command("list")
+@extension.command("list", examples=["studio extension list"])
 def list_extensions() -> list[dict[str, Any]]:
     """List extensions: none."""
     return []
 
 
 def _accept(name: str) -> None:
-    @extension.command(name, context_settings={"ignore_unknown_options": True})
+    @extension.command(
+        name,
+        context_settings={"ignore_unknown_options": True},
+        examples=[f"studio extension {name} -n azure-cli-ml"],
+    )
     @click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[-n NAME]")
     def accept(rest: tuple[str, ...]) -> None:
         say("Nothing to do: `studio ml` is built in.")

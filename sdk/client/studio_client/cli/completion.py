@@ -33,7 +33,8 @@ def _offer(find: Callable[[Any, str], Iterable[tuple[str, str]]]) -> Callable[..
             path=given.get("path") or ".",
         )
         try:
-            place.api.transport.patience_s = _PATIENCE_S
+            transport = place.api.transport
+            transport.patience_s, transport.when_away = _PATIENCE_S, None  # a line is being typed
             found = itertools.islice(find(place, incomplete), _MOST)
             return [
                 CompletionItem(value, help=" ".join(help.split()))  # shells take one line for each

@@ -11,7 +11,7 @@ import click
 from studio_client import attachment
 from studio_client.attachment import scope_of
 from studio_client.cli.frame import Failed, Group, say
-from studio_client.cli.place import Place, located, metadata_file
+from studio_client.cli.place import Place, checked_name, located, metadata_file
 from studio_client.ignore import IGNORE_FILES
 from studio_client.records import TargetRecord
 from studio_client.run_configs import ENDING
@@ -41,10 +41,15 @@ def attach(place: Place) -> dict[str, Any]:
 
     The experiment is -e, else the folder's name. Run configurations that are there already are kept.
     """
+    if place.typed_experiment is not None:
+        checked_name(place.typed_experiment)
     workspace, root = place.workspace, place.path
     experiment = place.typed_experiment or _tidied(os.path.basename(root))
     group = place.typed_group or workspace["resource_group"]
     subscription = place.typed_subscription or workspace["subscription_id"]
+    for text in (group, subscription):
+        if "/" in text:
+            raise Failed(f"{text!r} holds a slash, which no resource group and no subscription has.")
     targets = [*place.api.targets(workspace["name"])]
     scope = f"{scope_of(subscription, group, workspace['name'])}/experiments/{experiment}"
     try:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from studio_client import vendor
 from studio_client.cli import output
 from studio_client.cli.query import Query
+from studio_client.cli.tables import terminal_width
 from studio_client.errors import StudioClientError
 
 SETTINGS = "studio_client.cli.settings"
@@ -53,6 +55,21 @@ def warn_of_vendor() -> None:
     found = vendor.warning()
     if found:
         say(f"WARNING: {found}")
+
+
+class AnyCase(click.Choice):
+    """Words that are taken in any case, and are shown and completed as they are written."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word that is meant."""
+        meant = (word for word in self.choices if word.lower() == str(value).lower())
+        return super().convert(next(meant, value), param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The words that begin so, in whatever case."""
+        return [CompletionItem(word) for word in self.choices if word.lower().startswith(incomplete.lower())]
 
 
 def _keep(context: click.Context, param: click.Parameter, value: Any) -> Any:
@@ -177,7 +194,7 @@ def emit(result: Any, people: People | None = None) -> None:
         found = asked.query.search(result, say)
         people = people if _is_selection(found, result) else None
         result = found
-    text = output.rendered(result, asked.output, people)
+    text = output.rendered(result, asked.output, people, room=terminal_width())
     if text:
         click.echo(text)
     sys.stdout.flush()

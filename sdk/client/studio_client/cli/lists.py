@@ -28,7 +28,11 @@ def experiment() -> None:
     """Find experiments."""
 
 
-@experiment.command("list", people=experiment_rows)
+@experiment.command(
+    "list",
+    people=experiment_rows,
+    examples=["studio experiment list -o table", "studio experiment list --query [].name -o tsv"],
+)
 @located()
 @click.option("--archived", is_flag=True, help="Those that are archived, instead of the others.")
 def list_experiments(place: Place, archived: bool) -> list[dict[str, Any]]:
@@ -37,7 +41,11 @@ def list_experiments(place: Place, archived: bool) -> list[dict[str, Any]]:
     return [experiment_json(record) for record in place.api.experiments(place.workspace["name"], view=view)]
 
 
-@experiment.command("show", people=lambda result: experiment_rows([result]))
+@experiment.command(
+    "show",
+    people=lambda result: experiment_rows([result]),
+    examples=["studio experiment show -e digits", "studio experiment show -e digits --query tags"],
+)
 @located(experiment=True)
 def show_experiment(place: Place) -> dict[str, Any]:
     """Show an experiment."""
@@ -54,7 +62,11 @@ def compute() -> None:
     """Find compute targets, with the nodes that serve them."""
 
 
-@computetarget.command("list", people=target_rows)
+@computetarget.command(
+    "list",
+    people=target_rows,
+    examples=["studio computetarget list -o table", "studio computetarget list -v"],
+)
 @located()
 def list_targets(place: Place) -> list[dict[str, Any]]:
     """List the compute targets of a workspace; -v gives everything that is known of each."""
@@ -62,14 +74,23 @@ def list_targets(place: Place) -> list[dict[str, Any]]:
     return [target_json(record, whole=whole) for record in place.api.targets(place.workspace["name"])]
 
 
-@compute.command("list", people=target_rows)
+@compute.command(
+    "list",
+    people=target_rows,
+    examples=["studio compute list -o table", 'studio compute list --query "[?isDefault].name" -o tsv'],
+)
 @located()
 def list_compute(place: Place) -> list[dict[str, Any]]:
     """List the compute targets of a workspace, with their nodes."""
     return [target_json(record, whole=True) for record in place.api.targets(place.workspace["name"])]
 
 
-@click.command("show", cls=Group.command_class, people=target_rows)
+@click.command(
+    "show",
+    cls=Group.command_class,
+    people=target_rows,
+    examples=["studio compute show -n gpu-compute", "studio computetarget show -n gpu-compute -o table"],
+)
 @located()
 @metadata_file
 @click.option(
@@ -118,7 +139,7 @@ def workspace() -> None:
     """Find workspaces."""
 
 
-@workspace.command("list")
+@workspace.command("list", examples=["studio workspace list -o table"])
 @click.option("-g", "--resource-group", metavar="NAME", help="Only those in this resource group.")
 def list_workspaces(resource_group: str | None) -> list[dict[str, Any]]:
     """List the workspaces that you are a member of."""
@@ -139,7 +160,9 @@ def _details(place: Place) -> dict[str, Any]:
     )
 
 
-@workspace.command("show")
+@workspace.command(
+    "show", examples=["studio workspace show -w default", "studio workspace show --query url -o tsv"]
+)
 @located()
 @metadata_file
 def show_workspace(place: Place) -> dict[str, Any]:
@@ -147,7 +170,11 @@ def show_workspace(place: Place) -> dict[str, Any]:
     return _details(place)
 
 
-@workspace.command("create", context_settings={"ignore_unknown_options": True})
+@workspace.command(
+    "create",
+    context_settings={"ignore_unknown_options": True},
+    examples=["studio workspace create -w default --exist-ok"],
+)
 @located()
 @click.option("--exist-ok", is_flag=True, help="Show the workspace if it is there.")
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED)

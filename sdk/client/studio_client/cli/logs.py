@@ -27,10 +27,10 @@ _NAME = click.option("--name", metavar="LOG", help="Which log; else the one that
     "-f", "--follow", "is_followed", is_flag=True, help="Go on with what comes, until the run has ended."
 )
 def logs(place: Place, run_id: str, name: str | None, is_followed: bool) -> None:
-    """Print the log of a run as it is now, on stdout."""
+    """Print the log of a run as it is now, on stdout; with -f, on stderr also why it is queued."""
     place.run(run_id)
     if is_followed:
-        for _, text in follow(place.api, run_id, name):
+        for _, text in follow(place.api, run_id, name, tell=say):
             sys.stdout.write(text)
             sys.stdout.flush()
         return
@@ -46,7 +46,11 @@ def logs(place: Place, run_id: str, name: str | None, is_followed: bool) -> None
         sys.stdout.buffer.write(data)
 
 
-@run.command("monitor-logs", people=run_rows)
+@run.command(
+    "monitor-logs",
+    people=run_rows,
+    examples=["studio run monitor-logs -r RUN_ID", "studio run monitor-logs -r RUN_ID --query status -o tsv"],
+)
 @located(run=True)
 @metadata_file
 def monitor_logs(place: Place, run_id: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Callable
 import click
 
 from studio_client.cli.query import Built
-from studio_client.cli.tables import table
+from studio_client.cli.tables import LEFT_OUT, table
 
 FORMATS = ("json", "jsonc", "table", "tsv", "yaml", "yamlc", "none")
 _NOT_SHOWN = frozenset({"id", "type", "etag"})
@@ -34,12 +34,15 @@ class Sentence:
         return self.text
 
 
-def rendered(result: Any, form: str, people: Callable[[Any], list[dict[str, Any]]] | None) -> str:
-    """The text of a result; "" for None and for nothing to show."""
+def rendered(
+    result: Any, form: str, people: Callable[[Any], list[dict[str, Any]]] | None, *, room: int | None = None
+) -> str:
+    """The text of a result; "" for None and for nothing to show. Tables are no wider than `room`."""
     if result is None or form == "none":
         return ""
     if form == "table":
-        return table(people(result) if people else [_row(item) for item in _items(result)])
+        rows = people(result) if people else [_row(item) for item in _items(result)]
+        return table(rows, room=room, left_out=LEFT_OUT if people else ())
     if form == "tsv":
         return "\n".join(_line(item) for item in _items(result))
     if form in ("yaml", "yamlc"):

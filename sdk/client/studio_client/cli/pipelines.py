@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from studio_client import run_configs, snapshots, yaml_files
-from studio_client.cli.frame import Failed
+from studio_client.cli.frame import Failed, settings
 from studio_client.cli.place import METADATA, Place, located
 from studio_client.cli.runs import run
 from studio_client.cli.shapes import run_rows
@@ -52,7 +52,8 @@ def submit_pipeline(
 
     def send() -> Any:
         workspace = place.workspace["name"]
-        digests = {folder: snapshots.take(place.api, workspace, folder) for folder, _ in steps}
+        quiet = settings().only_show_errors
+        digests = {folder: snapshots.take(place.api, workspace, folder, quiet=quiet) for folder, _ in steps}
         ready = [{**step, "snapshot": digests[folder]} for folder, step in steps]
         return hand_in(place, {**content, "steps": ready})
 

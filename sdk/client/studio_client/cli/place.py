@@ -5,7 +5,7 @@ defaults, in this order.
 from __future__ import annotations
 
 import os
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from typing import Any, Callable
 
 import click
@@ -18,6 +18,7 @@ from studio_client.cli.frame import Failed, say
 from studio_client.config import in_run
 from studio_client.errors import ConfigError, NotFound
 from studio_client.records import RunRecord, WorkspaceRecord
+from studio_client.run_configs import EXPERIMENT_NAME
 
 _NO_WORKSPACE = "It is not said which workspace is meant."
 _HOW_WORKSPACE = "Attach this folder: `studio folder attach -w WORKSPACE`, or give -w."
@@ -44,7 +45,7 @@ class Place:
     @cached_property
     def api(self) -> Api:
         """The server that one is signed in to. Raises ConfigError."""
-        return connect(client="studio-cli")
+        return reached(connect(client="studio-cli"))
 
     @cached_property
     def attached(self) -> tuple[str, Attachment] | None:
@@ -144,6 +145,29 @@ class Place:
         )
 
 
+def reached(api: Api) -> Api:
+    """The same; that it is waited for is said on stderr."""
+    context = click.get_current_context(silent=True)
+    if context is not None:  # else a line is being completed
+        api.transport.when_away = partial(_say_waiting, context, api.url)
+    return api
+
+
+def _say_waiting(context: click.Context, url: str) -> None:
+    with context.scope(cleanup=False):  # in the thread that tells of silence it is not the current one
+        say(f"Waiting for the server at {url} ...")
+
+
+def checked_name(experiment: str) -> str:
+    """The name of an experiment that may be new. Raises Failed."""
+    if not EXPERIMENT_NAME.fullmatch(experiment):
+        raise Failed(
+            f"{experiment[:80]!r} cannot be the name of an experiment.",
+            hint="It is 1-255 ASCII letters, digits, _ and -, and begins with a letter or a digit.",
+        )
+    return experiment
+
+
 def located(*, experiment: bool = False, run: bool = False) -> Callable[[Callable[..., Any]], Any]:
     """Gives a command `place`, out of options that say where it works; with `run` also `run_id`, from -r."""
 
@@ -174,12 +198,20 @@ def located(*, experiment: bool = False, run: bool = False) -> Callable[[Callabl
     return decorate
 
 
+def not_empty(context: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Raises click.UsageError where a variable of a shell that was to name a run holds nothing."""
+    if value is not None and not value.strip():
+        raise click.UsageError(f"The run id after {param.opts[0]} is empty.", context)
+    return value
+
+
 _RUN = click.option(
     "-r",
     "--run",
     "run_id",
     metavar="RUN_ID",
     required=True,
+    callback=not_empty,
     shell_complete=completion.run_ids,
     help="The id of the run.",
 )
@@ -198,10 +230,16 @@ _WORKSPACE = (
         help="The workspace; else that of the attached folder, else the default.",
     ),
     click.option(
-        "-g", "--resource-group", metavar="NAME", help="Its resource group, checked if it is given."
+        "-g",
+        "--resource-group",
+        metavar="NAME",
+        help="For lines written for az: kept, and refused only if the server has another for the workspace.",
     ),
     click.option(
-        "--subscription-id", "--subscription", metavar="ID", help="Its subscription, checked if it is given."
+        "--subscription-id",
+        "--subscription",
+        metavar="ID",
+        help="Its subscription; treated like -g.",
     ),
     click.option(
         "--path",

@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from studio_client.cli import completion
-from studio_client.cli.frame import Command, Failed, Group, key_value, say
+from studio_client.cli.frame import AnyCase, Command, Failed, Group, key_value, say
 from studio_client.cli.output import Sentence
-from studio_client.cli.place import Place, located, metadata_file
+from studio_client.cli.place import Place, located, metadata_file, not_empty
 from studio_client.cli.shapes import minimal_json, run_json, run_rows
 from studio_client.errors import Conflict, NotFound
 from studio_client.records import STATUSES, TERMINAL, RunRecord
@@ -37,12 +37,24 @@ def run() -> None:
     ],
 )
 @located(experiment=True)
-@click.option("--parent-run-id", metavar="RUN_ID", help="Only children of this run.")
-@click.option("--pipeline-run-id", metavar="RUN_ID", help="Only steps of this pipeline run; not with -e.")
+@click.option(
+    "--parent-run-id",
+    metavar="RUN_ID",
+    callback=not_empty,
+    shell_complete=completion.run_ids,
+    help="Only children of this run.",
+)
+@click.option(
+    "--pipeline-run-id",
+    metavar="RUN_ID",
+    callback=not_empty,
+    shell_complete=completion.run_ids,
+    help="Only steps of this pipeline run; not with -e.",
+)
 @click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="How many at most.")
 @click.option(
     "--status",
-    type=click.Choice([*STATUSES, *_NEVER], case_sensitive=False),
+    type=AnyCase([*STATUSES, *_NEVER]),
     help="Only runs with this status.",
 )
 @click.option(
@@ -71,11 +83,11 @@ def list_runs(
     """
     if pipeline_run_id and place.typed_experiment:
         raise click.UsageError("--pipeline-run-id and -e cannot be used together.")
-    if status in _NEVER:
-        return []
     for tag in tags:
         key_value(tag)
     parent = parent_run_id or pipeline_run_id
+    if parent:
+        place.typed_workspace = place.run(parent)["workspace"]
     filters = [
         ("experiment", place.typed_experiment if parent else place.experiment()),
         ("parent", parent),
@@ -83,6 +95,8 @@ def list_runs(
         ("target", compute_target_name),
         *(("tag", tag) for tag in tags),
     ]
+    if status in _NEVER:
+        return []
     shape = minimal_json if minimal else run_json
     found = [shape(record) for record in itertools.islice(_found(place, filters, last), last)]
     if not found and compute_target_name:
@@ -137,7 +151,7 @@ def cancel(place: Place, run_id: str) -> Sentence:
     return Sentence("Experiment run canceled successfully.")
 
 
-@run.command("complete", people=run_rows)
+@run.command("complete", people=run_rows, examples=["studio run complete -r RUN_ID"])
 @located(run=True)
 @metadata_file
 def complete(place: Place, run_id: str) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import click
 
 from studio_client import config, run_configs, snapshots, yaml_files
 from studio_client.cli import completion
-from studio_client.cli.frame import Failed, say
+from studio_client.cli.frame import say, settings
 from studio_client.cli.logs import refuse_bad_end, watched
-from studio_client.cli.place import METADATA, Place, located, refuse_existing, write_metadata
+from studio_client.cli.place import METADATA, Place, checked_name, located, refuse_existing, write_metadata
 from studio_client.cli.runs import run
 from studio_client.cli.shapes import run_json, run_rows
 from studio_client.git import git_properties
@@ -86,9 +86,13 @@ def submit_script(
 
     def send() -> RunRecord:
         told = run_configs.submission(content, folder)
-        _checked(place.experiment())
+        if warning := run_configs.warning(content):
+            say(f"WARNING: {warning}")
+        checked_name(place.experiment())
         source = told.get("script") or ""
-        digest = snapshots.take(place.api, place.workspace["name"], folder, script=source)
+        digest = snapshots.take(
+            place.api, place.workspace["name"], folder, script=source, quiet=settings().only_show_errors
+        )
         return hand_in(place, {**told, "snapshot": digest, "properties": git_properties(folder) or None})
 
     return submitted_and_watched(place, send, output_metadata_file, is_async=is_async)
@@ -134,19 +138,9 @@ def _environment(content: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _checked(experiment: str) -> str:
-    """The name of an experiment that may be new. Raises Failed."""
-    if not run_configs.EXPERIMENT_NAME.fullmatch(experiment):
-        raise Failed(
-            f"{experiment[:80]!r} cannot be the name of an experiment.",
-            hint="It is 1-255 ASCII letters, digits, _ and -, and begins with a letter or a digit.",
-        )
-    return experiment
-
-
 def hand_in(place: Place, content: dict[str, Any]) -> RunRecord:
     """Hand in what is to be executed; below the run that this process belongs to, if it does."""
-    experiment = _checked(place.experiment())
+    experiment = checked_name(place.experiment())
     in_run = config.in_run() and not os.environ.get("STUDIO_TOKEN")
     given = {
         **content,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import re
+import shutil
+import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,21 +22,45 @@ STATUS_COLOURS = {
     "Finalizing": "blue",
 }
 LONGEST_CELL = 60
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+#: Columns of the tables of runs, the first to be left out first where there is no room for all.
+LEFT_OUT = ("Tags", "Submitter", "RunType", "Target", "EndTime", "Started", "StartTime", "Duration", "Name")
+#: What is cut, down to so many letters, before a column is left out.
+_CUT_FIRST, _CUT_TO = frozenset({"Name", "Tags", "Submitter", "Target"}), 8
+_GAP = 2
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_TURNING = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows below a head; a column that only some have is empty in the others. "" without rows."""
+def terminal_width() -> int | None:
+    """That of stdout; None where it is no terminal."""
+    return (shutil.get_terminal_size().columns or 80) if sys.stdout.isatty() else None
+
+
+def table(rows: Sequence[Mapping[str, Any]], *, room: int | None = None, left_out: Sequence[str] = ()) -> str:
+    """The rows below a head; a column that only some have is empty in the others. "" without rows.
+
+    No line is wider than `room`: the columns `left_out` give way, in this order, and what is cut ends with an
+    ellipsis.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row))
     if not names:
         return ""
-    cells = [[_text(row.get(name)) for name in names] for row in rows]
-    widths = [max(_width(text) for text in column) for column in zip(names, *cells)]
-    lines = [_line(names, widths), "  ".join("-" * width for width in widths)]
-    for row, texts in zip(rows, cells):
-        painted = [_painted(name, text, row.get(name)) for name, text in zip(names, texts)]
-        lines.append(_line(texts, widths, painted))
-    return "\n".join(lines)
+    texts = {name: [plain(name), *(_text(row.get(name)) for row in rows)] for name in names}
+    natural = {name: max(map(_width, column)) for name, column in texts.items()}
+    widths = natural if room is None else _fitted(natural, room, left_out)
+    lines = [
+        "  ".join(
+            _cell(name, texts[name][line], width, rows[line - 1] if line else {})
+            for name, width in widths.items()
+        ).rstrip()
+        for line in range(len(rows) + 1)
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths.values()), *lines[1:]])
+
+
+def plain(value: Any) -> str:
+    """The text of a value, with nothing that a terminal obeys or that turns the direction of writing."""
+    return "" if value is None else _CONTROL.sub("�", str(value)).translate(_TURNING)
 
 
 def moment(text: str | None) -> datetime.datetime | None:
@@ -69,10 +95,47 @@ def local_time(text: str | None) -> str:
     return found.astimezone().strftime("%Y-%m-%d %H:%M:%S") if found else ""
 
 
+def _fitted(natural: Mapping[str, int], room: int, left_out: Sequence[str]) -> dict[str, int]:
+    """The columns for which there is room, with their widths."""
+    left = {name: min(width, room) for name, width in natural.items()}
+    for name in (*left_out, ""):
+        widths = _narrowed(left, room, [name for name in left if name in _CUT_FIRST and left_out], _CUT_TO)
+        if _total(widths) <= room:
+            return widths
+        if len(left) > 1:
+            left.pop(name, None)
+    while _total(dict.fromkeys(left, 1)) > room and len(left) > 1:
+        left.popitem()
+    return _narrowed(left, room, list(left), 1)
+
+
+def _narrowed(widths: Mapping[str, int], room: int, names: Sequence[str], least: int) -> dict[str, int]:
+    """These columns narrower, the widest first, until there is room or none is wider than `least`."""
+    made = dict(widths)
+    while names and _total(made) > room:
+        widest = max(names, key=lambda name: made[name])
+        if made[widest] <= least:
+            break
+        made[widest] -= 1
+    return made
+
+
+def _total(widths: Mapping[str, int]) -> int:
+    return sum(widths.values()) + _GAP * (len(widths) - 1)
+
+
+def _cut(text: str, width: int) -> str:
+    """At most so many columns of a terminal; an ellipsis stands for the rest."""
+    if _width(text) <= width:
+        return text
+    begin = text[:width]
+    while _width(begin) >= width:
+        begin = begin[:-1]
+    return begin + "…"
+
+
 def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    text = _CONTROL.sub("�", str(value))
+    text = plain(value)
     return text if len(text) <= LONGEST_CELL or " " not in text else text[: LONGEST_CELL - 1] + "…"
 
 
@@ -82,12 +145,8 @@ def _width(text: str) -> int:
     return len(text) + wide - sum(bool(unicodedata.combining(letter)) for letter in text)
 
 
-def _line(texts: Sequence[str], widths: Sequence[int], painted: Sequence[str] | None = None) -> str:
-    shown = painted or texts
-    padded = (cell + " " * (width - _width(text)) for cell, text, width in zip(shown, texts, widths))
-    return "  ".join(padded).rstrip()
-
-
-def _painted(name: str, text: str, value: Any) -> str:
-    colour = STATUS_COLOURS.get(str(value)) if name.lower() == "status" else None
-    return click.style(text, fg=colour) if colour else text
+def _cell(name: str, text: str, width: int, row: Mapping[str, Any]) -> str:
+    """Padded, and a status painted."""
+    shown = _cut(text, width)
+    colour = STATUS_COLOURS.get(str(row.get(name))) if name.lower() == "status" else None
+    return (click.style(shown, fg=colour) if colour else shown) + " " * (width - _width(shown))

@@ -11,12 +11,11 @@ from typing import Any
 
 import click
 
-from studio_client.cli.frame import say
 from studio_client.cli.place import Place, located
 from studio_client.cli.runs import run
 from studio_client.cli.shapes import run_json, run_row
-from studio_client.cli.tables import table
-from studio_client.errors import Unreachable
+from studio_client.cli.tables import LEFT_OUT, plain, table, terminal_width
+from studio_client.errors import StudioClientError, is_away
 from studio_client.records import TERMINAL, RunRecord
 
 _NO_WRAP, _WRAP, _HIDE, _SHOW, _CLEAR_BELOW = "\x1b[?7l", "\x1b[?7h", "\x1b[?25l", "\x1b[?25h", "\x1b[J"
@@ -47,6 +46,14 @@ def watch(place: Place, last: int, interval: float, include_children: bool, unti
     filters = [("experiment", place.typed_experiment), ("include_children", include_children)]
     looks = _looks(place, filters, last, interval)
     show = _Live() if sys.stdout.isatty() else _Lines()
+    say_waiting = place.api.transport.when_away
+
+    def away() -> None:
+        if say_waiting is not None:
+            say_waiting()
+        show.begin_anew()
+
+    place.api.transport.when_away = away
     with show:
         for records in looks:
             show.update(records)
@@ -62,8 +69,9 @@ def _looks(
     while True:
         try:
             yield list(itertools.islice(place.api.runs(workspace, filters, limit=min(last, 500)), last))
-        except Unreachable as error:
-            say(f"WARNING: {error.message}")
+        except StudioClientError as error:
+            if not is_away(error):
+                raise
         time.sleep(interval)
 
 
@@ -79,11 +87,17 @@ class _Live:
     def __exit__(self, *error: object) -> None:
         click.echo(_WRAP + _SHOW, nl=False)
 
+    def begin_anew(self) -> None:
+        """Leave what is drawn as it is: something else was written below."""
+        self._height = 0
+
     def update(self, records: list[RunRecord]) -> None:
         """Draw it anew, as far as the window is high enough."""
         height = max(1, shutil.get_terminal_size().lines - 1)
         rows = [run_row(run_json(record)) for record in records]
-        lines = (table(rows) or "There are no runs.").splitlines()[:height]
+        lines = (table(rows, room=terminal_width(), left_out=LEFT_OUT) or "There are no runs.").splitlines()[
+            :height
+        ]
         up = f"\x1b[{self._height}F" if self._height else ""
         click.echo(up + _CLEAR_BELOW + "\n".join(lines))
         self._height = len(lines)
@@ -101,6 +115,9 @@ class _Lines:
     def __exit__(self, *error: object) -> None:
         return None
 
+    def begin_anew(self) -> None:
+        """Nothing is drawn, so nothing is in the way."""
+
     def update(self, records: list[RunRecord]) -> None:
         """Write what has changed, the oldest run first."""
         for record in reversed(records):
@@ -109,5 +126,5 @@ class _Lines:
                 self._known[run_id] = status
                 row = run_row(run_json(record))
                 words = (record["experiment"], row["Number"], status, row["Duration"], row["Name"], run_id)
-                click.echo("  ".join(str(word) for word in words if word not in (None, "")))
+                click.echo("  ".join(plain(word) for word in words if word not in (None, "")))
         sys.stdout.flush()
