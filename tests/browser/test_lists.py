@@ -68,6 +68,16 @@ def test_a_head_with_a_long_name_sorts_and_shows_how(ana: User, open_page: Calla
         assert arrow["x"] + arrow["width"] <= cell["x"] + cell["width"]
 
 
+def test_the_strip_of_charts_scrolls_to_its_side_alone(ana: User, open_page: Callable[..., Page]) -> None:
+    make_run(metrics={"loss": 0.5})
+    page = open_page("/experiments/mnist/", user=ana, width=390)
+    strip = page.locator(".charts")
+    assert strip.evaluate("one => one.scrollWidth > one.clientWidth")
+    strip.evaluate("one => { one.scrollTop = 100 }")
+    expect(strip).to_have_css("overflow-y", "hidden")
+    assert strip.evaluate("one => one.offsetHeight - one.clientHeight") <= 16  # the bar below
+
+
 @pytest.mark.parametrize(
     ("path", "width"),
     [
@@ -160,6 +170,43 @@ def test_a_search_is_typed_by_keyboard_alone(open_page: Callable[..., Page], ana
     expect(page.locator("tr[data-row]")).to_have_count(1)
     expect(page.locator("tr[data-row]")).to_contain_text("in width 512")
     assert "tag%3Aquality" in page.url
+
+
+def test_completions_stay_whole_while_the_list_changes(
+    open_page: Callable[..., Page], axe: Callable[[Page], list[str]], ana: User
+) -> None:
+    fill()
+    page = open_page("/runs/", user=ana)
+    bar = page.locator("#run-q")
+    bar.focus()
+    expect(bar).to_have_attribute("role", "combobox")  # the module has come
+    page.keyboard.type("tag:")
+    expect(page.locator("#completions")).to_have_attribute("data-end", "4")  # what was asked last is answered
+    expect(page.get_by_role("option").first).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    chosen = page.locator('[role="option"][aria-selected="true"]').get_attribute("id") or ""
+    make_run(display_name="from elsewhere")
+    expect(page.locator("tr[data-row]", has_text="from elsewhere")).to_have_count(1)
+    expect(bar).to_have_attribute("aria-expanded", "true")
+    expect(bar).to_have_attribute("aria-activedescendant", chosen)
+    assert axe(page) == []
+    page.keyboard.press("Escape")
+    expect(page.locator(".completions")).to_have_count(0)
+    expect(bar).to_have_attribute("aria-expanded", "false")
+    expect(bar).not_to_have_attribute("aria-activedescendant", chosen)
+
+
+@pytest.mark.parametrize("width", [800, 1120, 1440])
+def test_figures_stand_on_one_line(open_page: Callable[..., Page], ana: User, width: int) -> None:
+    for _ in range(201):
+        make_run(status=Status.NOT_RESPONDING)
+    page = open_page("/experiments/mnist/", user=ana, width=width)
+    figure = page.locator(".kpi dd").first
+    expect(figure).to_contain_text("201 not responding")
+    box = figure.bounding_box()
+    assert box
+    assert box["height"] < 36
+    assert figure.evaluate("figure => figure.scrollWidth <= figure.clientWidth")
 
 
 def test_what_is_wrong_gets_a_wavy_line(open_page: Callable[..., Page], ana: User) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.core.files.storage import default_storage
 from playwright.sync_api import Page, Route, expect
 
-from runs.models import Run
+from runs.models import LogChunk, Run
 from runs.services import logs
 from runs.status import Status
 from studio.accounts.models import User
@@ -88,6 +89,16 @@ def test_scrolled_away_the_view_stays_and_new_lines_are_counted(
     expect(page.locator("#log-pill")).to_have_text("Following the end")
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_many_lines_are_counted_as_other_things_are(
+    ana: User, open_page: Callable[..., Page], script: bool
+) -> None:
+    run = make_run(status=Status.RUNNING)
+    grow(run, "\n" * 12_345)
+    page = open_page(path_of(run), user=ana, java_script_enabled=script)
+    expect(page.locator("#log-total")).to_have_text("12,345 lines")
+
+
 def test_scrolling_up_pages_back_and_the_page_stays_small(
     run: Run, ana: User, open_page: Callable[..., Page]
 ) -> None:
@@ -136,6 +147,35 @@ def test_a_search_that_broke_off_is_asked_again_by_enter(
     expect(page.locator("#log-found")).to_have_text("No answer")
     page.keyboard.press("Enter")
     expect(page.locator("#log-found")).to_have_text("1 of 5,000+")
+
+
+def test_a_search_that_is_refused_says_with_what(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
+    page = open_page(path_of(run, "?from=0"), user=ana)
+    page.route("**/logs/search/**", lambda route: route.fulfill(status=404, body="gone"))
+    page.keyboard.press("/")
+    page.keyboard.type("epoch_3.pt")
+    expect(page.locator("#log-found")).to_have_text("Error 404")
+    page.unroute("**/logs/search/**")
+    page.keyboard.press("Enter")
+    expect(page.locator("#log-found")).to_have_text("1 of 1")
+
+
+def test_a_lost_part_leaves_the_rest_readable(run: Run, ana: User, open_page: Callable[..., Page]) -> None:
+    logs.roll_up(run)
+    grow(run, "".join(f"later {number}\n" for number in range(90_000)))
+    logs.roll_up(run)
+    grow(run, "the end\n")
+    last = LogChunk.objects.filter(run=run, name=logs.STD_LOG).exclude(storage_name="").latest("offset")
+    default_storage.delete(last.storage_name)
+    page = open_page(path_of(run), user=ana)
+    note = page.get_by_text(f"{last.size:,} bytes of this log are missing here")
+    expect(note).to_be_visible()
+    expect(lines_of(page).last).to_have_attribute("id", f"L{last.line + last.newlines + 1}")
+    expect(lines_of(page).filter(has_text="epoch 5999/40")).to_have_count(1)
+    page.keyboard.press("/")
+    page.keyboard.type("epoch_3.pt")
+    expect(page.locator("#log-found")).to_have_text("1 of 1")
+    expect(page.locator("#toasts")).to_contain_text("A part of this log is missing and was not searched.")
 
 
 def test_what_finds_no_answer_says_so_and_can_be_asked_again(

@@ -8,11 +8,12 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from runs.models import Run
+from runs.lifecycle import move
+from runs.models import Experiment, Run
 from runs.services.logs import STD_LOG, append_log
 from runs.status import Status
 from studio.accounts.models import User
-from tests.factories import log_metrics, make_run
+from tests.factories import log_metrics, make_pipeline, make_run
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
@@ -32,6 +33,11 @@ PAGES = [
 USELESS = ".side, .top, .head-tools, .tabs, .toolbar, .btn, .menu, .looks, input, select, .log-rail"
 #: Charts stay as they were drawn for the screen.
 KEEP_CHARTS = "for (const plot of document.querySelectorAll('.plot')) plot.replaceWith(plot.cloneNode(true))"
+#: What paper shows only a part of, because a screen would scroll it.
+SCROLLED = """[...document.querySelectorAll("main *")].filter((part) =>
+    part.checkVisibility() && /auto|scroll/.test(getComputedStyle(part).overflow)
+    && (part.scrollHeight > part.clientHeight + 1 || part.scrollWidth > part.clientWidth + 1)
+).map((part) => part.className)"""
 #: Keeps the colours in which canvases are written on.
 INKS = """
   window.inks = [];
@@ -50,9 +56,19 @@ def run(ana: User) -> Run:
     log_metrics(run, {"loss": [1 / (step + 1) for step in range(40)], "said": ["Hello"]})
     lines = b"".join(b"epoch %d\n" % epoch for epoch in range(60))
     append_log(run, run.attempt, STD_LOG, 0, lines + b"word " * 60)
-    said = f'Traceback (most recent call last):\n  File "a.py", line 1\nValueError: {"long " * 90}'
-    Run.objects.filter(pk=run.pk).update(error_traceback=said)
+    frames = '  File "a.py", line 1, in train\n    train(1)\n' * 20
+    said = f"Traceback (most recent call last):\n{frames}ValueError: {'long ' * 90}"
+    message = "\n".join(f"line {number} of the message" for number in range(20))
+    Run.objects.filter(pk=run.pk).update(error_traceback=said, error_message=message)
+    about = "\n\n".join(f"Paragraph {number}." for number in range(20))
+    Experiment.objects.filter(pk=run.experiment_id).update(description=about)
     return run
+
+
+def on_paper(page: Page) -> None:
+    """Lay the page out as A4 does."""
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": PAPER, "height": 1000})
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -64,17 +80,72 @@ def test_a_page_fits_on_paper_without_what_paper_cannot_do(
     if "metrics" in path or "over" in path:
         expect(page.locator(".plot canvas")).to_be_visible()
     page.evaluate(KEEP_CHARTS)
-    page.emulate_media(media="print")
-    page.set_viewport_size({"width": PAPER, "height": 1000})
+    on_paper(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= PAPER
     assert page.locator(USELESS).filter(visible=True).count() == 0
     expect(page.locator("h1")).to_be_visible()
     ink = re.findall(r"\d+", page.locator("h1").evaluate("(title) => getComputedStyle(title).color"))
     assert max(map(int, ink[:3])) < 80
-    for code in page.locator(".alert-code").all():
-        assert code.evaluate("code => code.scrollWidth <= code.clientWidth")
+    assert page.evaluate(SCROLLED) == []
     if "logs" in path:
         expect(page.get_by_role("heading", name=STD_LOG)).to_be_visible()
+
+
+def test_the_reason_of_a_failure_is_on_paper_whole(ana: User, open_page: OpenPage) -> None:
+    run = make_run(status=Status.RUNNING)
+    why = f"ValueError: {'a reason that is long, ' * 12}"
+    move(run, to=Status.FAILED, expect=(Status.RUNNING,), by=None, why=why)
+    page = open_page(RUN, user=ana)
+    on_paper(page)
+    said = page.locator(".timeline-why", has_text="ValueError")
+    assert said.evaluate("one => one.scrollWidth <= one.clientWidth && one.clientHeight > 30")
+
+
+def test_charts_that_nobody_has_looked_at_are_left_out_and_counted(ana: User, open_page: OpenPage) -> None:
+    log_metrics(make_run(), {f"layer {number:02}": [1.0, 2.0, number] for number in range(60)})
+    page = open_page(f"{RUN}metrics/", user=ana)
+    expect(page.locator(".plot canvas").first).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    left = 60 - page.locator(".plot:has(canvas)").count()
+    assert left > 20
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    said = page.get_by_text(f"{left} charts are left out: nobody has looked at them yet.")
+    expect(said).to_be_visible()
+    assert page.locator(".metric").filter(visible=True).count() == 60 - left
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    expect(said).to_have_count(0)
+
+
+def test_each_chart_of_an_experiment_is_as_wide_as_the_paper(
+    run: Run, ana: User, open_page: OpenPage
+) -> None:
+    page = open_page("/experiments/mnist/?over=loss", user=ana)
+    expect(page.locator(".plot canvas")).to_be_visible()
+    page.emulate_media(media="print")
+    bar, curve = page.locator(".charts > section").all()
+    above, below = bar.bounding_box(), curve.bounding_box()
+    assert above
+    assert below
+    assert above["width"] == below["width"]
+    assert above["y"] + above["height"] <= below["y"]
+
+
+@pytest.mark.parametrize("step", ["", "?step=step 3"])
+def test_the_graph_of_a_long_pipeline_fits_on_paper(ana: User, open_page: OpenPage, step: str) -> None:
+    make_pipeline({f"step {n}": [f"step {n - 1}"] if n else [] for n in range(20)})
+    log = "a line of the log that is longer than the panel of the step is wide, " * 3
+    third = Run.objects.get(step_name="step 3")
+    append_log(third, third.attempt, STD_LOG, 0, log.encode())
+    page = open_page(RUN + step, user=ana)
+    page.locator("[data-zoom-full]").click()
+    on_paper(page)
+    assert page.evaluate(SCROLLED) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= PAPER
+    assert page.locator(USELESS).filter(visible=True).count() == 0
+    last = page.locator(".graph-box").last.bounding_box()
+    assert last
+    assert last["x"] + last["width"] <= PAPER
 
 
 def test_a_printed_form_names_the_source_of_its_step(open_page: OpenPage, ana: User) -> None:

@@ -46,6 +46,7 @@ def failed(ana: User, tmp_path: Any) -> Run:
         arguments=["--lr", "0.3"],
         resubmitted_from=before,
         snapshot=make_snapshot({"train.py": "x = 2\n", "lib/a.py": ""}),
+        error_message="very_long_word_without_a_break_" * 80,
         error_traceback='Traceback (most recent call last):\n  File "a.py", line 1\nValueError: no',
         environment_variables={"THREADS": "4"},
         tags={"width": "2048"},
@@ -84,12 +85,16 @@ def test_what_has_no_room_is_told_by_a_title(
         statuses={names[0]: Status.RUNNING, names[1]: Status.NOT_STARTED, names[2]: Status.NOT_STARTED},
         status=Status.RUNNING, **over,
     )  # fmt: skip
+    first = pipeline.children.get(step_name=names[0])
+    append_log(first, first.attempt, STD_LOG, 0, b"epoch 1\n")
     run = make_run(arguments=[long], snapshot=make_snapshot(), **over)
+    whole = make_run(**{**over, "experiment": "e" * 255})
     page = open_page(url_of(pipeline), user=ana, width=width)
     origin = page.url.removesuffix(url_of(pipeline))
     paths = [
         url_of(pipeline) + f"?step={names[1]}", url_of(pipeline, "run-overview"),
-        url_of(pipeline, "run-children"), url_of(run), "/experiments/", f"/experiments/{experiment}/",
+        url_of(pipeline, "run-children"), url_of(pipeline, "run-logs"), url_of(run),
+        url_of(whole), url_of(whole, "run-metrics"), "/experiments/", f"/experiments/{experiment}/",
         "/runs/", "/pipelines/", f"/submit/?from={run.run_id}", f"/submit/?from={pipeline.run_id}",
     ]  # fmt: skip
     for path in paths:
@@ -178,6 +183,7 @@ def test_a_tag_is_added_and_removed_in_place(ana: User, open_page: OpenPage) -> 
     expect(field).to_have_value("quality=fantastic run")
     field.press("Enter")
     expect(page.locator(".tag-editor .tag")).to_have_text("quality=fantastic run")
+    expect(page.locator(".changes")).to_contain_text("quality=fantastic run")
     expect(field).to_have_value("")
     expect(field).to_be_focused()
     page.get_by_label("Remove tag quality").click()
@@ -320,13 +326,20 @@ def test_an_outage_is_told_as_what_it_is(
     expect(page.get_by_label("Add a tag")).to_have_value("quality=good")
 
 
-def test_an_archive_is_undone_from_its_toast(ana: User, open_page: OpenPage) -> None:
-    run = make_run()
+@pytest.mark.parametrize("is_long", [True, False])
+def test_the_timeline_names_a_long_reason_by_its_first_line(
+    ana: User, open_page: OpenPage, cut_for_good: Any, is_long: bool
+) -> None:
+    why = "Assertion failed: " + ("the loss went up " * 30 if is_long else "no")
+    events = [{"to_status": Status.RUNNING}, {"to_status": Status.FAILED, "why": why + "\nand more"}]
+    run = make_run(status=Status.FAILED, events=events)
     page = open_page(url_of(run), user=ana)
-    page.get_by_role("button", name="Archive", exact=True).click()
-    expect(page.locator(".head-title")).to_contain_text("archived")
-    page.get_by_role("button", name="Undo").click()
-    expect(page.locator(".head-title")).not_to_contain_text("archived")
+    shown = page.locator(".timeline-why").last
+    expect(shown).to_have_text(why.strip())
+    expect(shown).to_have_attribute("title", why + "\nand more")
+    height = shown.evaluate("line => line.offsetHeight")
+    assert height < 24
+    assert cut_for_good(page) == []
 
 
 def test_a_step_opens_beside_the_graph_and_its_log_grows(

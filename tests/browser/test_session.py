@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from urllib.parse import urljoin
 
 import pytest
 from django.test import Client
@@ -68,8 +69,8 @@ def test_a_poll_leaves_what_is_typed_and_says_so(
 def open_as(page: Page, client: Client) -> Page:
     """Sign somebody else in, as another tab would; gives the same page there."""
     page.context.clear_cookies()
-    session = {"name": "studio_session", "value": client.cookies["studio_session"].value, "url": page.url}
-    page.context.add_cookies([session])
+    value, root = client.cookies["studio_session"].value, urljoin(page.url, "/")
+    page.context.add_cookies([{"name": "studio_session", "value": value, "url": root}])
     other = page.context.new_page()
     other.goto(page.url)
     return other
@@ -134,3 +135,54 @@ def test_an_edit_that_could_not_be_saved_stays(
     expect(page.get_by_role("dialog")).to_have_count(0)
     run.refresh_from_db()
     assert run.description == "A long text"
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_so_does_one_on_a_page_of_its_own(
+    open_page: OpenPage, axe: Callable[[Page], list[str]], ana: User, width: int, theme: str
+) -> None:
+    run = make_run()
+    page = open_page(f"{url_of(run)}edit/", user=ana, width=width, theme=theme)
+    page.get_by_label("Display name").fill("width 512")
+    sign_in = sign_out_elsewhere(page)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text(BAR)).to_be_visible()
+    expect(page.get_by_label("Display name")).to_have_value("width 512")
+    assert axe(page) == []
+    sign_in()
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url(f"**{url_of(run)}")
+    run.refresh_from_db()
+    assert run.display_name == "width 512"
+
+
+def test_a_page_whose_person_is_another_now_keeps_what_was_typed_and_sends_nothing(
+    open_page: OpenPage, client_of: Callable[[User], Client], ana: User, chi: User
+) -> None:
+    page = open_page("/tokens/", user=ana)
+    page.get_by_label("Name").fill("Of ana")
+    open_as(page, client_of(chi))
+    page.get_by_role("button", name="Make token").click()
+    expect(page.get_by_text(BAR)).to_be_visible()
+    expect(page.get_by_label("Name")).to_have_value("Of ana")
+    assert not chi.api_tokens.exists()
+
+
+def test_a_form_that_does_not_reach_the_server_keeps_what_was_typed(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/tokens/", user=ana)
+    page.get_by_label("Name").fill("laptop")
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Make token").click()
+    expect(page.locator(".toast")).to_contain_text("nothing was sent")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Make token").click()
+    expect(page.get_by_text("Token laptop")).to_be_visible()
+
+
+def test_a_form_that_asks_first_asks_once(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/?example=digits-pipeline", user=ana)
+    page.get_by_label("Arguments", exact=False).first.fill("--seed 8")
+    page.get_by_role("button", name="Clear").first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Clear").click()
+    page.wait_for_url(re.compile(r"/submit/$"))
+    expect(page.get_by_role("dialog")).to_have_count(0)

@@ -99,6 +99,13 @@ def test_a_box_is_dragged_and_keeps_its_place(open_page: OpenPage, ana: User) ->
     assert (round(again["x"]), round(again["y"])) == (round(after["x"]), round(after["y"]))
 
 
+def test_the_canvas_of_the_bundled_pipeline_needs_no_scroll_bar(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/?example=digits-pipeline", user=ana)
+    expect(page.locator(".node")).to_have_count(4)
+    fits = "one => one.scrollWidth <= one.clientWidth && one.scrollHeight <= one.clientHeight"
+    assert page.locator("#canvas").evaluate(fits)
+
+
 def test_the_keyboard_alone_builds_and_submits_a_pipeline(open_page: OpenPage, ana: User) -> None:
     make_experiment("mnist")
     page = open_page("/submit/?example=digits", user=ana)
@@ -420,3 +427,42 @@ def test_the_name_of_a_draft_takes_the_room_there_is(open_page: OpenPage, ana: U
     name.fill("Digits with a network as wide as anybody has ever tried, and then some more words")
     bar = page.locator(".submit-bar")
     assert bar.evaluate("bar => bar.scrollWidth <= bar.clientWidth && bar.clientHeight < 60")
+
+
+def test_a_chosen_example_brings_its_script_and_arguments(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    step = page.locator(".step.is-selected")
+    script, arguments = step.get_by_label("Script", exact=True), step.get_by_label("Arguments")
+    step.get_by_text("Example", exact=True).click()
+    step.get_by_label("Bundled example").select_option("digits")
+    expect(arguments).to_have_value("--epochs 15 --lr 0.05 --width 128")
+    step.get_by_label("Bundled example").select_option("digits-pipeline")
+    expect(step.get_by_text("Only its files are taken here.")).to_be_visible()
+    expect(script).to_have_value("")
+    expect(arguments).to_have_value("")
+    step.get_by_label("Bundled example").select_option("hello")
+    expect(script).to_have_value("hello.py")
+    expect(arguments).to_have_value("--name Studio --seconds 5")
+    arguments.fill("--name Ana")
+    step.get_by_label("Bundled example").select_option("digits")
+    expect(script).to_have_value("train.py")
+    expect(arguments).to_have_value("--name Ana")
+    arguments.fill("--epochs 15 --lr 0.05 --width 128")
+    step.get_by_label("Bundled example").select_option("")
+    expect(script).to_have_value("")
+    expect(arguments).to_have_value("")
+    expect(step.locator(".kept-files")).to_have_count(0)
+    step.get_by_label("Bundled example").select_option("digits-pipeline")
+    step.get_by_role("link", name="Open it with all its steps").click()
+    expect(page.locator(".node")).to_have_count(4)
+    expect(page.get_by_text("Only its files are taken here.")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("known", "label"), [(True, "Existing experiment"), (False, "New experiment")])
+def test_the_dialog_begins_at_the_experiment(open_page: OpenPage, ana: User, known: bool, label: str) -> None:
+    if known:
+        make_experiment("mnist")
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("dialog").get_by_label(label)).to_be_focused()
