@@ -35,6 +35,7 @@ from runs.services.snapshots import unpack
 from runs.services.sweeps import now_with_sleep
 from runs.services.unused_snapshots import delete_unused
 from runs.status import ErrorClass
+from studio.database import take_to_disk
 
 logger = logging.getLogger("studio.agent")
 
@@ -172,6 +173,7 @@ class Agent:
             time_limit_s=run.time_limit_s,
         )
         if nodes.starting(run):
+            take_to_disk()  # it would be started a second time if that were undone
             launch.start(folder, spec)
         else:  # canceled meanwhile: supervision finds the wish and an attempt that never started
             folder.request_stop()
@@ -376,6 +378,7 @@ def _remove(*folders: RunFolder) -> None:
     """Delete what attempts left; what cannot be deleted now is tried again at the next start."""
     for folder in folders:
         try:
+            take_to_disk()  # without the folder nobody would know that the run has ended
             folder.remove()
             if folder.set_aside_spool.exists():
                 logger.warning("metrics that could not be stored are kept in %s", folder.set_aside_spool)

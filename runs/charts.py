@@ -22,7 +22,10 @@ BAR, GAP, STRIP_HEIGHT, STRIP_BASE = 5, 2, 26, 21
 GROWING = ON_NODE - {Status.CANCEL_REQUESTED, Status.NOT_RESPONDING}
 PLOT_HEIGHT, PLOT_BASE, PLOT_TOP = 176, 152, 14
 LABEL_WIDTH = 10.0  # percent: what "59m" takes where the plot is narrowest
-STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 240, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400]
+STEPS_S = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 240, 300, 600, 900,
+    1800, 3600, 7200, 14400, 21600, 43200, 86400,
+]  # fmt: skip
 
 
 class BarRun(Protocol):
@@ -103,22 +106,22 @@ class Scale:
     """The time axis of the duration chart: up to `top_s`, a line every `step_s`."""
 
     top_s: float
-    step_s: int
+    step_s: float
 
     def y(self, seconds: float) -> float:
         """Where a duration ends, in pixels from the top; what is beyond the scale ends at the top."""
         return round(PLOT_BASE - (PLOT_BASE - PLOT_TOP) * min(1.0, seconds / self.top_s), 1)
 
-    def ticks(self) -> list[int]:
+    def ticks(self) -> list[float]:
         """The durations that get a line, from 0 up."""
-        return list(range(0, int(self.top_s) + 1, self.step_s))
+        return [self.step_s * n for n in range(int(self.top_s / self.step_s + 0.001) + 1)]
 
-    def tick_text(self, seconds: int) -> str:
+    def tick_text(self, seconds: float) -> str:
         """The label of a line in the unit of the step."""
-        for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
             if self.step_s >= size and self.step_s % size == 0:
-                return f"{seconds // size}{unit}"
-        return f"{seconds}s"
+                return f"{seconds / size:.0f}{unit}"
+        return f"{seconds * 1000:.0f}ms"
 
 
 def scale_for(durations_s: Sequence[float]) -> Scale:

@@ -6,7 +6,6 @@ What cannot be read as such gives None, and is shown as the text that it is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -15,7 +14,8 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from runs.formats import number_text
+from runs.axes import reach, tick_texts, ticks
+from runs.formats import number_text, numbers_apart
 from runs.points import finite_number
 
 WIDTH, HEIGHT, LEFT, BASE, TOP, RIGHT = 420, 240, 44, 212, 10, 410
@@ -116,7 +116,7 @@ def _residuals(data: Any) -> Document:
     if len(edges) != len(counts) + 1:
         raise ValueError("an edge on both sides of each bin")
     spans = list(pairwise(edges))
-    rows = [[number_text(a), number_text(b), number_text(n)] for (a, b), n in zip(spans, counts, strict=True)]
+    rows = [[*ends, number_text(n)] for ends, n in zip(pairwise(numbers_apart(edges)), counts, strict=True)]
     svg = _bars(spans, counts)
     return Document(
         drawings=[Drawing("Residuals: how many in each bin", svg, [], ["from", "to", "count"], rows)]
@@ -131,16 +131,15 @@ def _predictions(data: Any) -> Document:
     middles = [(a + b) / 2 for a, b in pairwise(edges)]
     if not len(middles) == len(averages) == len(errors) == len(counts):
         raise ValueError("an average, an error and a count for each bin")
-    ends = [*edges, *(m - e for m, e in zip(averages, errors, strict=True)),
+    spanned = [*edges, *(m - e for m, e in zip(averages, errors, strict=True)),
             *(m + e for m, e in zip(averages, errors, strict=True))]  # fmt: skip
-    span = (min(ends), max(ends))
+    span = (min(spanned), max(spanned))
     points = list(zip(middles, averages, strict=True))
     svg = _lines([points], span, span, diagonal=True, errors=errors)
     heads = ["true value from", "to", "predicted on average", "error", "count"]
-    rows = [
-        [number_text(value) for value in row]
-        for row in zip(edges, edges[1:], averages, errors, counts, strict=False)
-    ]
+    ends = numbers_apart(edges)
+    texts = [ends, ends[1:], *map(numbers_apart, (averages, errors, counts))]
+    rows = [list(row) for row in zip(*texts, strict=False)]
     legend = ["predicted by true value, with its error"]
     return Document(drawings=[Drawing("Predicted by true value", svg, legend, heads, rows)])
 
@@ -163,38 +162,26 @@ def _number(value: Any) -> float:
 # Drawing ------------------------------------------------------------------------------------------------
 
 
-def ticks(least: float, most: float, wanted: int = 5) -> list[float]:
-    """Round numbers from about `least` to `most`."""
-    span = most - least
-    if span <= 0 or not math.isfinite(span):
-        return [least]
-    rough = span / wanted
-    size = 10 ** math.floor(math.log10(rough))
-    step = next(size * part for part in (1, 2, 5, 10) if size * part >= rough * 0.999)
-    first, last = math.ceil(least / step - 1e-9), math.floor(most / step + 1e-9)
-    return [round(at * step, 12) for at in range(first, last + 1)]
-
-
 def _scale(least: float, most: float, start: float, end: float) -> Callable[[float], float]:
-    span = (most - least) or 1.0
-    return lambda value: round(start + (value - least) / span * (end - start), 1)
+    return lambda value: round(start + (value - least) / (most - least) * (end - start), 1)
 
 
 def _svg(
     x: tuple[float, float], y: tuple[float, float], shapes: Callable[..., Iterable[SafeString]]
 ) -> SafeString:
     """A frame with both axes, and what `shapes` draws in it with the two scales."""
+    x, y = reach(*x, 0), reach(*y, 0)
     across, up = _scale(*x, LEFT, RIGHT), _scale(*y, BASE, TOP)
     lines = format_html_join(
         "",
         '<line class="chart-grid" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>'
         '<text x="{3}" y="{4}" text-anchor="end">{5}</text>',
-        ((LEFT, RIGHT, up(t), LEFT - 6, up(t) + 4, number_text(t)) for t in ticks(*y)),
+        ((LEFT, RIGHT, up(t), LEFT - 6, up(t) + 4, text) for t, text in tick_texts(ticks(*y))),
     )
     numbers = format_html_join(
         "",
         '<text x="{}" y="{}" text-anchor="middle">{}</text>',
-        ((across(t), BASE + 18, number_text(t)) for t in ticks(*x)),
+        ((across(t), BASE + 18, text) for t, text in tick_texts(ticks(*x))),
     )
     return format_html(
         '<svg class="chart document-chart" viewBox="0 0 {} {}" aria-hidden="true">{}{}{}</svg>',

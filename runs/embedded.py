@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import queue
+import resource
 import shutil
 import signal
 import socket
@@ -14,15 +15,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.urls import reverse
 from waitress.server import create_server
@@ -30,12 +33,13 @@ from waitress.server import create_server
 from runs.errors import StudioError
 from runs.execution.locking import LockTaken, hold_lock
 from runs.guards import restore_guards
-from runs.models import Run
+from runs.models import Node, Run
 from runs.models.run import RunQuerySet
-from runs.private_data import make_private
+from runs.private_data import check_writable, make_private
 from runs.search.index import restore_triggers
 from runs.services.cancel import cancel_runs
 from runs.services.compute import check_target_name, create_target
+from runs.services.nodes import find_or_create_target
 from runs.status import Status
 from runs.sweeper import Sweeper
 from studio.accounts.models import SignInLink, Workspace
@@ -62,13 +66,25 @@ def _leave_alone_what_stays() -> None:
     gc.freeze()
 
 
+def _open_more_files() -> None:
+    """Take as many files as the system lets us open: a connection may hold two, while it sends a body."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a limit that is above what the system knows by now stays
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 class CannotStart(Exception):
     """Studio cannot start here; the message is one line for the person who tried."""
 
 
 def _unusable_folder(error: OSError) -> CannotStart:
     where = Path(error.filename or settings.DATA_DIR)
-    what = f"The data folder {settings.DATA_DIR}" if where.is_relative_to(settings.DATA_DIR) else where
+    named = {"STUDIO_WORK": settings.WORK_DIR, "STUDIO_STORAGE": Path(default_storage.path(""))}
+    variables = [n for n, path in named.items() if where.is_relative_to(path) or path.is_relative_to(where)]
+    if where.is_relative_to(settings.DATA_DIR):
+        what = f"The data folder {settings.DATA_DIR}"
+    else:
+        what = f"{variables[0]}: {where}" if variables else str(where)
     return CannotStart(f"{what} cannot be used: {error.strerror}.")
 
 
@@ -80,6 +96,7 @@ class Studio:
         # Its `put` is made for signal handlers; an Event's `set` waits for ever if it interrupts itself.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._node: subprocess.Popen[bytes] | None = None
+        self._most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._stopping = False
 
     def run(self) -> None:
@@ -97,6 +114,7 @@ class Studio:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._on_signal)
             signal.signal(CLAIM_NO_MORE, signal.SIG_IGN)  # inherited by the node until it has a handler
+            _open_more_files()
             server = self._server(listener)
             self._start_node()
             _leave_alone_what_stays()
@@ -129,6 +147,7 @@ class Studio:
         try:
             keep_secret_key()
             make_private()
+            check_writable(settings.WORK_DIR, Path(default_storage.path("")))
             self._migrate()
             return self._first_start(), self._names_of_active()
         except StudioError as error:
@@ -192,10 +211,21 @@ class Studio:
         workspace = Workspace.objects.order_by("pk").first()
         if workspace is not None and not workspace.compute_targets.exists():
             create_target(workspace, settings.NODE_TARGETS[0].rpartition("/")[2], by=owner)
+        self._make_targets()
         if owner.has_usable_password():
             return ""
         SignInLink.objects.filter(user=owner, used_at=None).delete()
         return reverse("sign-in-link", args=[make_sign_in_link(owner, timedelta(hours=24))])
+
+    @staticmethod
+    def _make_targets() -> None:
+        """Those that the node is going to serve, so that it cannot end for one that cannot be."""
+        try:
+            with transaction.atomic():
+                for word in settings.NODE_TARGETS:
+                    find_or_create_target(word)
+        except StudioError as error:
+            raise CannotStart(f"STUDIO_TARGETS: {error}") from None
 
     def _greet(self, link: str, active: str) -> None:
         address = settings.PUBLIC_URL or address_of(self.host, self.port)
@@ -213,6 +243,8 @@ class Studio:
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "node", "--parent", str(os.getpid())]
         # A session of its own: a Ctrl-C in the terminal is for this process, which stops the node in order.
         self._node = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
+        # Scripts inherit its limit, and some that use select() cannot have more than 1,024 files.
+        resource.prlimit(self._node.pid, resource.RLIMIT_NOFILE, self._most_files)
 
     def _look_after_node(self) -> int:
         """The signal that came. Until then a node that has ended is started again; its runs survive that."""
@@ -221,7 +253,8 @@ class Studio:
             if self._node is not None and self._node.poll() is None:
                 pause = 0.5
                 continue
-            self.say("The node ended unexpectedly; starting it again.")
+            how = self._node.returncode if self._node is not None else None
+            self.say(f"The node ended unexpectedly (exit code {how}); starting it again.")
             self._start_node()
             pause = min(pause * 2, 10.0)
         return number
@@ -238,6 +271,9 @@ class Studio:
     def _stop(self, server: Any, number: int) -> None:
         if active := self._names_of_active():
             self.say(f"\nActive: {active}. They go on, and are taken up at the next start.")
+        if queued := self._queued():
+            they = "1 queued run waits" if queued == 1 else f"{queued:,} queued runs wait"
+            self.say(f"{they} for the next start, or for another node, whatever happens to those that run.")
         if active and number == signal.SIGINT and self._ctrl_c_again():
             self._cancel()
         self._stop_node()
@@ -252,6 +288,11 @@ class Studio:
     def _active(self) -> RunQuerySet:
         """The runs of this machine."""
         return Run.objects.on_node().filter(node__name=settings.NODE_NAME)
+
+    def _queued(self) -> int:
+        """How many runs wait for a slot of this machine."""
+        served = Node.objects.filter(name=settings.NODE_NAME).values("target")
+        return Run.objects.queued().filter(target__in=served).count()
 
     def _names_of_active(self) -> str:
         """Those runs in words, "" if there are none."""

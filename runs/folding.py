@@ -5,6 +5,7 @@ This module imports nothing of Studio, so that models may use it.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 #: Between the key and the value of a folded label. Folding removes control characters, so no text holds it.
@@ -25,8 +26,9 @@ _INVISIBLE = dict.fromkeys(
 _DOTTED = "i\u0307"  # what casefold makes of İ
 _DOTLESS = {ord("ı"): "i"}
 
-#: Controls that are blanks to a person; pasted text and scripts have them.
-_WHITE = "\t\n\v\f\r\x85"
+#: Control characters as a set of a pattern, but for those that are blanks to a person (pasted text has them).
+CONTROLS = r"\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"
+_CONTROL = re.compile(f"[{CONTROLS}]")
 
 
 def clean(text: str) -> str:
@@ -42,10 +44,8 @@ def clean(text: str) -> str:
 
 def control_in(text: str) -> str:
     """The first control character that is no white space, such as U+001B; "" if there is none."""
-    if text.isprintable():
-        return ""
-    found = (one for one in text if unicodedata.category(one) == "Cc" and one not in _WHITE)
-    return next((f"U+{ord(one):04X}" for one in found), "")
+    found = _CONTROL.search(text)
+    return f"U+{ord(found[0]):04X}" if found else ""
 
 
 def fold(text: str) -> str:

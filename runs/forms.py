@@ -7,6 +7,7 @@ and what a resubmission fills in are the same thing. Field names of a step begin
 from __future__ import annotations
 
 import re
+import shlex
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,7 +21,7 @@ from django.http import QueryDict
 from runs.errors import StudioError
 from runs.models import ComputeTarget, Snapshot
 from runs.services.descriptions import check_description
-from runs.services.examples import list_examples
+from runs.services.examples import Example, list_examples
 from runs.services.runs import check_display_name
 from runs.services.submit import MOST_RETRIES, RETRIES_RULE, split_arguments
 from runs.services.tags import parse_tag
@@ -140,9 +141,9 @@ def _hidden() -> TextField:
 
 
 @cache
-def _examples() -> list[tuple[str, str]]:
-    """Name and title of each bundled example; they do not change while Studio runs."""
-    return [(example.name, example.title) for example in list_examples()]
+def _examples() -> dict[str, Example]:
+    """The bundled examples by name; they do not change while Studio runs."""
+    return {example.name: example for example in list_examples()}
 
 
 class StepForm(PageForm):
@@ -197,7 +198,10 @@ class StepForm(PageForm):
         self.snapshot: Snapshot | None = None
         self.source_error = ""
         self.fields["target"].widget.choices = [("", "(default)"), *((n, n) for n in targets)]
-        self.fields["example"].widget.choices = [("", "Choose one"), *_examples()]
+        self.fields["example"].widget.choices = [
+            ("", "Choose one"),
+            *((name, example.title) for name, example in _examples().items()),
+        ]
         for field in ("name", "script", "pasted_name"):
             self.fields[field].validators.append(no_controls)
         self.fields["script"].widget.attrs["list"] = f"steps-{index}-scripts"
@@ -232,9 +236,31 @@ class StepForm(PageForm):
         return f"{self.text('digest_source')}, {count} file{'s' if count != 1 else ''}"
 
     @property
+    def chosen_example(self) -> Example | None:
+        """The bundled example that is the source; None for any other source."""
+        return _examples().get(self.text("example")) if self.text("source") == "example" else None
+
+    @property
     def likely_script(self) -> str:
-        """The script to offer when none was chosen."""
+        """The script to offer when none was chosen; of an example with several steps, none."""
+        if example := self.chosen_example:
+            return example.steps[0].script if len(example.steps) == 1 else ""
         return likely_script(self.scripts)
+
+    @property
+    def likely_arguments(self) -> str:
+        """The arguments to offer with that script, as a shell takes them."""
+        example = self.chosen_example
+        return shlex.join(example.steps[0].arguments) if example and self.likely_script else ""
+
+    @property
+    def torn_example(self) -> Example | None:
+        """The example with several steps of which only the files are taken; None where one of them is run."""
+        example = self.chosen_example
+        if example is None or len(example.steps) == 1:
+            return None
+        is_step = self.text("script") in {step.script for step in example.steps}
+        return None if is_step else example
 
     @property
     def only_script(self) -> str:
@@ -277,7 +303,7 @@ class StepForm(PageForm):
 
     def clean_script(self) -> str:
         script = self.cleaned_data["script"].strip()
-        return self.only_script or str(script.removeprefix("./")) or likely_script(self.scripts)
+        return self.only_script or str(script.removeprefix("./")) or self.likely_script
 
     def clean_command(self) -> list[str]:
         try:
@@ -302,6 +328,8 @@ class StepForm(PageForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        if not self.text("script").strip() and not cleaned.get("arguments"):
+            cleaned["arguments"] = self.likely_arguments
         if cleaned.get("command"):
             cleaned |= {"script": "", "arguments": ""}
         if not cleaned.get("name") and "name" not in self.errors:
@@ -349,7 +377,7 @@ class RunForm(PageForm):
                 "class": "textarea",
                 "rows": 2,
                 "spellcheck": "false",
-                "placeholder": "key=value, one a line",
+                "placeholder": "key=value",
             }
         ),
     )

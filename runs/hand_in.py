@@ -1,4 +1,6 @@
-"""Storing the metrics that a script had no time to send, when its node finishes it; asks no web server."""
+"""Storing the metrics, with their images, that a script had no time to send, when its node finishes it; asks
+no web server.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,14 @@ from runs.execution.folder import RunFolder
 from runs.lifecycle import subtree
 from runs.models import Run
 from runs.script_environment import SDK, run_environment
-from runs.services.metric_batches import parse_batch, series_of
+from runs.services.artifact_uploads import put_artifact
+from runs.services.metric_batches import BatchIn, parse_batch, series_of
 from runs.services.metrics import write_metrics
 
 #: How long the SDK may be silent, which reads files only.
 SILENCE_S = 60
+#: How what it says of an image begins.
+_IMAGE = b'{"path": '
 
 
 def hand_in_metrics(run: Run, folder: RunFolder) -> list[str]:
@@ -58,7 +63,7 @@ def hand_in_metrics(run: Run, folder: RunFolder) -> list[str]:
 
 
 def _store_all(run: Run, reader: subprocess.Popen[bytes]) -> list[str]:
-    """Answer each batch, until the SDK says what came of it."""
+    """Answer each batch and image, until the SDK says what came of it."""
     assert reader.stdin is not None
     while True:
         name, _, content = _line(reader).partition(b"\t")
@@ -86,18 +91,30 @@ def _line(reader: subprocess.Popen[bytes]) -> bytes:
 
 
 def _answer(run: Run, run_id: str, content: bytes) -> dict[str, Any]:
-    """Store a batch; what the API would have answered."""
+    """Store a batch or an image; what the API would have answered."""
     try:
         target = _writable(run, run_id)
-        batch = parse_batch(content)
-        attempt = run.attempt if target.pk == run.pk else None
-        write_metrics(target, series_of(batch), writer=batch.writer, seq=batch.seq, attempt=attempt)
+        if content.startswith(_IMAGE):
+            _store_image(target, json.loads(content))
+        else:
+            _store_batch(target, parse_batch(content), run)
     except StudioError as error:
         status = 422 if isinstance(error, InvalidInput) else 404 if isinstance(error, NotFound) else 409
-        return {"status": status, "error": {"code": error.code, "message": error.message}}
+        detail = {"code": error.code, "message": error.message, "field": error.field}
+        return {"status": status, "error": detail}
     except DataError as error:  # trying again would not help, as it does with other errors of the database
         return {"status": 500, "error": {"message": str(error)}}
     return {"status": 200}
+
+
+def _store_batch(target: Run, batch: BatchIn, run: Run) -> None:
+    attempt = run.attempt if target.pk == run.pk else None
+    write_metrics(target, series_of(batch), writer=batch.writer, seq=batch.seq, attempt=attempt)
+
+
+def _store_image(target: Run, image: dict[str, str]) -> None:
+    with open(image["file"], "rb") as file:
+        put_artifact(target, image["path"], file, by=None)
 
 
 def _writable(run: Run, run_id: str) -> Run:

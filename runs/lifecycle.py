@@ -15,6 +15,10 @@ from runs.models import Run, RunDependency, RunEvent
 from runs.status import FOLLOWS, ON_NODE, OPEN, TERMINAL, ErrorClass, Kind, Status
 from runs.wake import wake
 from studio.accounts.models import User
+from studio.clock import NowAtRow
+from studio.prepared import PreparedInsert
+
+_new_run, _new_event = PreparedInsert(Run), PreparedInsert(RunEvent)
 
 
 def move(
@@ -45,7 +49,7 @@ def move(
         rows = Run.objects.filter(pk=pk, status__in=list(expect))
         if attempt is not None:
             rows = rows.filter(attempt=attempt)
-        if not rows.update(**{"status": to, "updated_at": Now(), **_stamps(to, ago), **changes}):
+        if not rows.update(**{"status": to, "updated_at": NowAtRow(), **_stamps(to, ago), **changes}):
             return False
         before = RunEvent.objects.filter(run_id=pk).order_by("-seq").first()
         RunEvent.objects.create(
@@ -69,9 +73,10 @@ def begin(run: Run, *, to: Status, at: datetime, by: User | None, why: str) -> N
     Needs a transaction. `at` is that moment by the database's clock. Two queries.
     """
     run.status, run.started_at, run.heartbeat_at = to, at, at
-    run.save(force_insert=True)
-    event = RunEvent(run=run, seq=1, from_status=Status.NOT_STARTED, to_status=to, by=by, why=why, at=at)
-    event.save(force_insert=True)
+    _new_run.run(run)
+    _new_event.run(
+        RunEvent(run=run, seq=1, from_status=Status.NOT_STARTED, to_status=to, by=by, why=why, at=at)
+    )
 
 
 def begin_all(runs: Sequence[Run], *, to: Status, at: datetime, by: User | None, why: str) -> None:

@@ -17,6 +17,8 @@ from itertools import pairwise
 
 from django.utils.safestring import SafeString, mark_safe
 
+from runs.log_gaps import lines_beside
+
 #: So much of one line is shown; the file keeps all of it.
 LINE_MAX_BYTES = 64 * 1024
 TERM_MAX_LENGTH = 500
@@ -61,7 +63,8 @@ class LogLine:
 
     `offset` and `size` are its place in the file (its newline included), `text` what can be read, `html` the
     same with colours, links and hits, `level` is error, warning, debug or "", `is_cut` says that more was on
-    the end. `is_open` lines have no newline yet: what comes next may still change them.
+    the end. `is_open` lines have no newline yet: what comes next may still change them. `stands_for` says how
+    many lines it is instead of: more than one where a part of the log is lost.
     """
 
     number: int
@@ -73,6 +76,7 @@ class LogLine:
     matches: int = 0
     is_cut: bool = False
     is_open: bool = False
+    stands_for: int = 1
 
     @property
     def note(self) -> str:
@@ -113,8 +117,9 @@ def _lines(data: bytes, number: int, offset: int, find: str, complete: bool) -> 
     raws = data.split(b"\n")
     rest = raws.pop()
     for raw in raws:
-        yield _line(raw, number, offset, find, is_open=False, whole=True)
-        number, offset = number + 1, offset + len(raw) + 1
+        line = _line(raw, number, offset, find, is_open=False, whole=True)
+        yield line
+        number, offset = number + line.stands_for, offset + len(raw) + 1
     if rest:
         yield _line(rest, number, offset, find, is_open=True, whole=complete)
 
@@ -133,6 +138,7 @@ def _line(raw: bytes, number: int, offset: int, find: str, *, is_open: bool, who
         matches=len(matches),
         is_cut=hidden > 0,
         is_open=is_open,
+        stands_for=1 + lines_beside(raw),
     )
 
 

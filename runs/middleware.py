@@ -11,6 +11,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.core.exceptions import (
     BadRequest,
+    DisallowedHost,
     SuspiciousOperation,
     TooManyFieldsSent,
     TooManyFilesSent,
@@ -20,6 +21,7 @@ from django.core.signals import got_request_exception
 from django.db import DataError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
+from django.http.request import split_domain_port
 from django.utils.log import log_response
 from django.views import defaults
 
@@ -52,6 +54,9 @@ DATABASE_IS_AWAY = "The database of Studio does not answer."
 RUNS_GO_ON = "Nothing was half-saved, and running scripts go on. Try again in a moment."
 FREE_SPACE = "Nothing was half-saved, and running scripts go on. Whoever runs this server has to free space."
 
+#: A name that DNS could hold, and a port.
+LONGEST_HOST = 260
+
 logger = logging.getLogger("studio.requests")
 
 
@@ -82,7 +87,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """The answer to what could not be read: too much of it at once is told apart from nonsense."""
+    """The answer to what could not be read: a wrong name or too much at once is told apart from nonsense."""
+    if isinstance(exception, DisallowedHost):
+        return _wrong_host(request)
     limits: dict[type[Exception], str] = {
         TooManyFilesSent: f"{settings.DATA_UPLOAD_MAX_NUMBER_FILES:,} files",
         TooManyFieldsSent: f"{settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} fields",
@@ -93,6 +100,17 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     message = f"More than {most} came at once, so nothing was taken."
     hint = "Take only the folder with your code, without environments and data."
     return refuse(request, 413, message, code=errors.TooBig.code, hint=hint)
+
+
+def _wrong_host(request: HttpRequest) -> HttpResponse:
+    """What to set so that Studio answers to this name; in the log too, as a line."""
+    sent = request.META.get("HTTP_HOST", "")
+    name = split_domain_port(sent)[0] if len(sent) <= LONGEST_HOST else ""
+    logger.warning("STUDIO_ALLOWED_HOSTS does not name the host %.100r that a request asks for.", sent)
+    message = f"{name or 'This'} is not among the names that Studio answers to."
+    example = f"=127.0.0.1,localhost,{name}" if name else ""
+    hint = f"Whoever runs this server sets them: start it with STUDIO_ALLOWED_HOSTS{example}"
+    return refuse(request, 400, message, code=errors.InvalidInput.code, hint=hint)
 
 
 def _outage(request: HttpRequest, error: BaseException | None) -> HttpResponse | None:

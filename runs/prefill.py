@@ -17,6 +17,7 @@ from runs.services.examples import Example
 from runs.status import Kind
 from runs.submission import hold
 from studio.accounts.models import Membership
+from studio.accounts.services import remember_choice
 
 LAST_EXPERIMENT = "last_experiment"
 
@@ -55,12 +56,11 @@ def fresh(membership: Membership) -> QueryDict:
 
 def _run_fields(membership: Membership) -> QueryDict:
     targets = ComputeTarget.objects.filter(workspace_id=membership.workspace_id, is_default=True)
-    last = membership.user.preferences.get(LAST_EXPERIMENT, {}).get(str(membership.workspace_id), "")
     any_yet = Experiment.objects.filter(workspace_id=membership.workspace_id, archived_at=None).exists()
     return content_of(
         {
             "target": targets.values_list("name", flat=True).first() or "",
-            "experiment": last,
+            "experiment": _last_experiment(membership),
             "experiment_kind": "existing" if any_yet else "new",
         }
     )
@@ -68,11 +68,12 @@ def _run_fields(membership: Membership) -> QueryDict:
 
 def remember_experiment(membership: Membership, name: str) -> None:
     """Let the next form of this person offer this experiment first."""
-    user = membership.user
-    last = {**user.preferences.get(LAST_EXPERIMENT, {}), str(membership.workspace_id): name}
-    if user.preferences.get(LAST_EXPERIMENT) != last:
-        user.preferences = {**user.preferences, LAST_EXPERIMENT: last}
-        user.save(update_fields=["preferences"])
+    if _last_experiment(membership) != name:
+        remember_choice(membership.user, LAST_EXPERIMENT, str(membership.workspace_id), name)
+
+
+def _last_experiment(membership: Membership) -> str:
+    return str(membership.user.preferences.get(LAST_EXPERIMENT, {}).get(str(membership.workspace_id), ""))
 
 
 def example_content(example: Example, own: OwnSnapshots) -> QueryDict:

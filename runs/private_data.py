@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from django.conf import settings
 
@@ -19,6 +20,14 @@ def make_private() -> None:
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
         _make_file_private(Path(database["NAME"]))
+
+
+def check_writable(*folders: Path) -> None:
+    """Make those that are missing, and write into each. Raises OSError."""
+    for folder in folders:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as file:  # the right to write is of no use on a full disk
+            file.write(b"\n")
 
 
 def _make_file_private(file: Path) -> None:

@@ -19,6 +19,7 @@ from django.utils.datastructures import MultiValueDict
 
 from runs.errors import InvalidPipeline, InvalidSnapshot, NotFound, StudioError
 from runs.forms import UPLOADS, RunForm, StepForm
+from runs.json_size import check_json
 from runs.models import ComputeTarget, Experiment, Run, Snapshot
 from runs.services.drafts import OwnSnapshots
 from runs.services.examples import load_example
@@ -28,6 +29,8 @@ from runs.services.submit import MOST_STEPS, StepSpec, step_errors
 from studio.accounts.models import Workspace
 
 EXPERIMENTS_OFFERED = 300
+#: Commas and the like in the list of the paths of an uploaded folder.
+MOST_PATH_MARKS = 1_000_000
 _STEP_FIELD = re.compile(r"steps-(\d{1,4})-[a-z_]+\Z")
 _STEP_PLACE = re.compile(r"steps-(\d+)-(\w+)")
 _FOLLOWS_FROM = {
@@ -40,6 +43,8 @@ _NUMBER = re.compile(r"\d{1,15}", re.ASCII)
 _LONGEST_ADDRESS = 1_000
 _MOST_MEANT = 6  # an address may have a path before ours
 _RUN_FIELDS = frozenset(RunForm.base_fields) - {"submission_key", "draft"}
+#: As they are posted: environment variables are two columns.
+_STEP_FIELDS = (frozenset(StepForm.base_fields) - {"env"}) | {"env_name", "env_value"}
 _DIALOG_FIELDS = frozenset({"experiment", "new_experiment", "display_name", "description", "tags"})
 
 Uploads = MultiValueDict[str, UploadedFile]
@@ -97,11 +102,12 @@ class Submission:
         """Give each step its snapshot; forget the ones that this person may not submit."""
         found = self.own.find(step.text("digest") for step in self.steps)
         for step in self.steps:
-            digest = step.text("digest")
-            if digest and digest not in found:
-                self.content[f"steps-{step.index}-digest"] = ""
-            elif step.text("digest_source") == step.text("source") and not step.source_error:
-                step.snapshot = found.get(digest)
+            digest, field = step.text("digest"), step.add_prefix("digest")
+            if field in self.content:  # once: a draft keeps all that came under the name
+                self.content[field] = digest if digest in found else ""
+            is_of_source = step.text("digest_source") == step.text("source") and not step.source_error
+            if digest in found and is_of_source:
+                step.snapshot = found[digest]
 
     def is_valid(self) -> bool:
         """Whether it can be submitted; each error is at its field then."""
@@ -143,13 +149,15 @@ class Submission:
     def specs(self) -> list[StepSpec]:
         """The steps as `submit` takes them; what a field was refused for is left out."""
         names = {str(step.index): step.cleaned_data.get("name", "") for step in self.steps}
+        if len(self.steps) == 1:
+            names = {str(self.steps[0].index): self._only_name}
         return [self._spec(step, names) for step in self.steps]
 
     def _spec(self, step: StepForm, names: dict[str, str]) -> StepSpec:
         cleaned = step.cleaned_data
         after = dict.fromkeys(cleaned.get("after") or [])
         return StepSpec(
-            name=cleaned.get("name", ""),
+            name=names[str(step.index)],
             script=cleaned.get("script", ""),
             snapshot=step.snapshot or Snapshot(files=[]),
             arguments=cleaned.get("arguments", ""),
@@ -174,13 +182,22 @@ class Submission:
             self.run.refuse(error.field, error)
 
     def kept(self) -> dict[str, list[str]]:
-        """The content as a draft keeps it."""
-        steps = {f"steps-{step.index}-" for step in self.steps}
+        """The content as a draft keeps it: the form's own fields, snapshots that the person may submit."""
+        fields = {step.add_prefix(name) for step in self.steps for name in _STEP_FIELDS}
         return {
-            field: texts
-            for field, texts in self.content.lists()
-            if field in _RUN_FIELDS or any(field.startswith(prefix) for prefix in steps)
+            field: texts for field, texts in self.content.lists() if field in _RUN_FIELDS or field in fields
         }
+
+    @property
+    def display_name(self) -> str:
+        """What the run is called: as was typed, else as its only step was named; "" for neither."""
+        return str(self.run.cleaned_data["display_name"] or self._only_name)
+
+    @property
+    def _only_name(self) -> str:
+        """How the only step was named; "" where that is its script's name, or there are several."""
+        only = self.steps[0] if len(self.steps) == 1 else None
+        return only.cleaned_data.get("name", "") if only and only.text("name").strip() else ""
 
     @property
     def steps_in_words(self) -> str:
@@ -253,9 +270,10 @@ def taken_upload(
 
 def _by_path(uploads: list[UploadedFile], paths: str) -> Iterable[tuple[str, Any]]:
     """Browsers send no folders, so their paths come beside the files; without script there are only names."""
+    check_json(paths.encode("utf-8", "replace"), MOST_PATH_MARKS)
     try:
         given = json.loads(paths) if paths else []
-    except ValueError:
+    except (ValueError, RecursionError):
         given = []
     if not isinstance(given, list) or len(given) != len(uploads):
         given = []

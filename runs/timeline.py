@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from runs.status import TERMINAL
 
+#: Letters of a reason for which the timeline has room.
+_SHORT = 160
+
 
 class Event(Protocol):
     """What the timeline reads of a RunEvent."""
@@ -35,6 +38,16 @@ class Stay:
     def is_growing(self) -> bool:
         """Whether the run is in this status now and time goes on."""
         return self.is_last and self.spent is not None
+
+    @property
+    def first_line(self) -> str:
+        """The first line of the reason that says something; the message of an error may have many."""
+        return self.why.strip().partition("\n")[0].rstrip()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the reason has more than its first line, or that is long."""
+        return self.first_line != self.why.strip() or len(self.first_line) > _SHORT
 
     @property
     def percent(self) -> str:

@@ -20,3 +20,8 @@ def version_word(*moments: datetime | None) -> str:
     if abs(now - latest / 1_000_000) < SETTLED_AFTER_S:
         return f"{latest}-{round(now * 1_000_000)}"
     return str(latest)
+
+
+def settled(word: str) -> str:
+    """The word that stays once the moment of a version word is past."""
+    return word.partition("-")[0]

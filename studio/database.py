@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+
+from studio.env import split_url
 
 #: Measured with eight writing processes: no "database is locked", and readers are not held up.
 SQLITE_OPTIONS = {
@@ -15,9 +19,27 @@ SQLITE_OPTIONS = {
 }
 
 
+def take_to_disk() -> None:
+    """Return when a power cut can no longer undo what was committed. Raises OSError.
+
+    PostgreSQL sees to that at every commit. SQLite would hold its lock for all writers meanwhile: 0.2 to 3 ms
+    each time, or for as long as a process hangs that is stopped then.
+    """
+    if connection.vendor != "sqlite":
+        return
+    try:
+        log = os.open(f"{connection.settings_dict['NAME']}-wal", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # SQLite has taken all of it into the database itself, and to the disk
+        return
+    try:
+        os.fsync(log)
+    finally:
+        os.close(log)
+
+
 def parse_database_url(url: str) -> dict[str, Any]:
     """Django's settings for one database. Raises ImproperlyConfigured for an address that it cannot read."""
-    parts = urlsplit(url)
+    parts = split_url("STUDIO_DATABASE_URL", url)
     if parts.scheme == "sqlite":
         return {
             "ENGINE": "django.db.backends.sqlite3",

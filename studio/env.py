@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -64,8 +66,32 @@ def env_address(name: str) -> str:
         raise ImproperlyConfigured(f"{name}={raw!r} is not an IP address, such as 127.0.0.1.") from None
 
 
+def split_url(name: str, url: str) -> SplitResult:
+    """The parts of a variable's URL. Raises ImproperlyConfigured, without the password, for a port or a host
+    that cannot be.
+    """
+    try:
+        parts = urlsplit(url)
+        is_fine = parts.port != 0
+    except ValueError:
+        is_fine = False
+    if not is_fine:
+        raise ImproperlyConfigured(f"{name}: the port is no number from 1 to 65535, or the host is none.")
+    return parts
+
+
+def env_url(name: str) -> str:
+    """The address of a web site, without a slash at its end; "" when unset. Raises ImproperlyConfigured."""
+    url = env_str(name).rstrip("/")
+    if url:
+        parts = split_url(name, url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ImproperlyConfigured(f"{name}={url!r} is not a web address, such as https://studio.lab.")
+    return url
+
+
 def env_broker(name: str) -> str:
-    """A Celery broker's address; files, when unset. Raises ImproperlyConfigured for an unknown kind."""
+    """A Celery broker's address; files, when unset. Raises ImproperlyConfigured for what cannot be one."""
     url = env_str(name, "filesystem://")
     scheme, found, _ = url.partition("://")
     if not found or scheme not in BROKERS:
@@ -73,4 +99,7 @@ def env_broker(name: str) -> str:
             f"{name} names an unknown kind of broker. Use redis://host:port/0, amqp://user:password@host, or "
             "leave it out for files in the data folder."
         )
+    paths = [split_url(name, one).path for one in url.split(";")]  # one after the other is tried
+    if "redis" in scheme and not all(re.fullmatch(r"/?\d*", path) for path in paths):
+        raise ImproperlyConfigured(f"{name} ends in the number of a database: redis://host:port/0.")
     return url

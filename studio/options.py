@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 #: Options that stand for a variable; manage.py reads them before the settings are made.
 OPTIONS = {
@@ -17,9 +18,12 @@ OPTIONS = {
 
 
 def apply_options(arguments: list[str]) -> None:
-    """Put the options of `up` into the environment, from which settings are made."""
+    """Put the options of `up` into the environment, from which settings are made. Ends for an empty one."""
     for position, word in enumerate(arguments):
         name, equals, value = word.removeprefix("--").partition("=")
         if word.startswith("--") and name in OPTIONS:
             following = arguments[position + 1] if position + 1 < len(arguments) else ""
-            os.environ[OPTIONS[name][0]] = value if equals else following
+            text = value if equals else following
+            if not text.strip():
+                sys.exit(f"studio: --{name} needs a value, or leave it out.")
+            os.environ[OPTIONS[name][0]] = text

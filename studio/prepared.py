@@ -3,8 +3,9 @@
 For one row by its key Django takes five times longer to put the SQL together than the database to answer, so
 what every request asks is kept as SQL and given its values. Only SQL is kept: every call asks the database.
 
-Django has no public way to do so. This stands on its SQL compilers, `ModelIterable` and `UpdateQuery` as they
-are in 5.2, which requirements.txt stays with; tests/domain/test_prepared.py compares the rows with Django's.
+Django has no public way to do so. This stands on its SQL compilers, `ModelIterable`, `UpdateQuery` and
+`InsertQuery` as they are in 5.2, which requirements.txt stays with; tests/domain/test_prepared.py compares
+the rows with Django's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Expression, Field, Model, QuerySet
 from django.db.models.query import ModelIterable
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import InsertQuery, UpdateQuery
 
 M = TypeVar("M", bound=Model)
 
@@ -89,22 +90,63 @@ class _Asked:
 
 
 class PreparedUpdate:
-    """An UPDATE of the rows that `build` finds, with `Given` in what it filters by and in the new values."""
+    """An UPDATE of the rows that `build` finds, with `Given` in what it filters by and in the new values.
 
-    def __init__(self, build: Callable[[], QuerySet[Any]], **changes: Any) -> None:
-        self._build, self._changes = build, changes
-        self._compiled: tuple[str, Sequence[Any]] | None = None
+    `returning` names what is to be known of each row after it: expressions on its columns.
+    """
 
-    def run(self, **given: Any) -> int:
-        """How many rows were changed. One query."""
+    def __init__(
+        self, build: Callable[[], QuerySet[Any]], *, returning: Sequence[Any], **changes: Any
+    ) -> None:
+        self._build, self._returning, self._changes = build, returning, changes
+        self._compiled: tuple[str, Sequence[Any], Callable[[list[Any]], Any]] | None = None
+
+    def run(self, **given: Any) -> list[tuple[Any, ...]]:
+        """What `returning` names, for each row that was changed. One query."""
         connection = connections[DEFAULT_DB_ALIAS]
-        sql, params = self._compiled or self._compile(connection)
+        sql, params, converted = self._compiled or self._compile(connection)
         with connection.cursor() as cursor:
             cursor.execute(sql, _filled(params, given))
-            return cursor.rowcount
+            return [tuple(row) for row in converted(cursor.fetchall())]
 
-    def _compile(self, connection: Any) -> tuple[str, Sequence[Any]]:
+    def _compile(self, connection: Any) -> tuple[str, Sequence[Any], Callable[[list[Any]], Any]]:
         query: Any = self._build().query.chain(UpdateQuery)
         query.add_update_values(self._changes)
-        self._compiled = compiled = query.get_compiler(connection=connection).as_sql()
-        return cast("tuple[str, Sequence[Any]]", compiled)
+        compiler = query.get_compiler(connection=connection)
+        sql, params = compiler.as_sql()
+        wanted = [expression.resolve_expression(query) for expression in self._returning]
+        columns = [compiler.compile(expression) for expression in wanted]
+        sql += f" RETURNING {', '.join(column for column, _ in columns)}"
+        params = (*params, *(param for _, more in columns for param in more))
+        converters = compiler.get_converters(wanted)
+        self._compiled = sql, params, lambda rows: compiler.apply_converters(rows, converters)
+        return self._compiled
+
+
+class PreparedInsert(Generic[M]):
+    """An INSERT of one new row, all of whose columns have values of their own: no expressions, no signals."""
+
+    def __init__(self, model: type[M]) -> None:
+        self._model = model
+        self._compiled: tuple[str, Sequence[Any]] | None = None
+
+    def run(self, row: M) -> None:
+        """Insert it; it has its key then. One query."""
+        connection = connections[DEFAULT_DB_ALIAS]
+        sql, fields = self._compiled or self._compile(row, connection)
+        values = [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            (row.pk,) = cursor.fetchone()
+        row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+    def _compile(self, row: M, connection: Any) -> tuple[str, Sequence[Any]]:
+        key = self._model._meta.pk
+        fields = [field for field in self._model._meta.local_concrete_fields if field is not key]
+        query: Any = InsertQuery(self._model)
+        query.insert_values(fields, [row])
+        compiler = query.get_compiler(connection=connection)
+        compiler.returning_fields = [key]
+        ((sql, _),) = compiler.as_sql()
+        self._compiled = sql, fields
+        return self._compiled

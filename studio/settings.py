@@ -14,7 +14,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 
 from studio.database import parse_database_url
-from studio.env import env_address, env_bool, env_broker, env_int, env_list, env_path, env_str
+from studio.env import env_address, env_bool, env_broker, env_int, env_list, env_path, env_str, env_url
 from studio.hosts import address_of, bracketed
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -25,7 +25,7 @@ WORK_DIR = env_path("STUDIO_WORK", DATA_DIR / "work")
 STUDIO_HOST = env_str("STUDIO_HOST", "127.0.0.1")
 STUDIO_PORT = env_int("STUDIO_PORT", 8000, least=1, most=65535)
 #: Where people reach Studio, if whoever runs it said so; "" leaves it to each request.
-PUBLIC_URL = env_str("STUDIO_URL").rstrip("/")
+PUBLIC_URL = env_url("STUDIO_URL")
 STUDIO_URL = PUBLIC_URL or address_of(STUDIO_HOST, STUDIO_PORT)
 TRUSTED_PROXY = env_address("STUDIO_TRUSTED_PROXY")
 
@@ -170,7 +170,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 FILE_UPLOAD_TEMP_DIR = None
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["studio.uploads.OneFileUploadHandler"]
 # The limits on uploads are ours (SNAPSHOT_MAX_*): Django's own would answer before they can explain.
 DATA_UPLOAD_MAX_NUMBER_FILES = SNAPSHOT_MAX_FILES * 4
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
@@ -224,6 +224,7 @@ LOGGING = {
     "loggers": {
         "kombu.connection": {"level": "ERROR"},
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # runs.middleware says it in a line
         "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
         "django.security.TooManyFilesSent": {"level": "CRITICAL"},
         "celery.beat": {"filters": ["one line a minute"]},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import http.cookiejar
 import io
+import json
 import re
 import secrets
 import time
@@ -60,9 +61,26 @@ class Visitor:
 
     def post(self, path: str, *, timeout_s: float = 60.0, **fields: str) -> Answer:
         """A form."""
-        token = next(cookie.value for cookie in self._cookies if cookie.name == "studio_csrf")
-        data = urllib.parse.urlencode({"csrfmiddlewaretoken": token or "", **fields}).encode()
+        data = urllib.parse.urlencode({"csrfmiddlewaretoken": self._token, **fields}).encode()
         return self._ask(path, data=data, timeout_s=timeout_s)
+
+    def upload_folder(self, files: dict[str, bytes]) -> Answer:
+        """Choose a folder in the submit form; the content of its files by path."""
+        fields = {
+            "csrfmiddlewaretoken": self._token,
+            "index": "0",
+            "steps-0-source": "folder",
+            "steps-0-paths": json.dumps(list(files)),
+        }
+        boundary = secrets.token_hex(16)
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="'
+        parts = [f'{head}{name}"\r\n\r\n{text}\r\n'.encode() for name, text in fields.items()]
+        for path, content in files.items():
+            name = path.rpartition("/")[2]
+            parts += [f'{head}steps-0-folder"; filename="{name}"\r\n\r\n'.encode(), content, b"\r\n"]
+        data = b"".join([*parts, f"--{boundary}--\r\n".encode()])
+        kind = f"multipart/form-data; boundary={boundary}"
+        return self._ask("/submit/upload/", data=data, headers={"Content-Type": kind, "HX-Request": "true"})
 
     def submit(self, text: str, *, experiment: str = "faults") -> Answer:
         """Submit a pasted script to the default compute target."""
@@ -101,6 +119,11 @@ class Visitor:
     def log(self, path: str) -> str:
         """What the run whose page is at this path has printed."""
         return self.get(f"{path}logs/raw/", file=STD_LOG).text
+
+    @property
+    def _token(self) -> str:
+        found = next(cookie.value for cookie in self._cookies if cookie.name == "studio_csrf")
+        return found or ""
 
     def _ask(
         self,

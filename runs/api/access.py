@@ -6,7 +6,7 @@ read its own tree of runs, write to its own run and to what descends from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -23,6 +23,7 @@ from studio.accounts.services import TOKEN_START, check_token
 from studio.prepared import Given, Prepared
 
 NO_RUN_TOKEN = "A run's own token cannot do this."  # noqa: S105 (says something of tokens, is none)
+SUBMITTER_IS_GONE = "Who submitted this run is not in its workspace any more, so it makes no others."
 NOT_YOUR_RUN = "A run's own token reaches this run, what descends from it, and nothing else."
 
 _membership = Prepared(
@@ -43,6 +44,7 @@ class Reach(Enum):
     PERSON = "nothing: it concerns whoever asks"
     WORKSPACE = "a workspace, as {workspace}"
     RUN = "a run, as {run_id}"
+    RUNS = "nothing: the runs are in its body, and the operation asks `find_writable` for them"
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,20 @@ class Caller:
 
         At most one query for each run between the two.
         """
-        if self.run is None or run.pk == self.run.pk:
+        return self.may_write_all([run])
+
+    def may_write_all(self, runs: Collection[Run]) -> bool:
+        """The same for several: one query for each level between them and the run of a run token."""
+        if self.run is None:
             return True
-        if not self.may_read(run):
+        if not all(map(self.may_read, runs)):
             return False
-        above = run.parent_id
-        while above is not None and above != self.run.pk:
-            above = Run.objects.filter(pk=above).values_list("parent_id", flat=True).first()
-        return above == self.run.pk
+        own = self.run.pk
+        above = {run.parent_id or 0 for run in runs if run.pk != own} - {own}
+        while above and 0 not in above:
+            parents = Run.objects.filter(pk__in=above).values_list("parent_id", flat=True)
+            above = {parent or 0 for parent in parents} - {own}
+        return not above
 
     def parent_of(self, run: Run) -> Run | None:
         """The run whose token it is, if this one descends from it."""
@@ -95,14 +103,20 @@ class Token(HttpBearer):
 
     `role` is the least role in the workspace. Run tokens are let in where the address names a run, and
     elsewhere only with `run_token`; the operation then sees to it that they reach nothing but their own. What
-    makes something new in a workspace needs that the run's submitter may still do so.
+    makes something new in a workspace (as does what `makes_runs`) needs that the run's submitter may still do
+    so.
     """
 
     def __init__(
-        self, reach: Reach = Reach.PERSON, role: Role = Role.READER, *, run_token: bool | None = None
+        self,
+        reach: Reach = Reach.PERSON,
+        role: Role = Role.READER,
+        *,
+        run_token: bool | None = None,
+        makes_runs: bool = False,
     ) -> None:
         super().__init__()
-        self.reach, self.role = reach, role
+        self.reach, self.role, self.makes_runs = reach, role, makes_runs
         self.run_token = reach is Reach.RUN if run_token is None else run_token
 
     def __call__(self, request: Any) -> Caller | None:
@@ -112,7 +126,7 @@ class Token(HttpBearer):
         """
         caller = identify(request)
         if caller is None:
-            if self.reach is Reach.RUN and self.role != Role.READER:
+            if self.reach in (Reach.RUN, Reach.RUNS) and self.role != Role.READER:
                 _refuse_older_attempt(request)
             return None
         request.user = caller.user
@@ -145,10 +159,10 @@ class Token(HttpBearer):
         run = find_run(run_id)
         if caller.run is not None:
             self._check_reach(caller, run)
-        else:
+        if caller.run is None or self.makes_runs:
             membership = _membership_of_key.first(user=caller.user.pk, workspace=run.workspace_id)
             if membership is None:
-                raise no_such_run(run_id)
+                raise no_such_run(run_id) if caller.run is None else PermissionDenied(SUBMITTER_IS_GONE)
             request.membership = membership
             self._check_role(membership)
         request.run, request.workspace = run, run.workspace
@@ -171,6 +185,26 @@ def find_run(run_id: str) -> Run:
     if run is None:
         raise no_such_run(run_id)
     return run
+
+
+def find_writable(caller: Caller, run_ids: Collection[str]) -> list[Run]:
+    """Those of these runs that are there for this caller, who may write to all of them.
+
+    Two queries, and with a run token what `may_write_all` asks. Raises PermissionDenied.
+    """
+    runs = Run.objects.filter(run_id__in=run_ids).only(
+        "run_id", "workspace_id", "parent_id", "root_id", "kind", "status", "attempt"
+    )
+    if caller.run is not None:
+        here = [run for run in runs if run.workspace_id == caller.run.workspace_id]
+        if not caller.may_write_all(here):
+            raise PermissionDenied(NOT_YOUR_RUN)
+        return here
+    rows = Membership.objects.filter(user=caller.user, workspace__in={run.workspace_id for run in runs})
+    memberships = {row.workspace_id: row for row in rows}
+    if not all(has_role(row, Role.CONTRIBUTOR) for row in rows):
+        raise PermissionDenied(REFUSED[Role.CONTRIBUTOR])
+    return [run for run in runs if run.workspace_id in memberships]
 
 
 def no_such_run(run_id: str) -> NotFound:
@@ -225,6 +259,11 @@ def may_read_run() -> Token:
     return Token(Reach.RUN)
 
 
-def may_write_run() -> Token:
-    """For an operation that changes a run, {run_id}."""
-    return Token(Reach.RUN, Role.CONTRIBUTOR)
+def may_write_run(*, makes_runs: bool = False) -> Token:
+    """For an operation that changes a run, {run_id}, or `makes_runs` below it."""
+    return Token(Reach.RUN, Role.CONTRIBUTOR, makes_runs=makes_runs)
+
+
+def may_write_runs() -> Token:
+    """For an operation that changes the runs that its body names, as far as `find_writable` gives them."""
+    return Token(Reach.RUNS, Role.CONTRIBUTOR, run_token=True)

@@ -15,6 +15,7 @@ from runs.api import (
     logs,
     me,
     metrics,
+    parser,
     run_ends,
     runs,
     snapshots,
@@ -27,6 +28,7 @@ api = NinjaAPI(
     version="1",
     description=f"The REST API of Studio {studio.VERSION}. `docs/api.md` is its guide.",
     docs_url=None,
+    parser=parser.BoundedParser(),
     urls_namespace="api",
 )
 errors.install(api)

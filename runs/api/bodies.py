@@ -11,9 +11,10 @@ from runs.downloads import BYTES
 _BINARY = {"type": "string", "format": "binary"}
 
 
-def takes_bytes(content_type: str = BYTES) -> dict[str, Any]:
+def takes_bytes(*content_types: str) -> dict[str, Any]:
     """For `openapi_extra` of an operation whose body is raw; no body is one of no bytes."""
-    return {"requestBody": {"required": False, "content": {content_type: {"schema": _BINARY}}}}
+    content = {content_type: {"schema": _BINARY} for content_type in content_types or [BYTES]}
+    return {"requestBody": {"required": False, "content": content}}
 
 
 def gives_bytes(content_type: str = BYTES, *, parts: bool = False) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class ChildrenIn(In):
     start: bool = Field(
         False, description="Whether they are Running from now on, with heartbeats to be sent."
     )
-    batch_id: Text = Field("", max_length=200, description="The same again gives what it made before.")
+    batch_id: Text = Field("", max_length=200, description="The same request again gives what it made.")
 
 
 class ChildrenOut(Schema):
@@ -59,11 +59,12 @@ def child_list(
 ) -> dict[str, Any]:
     """The children of a run, newest first; with `recursive` all that descends from it.
 
-    To a run that asks with its own token the same happens as when it asks for one of them.
+    To a run that asks with its own token after its children, or those of what descends from it, the same
+    happens as when it asks for one of them.
     """
-    run = request.run
-    if request.auth.run is not None:
-        look_below(request.auth.run)
+    run, asker = request.run, request.auth.run
+    if asker is not None and request.auth.may_write(run):
+        look_below(asker)
     runs = Run.objects.filter(pk__in=subtree(run.pk)[1:] if filters.recursive and run.parent_id else [])
     if not filters.recursive:
         runs = Run.objects.filter(parent=run)
@@ -75,13 +76,23 @@ def child_list(
     return {"items": runs_out([one.pk for one in found]), "next_cursor": onward}
 
 
-@router.post("/runs/{run_id}/children", auth=may_write_run(), response={201: ChildrenOut, **REFUSALS})
+@router.post(
+    "/runs/{run_id}/children",
+    auth=may_write_run(makes_runs=True),
+    response={201: ChildrenOut, **REFUSALS},
+)
 def child_create(request: ApiRequest, run_id: str, body: ChildrenIn) -> Status[dict[str, Any]]:
-    """Make interactive child runs, all or none; the same `batch_id` again makes and starts no others."""
+    """Make interactive child runs, all or none; the same `batch_id` again makes and starts no others.
+
+    With other content it is refused (409).
+    """
     if body.count is not None and body.children:
         raise InvalidInput("There are children and a count too.", field="count", hint="Give one of both.")
-    news = [child.new_run() for child in body.children]
-    news = news or [NewRun(tags={CHILD_NUMBER: str(at)}) for at in range(body.count or 0)]
+    digest = body.digest()
+    news = [child.new_run(digest) for child in body.children]
+    news = news or [
+        NewRun(tags={CHILD_NUMBER: str(at)}, request_digest=digest) for at in range(body.count or 0)
+    ]
     by, batch_id = request.auth.user, body.batch_id
     runs, made = create_children(request.run, news, by=by, batch_id=batch_id, start=body.start)
     if not made:

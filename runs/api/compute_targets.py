@@ -9,8 +9,8 @@ from pydantic import Field, StrictBool
 
 from runs.api.access import ApiRequest, may_look, may_manage
 from runs.api.errors import REFUSALS
-from runs.api.schemas import In, Moment, Text
-from runs.errors import InvalidInput
+from runs.api.schemas import Description, In, Moment, TargetName, Text
+from runs.errors import Conflict
 from runs.services import compute
 from runs.services.target_overview import TargetRow, target_row, target_rows
 
@@ -54,15 +54,15 @@ class TargetList(Schema):
 class NewTarget(In):
     """A compute target to be made. The first of a workspace becomes its default."""
 
-    name: Text
-    description: Text = ""
+    name: TargetName
+    description: Description = ""
     is_default: StrictBool = False
 
 
 class TargetChange(In):
     """What is to change; what is left out, or null, stays."""
 
-    description: Text | None = None
+    description: Description | None = None
     is_default: StrictBool | None = Field(None, description="Only true: one target is always the default.")
 
 
@@ -129,7 +129,7 @@ def target_edit(request: ApiRequest, workspace: str, target: Text, change: Targe
     """Change the description, or make it the default. Its name stays: scripts and queues are bound to it."""
     row = target_row(request.workspace, target).target
     if change.is_default is False and row.is_default:
-        raise InvalidInput(
+        raise Conflict(
             f"{row.name} is the default.", field="is_default", hint="Make another one the default instead."
         )
     if change.description is not None:

@@ -63,7 +63,7 @@ def _invalid(request: HttpRequest, error: Any) -> HttpResponse:
     first = error.errors[0]
     where = [str(part) for part in first["loc"]]
     # Of ("body", "body", "tags", "k") the first says how it was sent and the second is our argument's name.
-    field = ".".join(where[2:] if where[0] == "body" else where[1:])
+    field = ".".join(where[2:] if where[0] == "body" else _query_field(where[1:]))
     return refuse(
         request,
         422,
@@ -72,6 +72,12 @@ def _invalid(request: HttpRequest, error: Any) -> HttpResponse:
         field=field,
         hint="The API's description at /api/docs says what is expected.",
     )
+
+
+def _query_field(where: list[str]) -> list[str]:
+    """The name in the address, without our argument that gathers several, and the place in a list."""
+    names = [part for part in where if not part.isdigit()]
+    return names[-1:]
 
 
 def _fault(error: dict[str, Any]) -> str:
@@ -88,6 +94,8 @@ def _too_big(request: HttpRequest, error: Any) -> HttpResponse:
 def _unreadable(request: HttpRequest, error: Any) -> HttpResponse:
     if isinstance(error.__cause__, RequestDataTooBig):
         return _too_big(request, error)
+    if isinstance(error.__cause__, StudioError):
+        return _refused(request, error.__cause__)
     return refuse(
         request,
         error.status_code,

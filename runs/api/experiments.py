@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from django.db import transaction
 from django.urls import reverse
 from ninja import Router, Schema, Status
 from pydantic import Field
@@ -12,8 +13,8 @@ from runs.api.access import NO_RUN_TOKEN, ApiRequest, may_contribute, may_look
 from runs.api.errors import REFUSALS
 from runs.api.paging import Asked, Page, page_by
 from runs.api.parameters import Query
-from runs.api.schemas import In, Labels, Moment, Text, page_url
-from runs.errors import Conflict, NotFound, PermissionDenied
+from runs.api.schemas import Description, ExperimentName, In, Labels, Moment, Text, page_url
+from runs.errors import Conflict, InvalidName, NotFound, PermissionDenied
 from runs.models import Experiment
 from runs.services.experiments import archive_experiment, edit_experiment, find_or_create_experiment
 
@@ -37,15 +38,15 @@ class ExperimentOut(Schema):
 class ExperimentIn(In):
     """A new experiment."""
 
-    name: Text
-    description: Text = ""
+    name: ExperimentName
+    description: Description = ""
     exist_ok: bool = Field(True, description="Whether one that is there already is the answer.")
 
 
 class ExperimentChanges(In):
     """What is to be changed; what is left out stays. `tags` replace all that there are."""
 
-    description: Text | None = None
+    description: Description | None = None
     tags: Labels | None = None
     archived: bool | None = None
 
@@ -106,10 +107,12 @@ def experiment_list(
 def experiment_create(request: ApiRequest, workspace: str, body: ExperimentIn) -> Status[dict[str, Any]]:
     """Make an experiment, or with `exist_ok` find the one that is there (200)."""
     _keep_to_own(request, body.name)
-    experiment, made = find_or_create_experiment(request.workspace, body.name, by=request.auth.user)
-    if made and body.description:
-        edit_experiment(experiment, by=request.auth.user, description=body.description)
-        experiment.refresh_from_db()
+    try:
+        experiment, made = find_or_create_experiment(
+            request.workspace, body.name, by=request.auth.user, description=body.description
+        )
+    except InvalidName as error:
+        raise InvalidName(error.message, field="name", hint=error.hint) from None
     if not made and not body.exist_ok:
         raise Conflict(f"There is an experiment {experiment.name} already.", field="name")
     return Status(201 if made else 200, experiment_out(experiment))
@@ -135,9 +138,10 @@ def experiment_edit(
 ) -> dict[str, Any]:
     """Change the description or the tags, archive it or bring it back."""
     found, by = find_experiment(request, experiment), request.auth.user
-    if body.description is not None or body.tags is not None:
-        edit_experiment(found, by=by, description=body.description, tags=body.tags)
-    if body.archived is not None:
-        archive_experiment(found, by=by, archived=body.archived)
+    with transaction.atomic():
+        if body.description is not None or body.tags is not None:
+            edit_experiment(found, by=by, description=body.description, tags=body.tags)
+        if body.archived is not None:
+            archive_experiment(found, by=by, archived=body.archived)
     found.refresh_from_db()
     return experiment_out(found)

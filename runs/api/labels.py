@@ -58,7 +58,7 @@ def tag_set(request: ApiRequest, run_id: str, tags: Annotated[Labels, Body()]) -
 @router.post("/runs/{run_id}/tags/remove", auth=may_write_run(), response={200: TagsOut, **REFUSALS})
 def tag_remove(request: ApiRequest, run_id: str, body: KeysIn) -> dict[str, Any]:
     """Take the tags of these keys away; keys that are not there do no harm."""
-    remove_tags(request.run, body.keys, by=request.auth.user)
+    remove_tags([request.run], body.keys, by=request.auth.user)
     return _tags(request.run)
 
 

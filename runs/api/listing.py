@@ -14,7 +14,7 @@ from runs.api.schemas import Text
 from runs.errors import InvalidInput
 from runs.folding import fold_label
 from runs.models import Property, Run, Tag
-from runs.search.cursors import ORDERS, parse_order, read_cursor
+from runs.search.cursors import ORDER_PATTERN, ORDERS, parse_order, read_cursor
 from runs.search.parser import parse
 from runs.search.query import Search
 from runs.status import Kind, Status
@@ -39,8 +39,15 @@ class RunFilters(LabelFilters):
     root: Text | None = Field(None, description="The run_id of the topmost run that they descend from.")
     target: Text | None = None
     kind: list[Kind] = Field(default_factory=list)
-    include_children: bool = False
-    order: Text = Field("-created", description=f"{', '.join(ORDERS)}, metric:last:<name>; - turns it round.")
+    include_children: bool | None = Field(
+        None,
+        description="Whether runs with a parent are listed; left out, they are with `q` or with `kind=step`.",
+    )
+    order: Text = Field(
+        "-created",
+        description=f"{', '.join(ORDERS)}, metric:last:<name>; - turns it round.",
+        json_schema_extra={"pattern": f"^{ORDER_PATTERN}$"},
+    )
 
 
 def list_runs(runs: QuerySet[Run], filters: RunFilters, paging: Paging, *, person: User) -> dict[str, Any]:
@@ -74,7 +81,10 @@ def _narrowed(runs: QuerySet[Run], filters: RunFilters) -> QuerySet[Run]:
         runs = runs.filter(parent__run_id=filters.parent)
     if filters.root is not None:
         runs = runs.filter(root__run_id=filters.root)
-    if filters.parent is None and filters.root is None and not filters.include_children:
+    with_children = filters.include_children
+    if with_children is None:  # as the search bar does
+        with_children = bool(filters.q.strip()) or Kind.STEP in filters.kind
+    if filters.parent is None and filters.root is None and not with_children:
         runs = runs.filter(parent=None)
     if filters.target is not None:
         runs = runs.filter(target__name=filters.target)

@@ -17,6 +17,8 @@ from runs.api.schemas import Moment, Text
 from runs.downloads import BYTES, UNTRUSTED
 from runs.services.log_following import ADDED_BYTES, LogState, add_to_log, log_state
 from runs.services.logs import READ_BYTES, log_files_of, read_log
+from runs.services.waiting import stop_waiting, wait_for_child
+from runs.status import TERMINAL
 
 router = Router()
 
@@ -86,14 +88,21 @@ def log_read(request: ApiRequest, run_id: str, path: Text, part: Annotated[LogPa
     """Bytes of a log from an offset on; with `wait`, as soon as there is one, or no more can come.
 
     The header `Studio-Log-Size` says where the log ends now, `Studio-Log-Attempt` whose log it is, and
-    `Studio-Run-Status` how the run stands: of a run that has ended, the log is whole.
+    `Studio-Run-Status` how the run stands: of a run that has ended, the log is whole. A run that waits with
+    its own token for the log of one that descends from it gives its slot back, as if it waited for its end.
     """
     run = request.run
+    waiter = request.auth.parent_of(run) if part.wait > 0 else None
+    is_old = part.attempt is not None and part.attempt < run.attempt
+    if waiter is not None and not run.is_terminal and not is_old:
+        wait_for_child(waiter, run)
 
     def is_news(state: LogState) -> bool:
         return state.size > part.offset or not state.may_grow
 
     state = wait_until(is_news, lambda: log_state(run, path, part.attempt), timeout_s=part.wait)
+    if waiter is not None and state.run_status in TERMINAL:
+        stop_waiting(waiter)
     end = min(part.offset + part.length, state.size)
     data = read_log(run, path, part.offset, end, state.attempt) if end > part.offset else b""
     facts = {

@@ -23,9 +23,9 @@ from runs.api.metric_shape import (
 )
 from runs.api.parameters import Query
 from runs.api.schemas import Text
-from runs.errors import InvalidInput, NotFound
+from runs.errors import InvalidInput, NotFound, TooBig
 from runs.lifecycle import subtree
-from runs.models import Experiment, Run
+from runs.models import Experiment, Metric, Run
 from runs.services.metric_batches import BatchIn, series_of
 from runs.services.metrics import (
     MOST_DOTS,
@@ -41,6 +41,8 @@ from runs.services.metrics import (
 
 router = Router()
 
+#: Values that one answer holds at most: they, and then their JSON, lie in memory.
+MOST_VALUES = 5_000_000
 MOST_CHARTS = 100
 MOST_CURVES = 50
 
@@ -146,9 +148,15 @@ def metric_list(request: ApiRequest, run_id: str, asked: Annotated[MetricsAsked,
 
 @router.get("/runs/{run_id}/metrics/values", auth=may_read_run(), response={200: RunValues, **REFUSALS})
 def metric_values(request: ApiRequest, run_id: str, asked: Annotated[MetricsAsked, Query()]) -> HttpResponse:
-    """All points of the metrics, run by run; runs without any are left out."""
+    """All points of the metrics, run by run; runs without any are left out. At most 5,000,000 values."""
     run_ids = _runs(request.run, asked)
     rows = metrics_of(list(run_ids), None if asked.name is None else [asked.name])
+    count = sum(one.count * max(1, len(one.columns)) for one in rows)
+    if count > MOST_VALUES:
+        raise TooBig(
+            f"These metrics have {count:,} values, and an answer has at most {MOST_VALUES:,}.",
+            hint="Ask for one run and one metric (name) at a time, or for a chart.",
+        )
     points = read_points(rows)
     runs: dict[str, list[dict[str, Any]]] = {}
     for one in rows:
@@ -167,12 +175,21 @@ def _runs(run: Run, asked: MetricsAsked) -> dict[int, str]:
 def metric_chart(request: ApiRequest, run_id: str, asked: Annotated[ChartAsked, Query()]) -> HttpResponse:
     """A metric as a line of few points, which keeps the extremes of each stretch and what is not finite."""
     metric = find_metric(request.run, asked.name)
-    column, x = drawn_columns(metric) if asked.column is None else (asked.column, asked.x)
-    known = {one["name"] for one in metric.columns}
-    if metric.columns and (column not in known or (x and x not in known)):
-        raise InvalidInput(f"{metric.name} has no such column.", field="column")
+    for field, name in (("column", asked.column), ("x", asked.x or None)):
+        _check_column(metric, name, field)
+    column, x = drawn_columns(metric)
+    if asked.column is not None or asked.x:
+        column, x = column if asked.column is None else asked.column, asked.x
     drawn = chart(metric, column, x, dots=asked.width, start=asked.start, end=asked.end)
     return answer(chart_out(drawn, request.run.run_id))
+
+
+def _check_column(metric: Metric, name: str | None, field: str) -> None:
+    """Raises InvalidInput for a column that the metric does not have."""
+    known = [one["name"] for one in metric.columns] or [""]
+    if name is not None and name not in known:
+        hint = f"There is {', '.join(known)}." if any(known) else "It has a single value."
+        raise InvalidInput(f"{metric.name} has no column {name[:40]!r}.", field=field, hint=hint)
 
 
 @router.get("/runs/{run_id}/metrics/charts", auth=may_read_run(), response={200: ChartList, **REFUSALS})

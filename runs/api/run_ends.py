@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ninja import Router, Schema, Status
+from pydantic import Field
 
-from runs.api.access import ApiRequest, find_run, may_write_run
+from runs.api.access import ApiRequest, find_run, find_writable, may_write_run, may_write_runs
 from runs.api.errors import REFUSALS
 from runs.api.run_shape import RunOut, run_out
 from runs.api.schemas import In, Text
 from runs.services.cancel import cancel_run
 from runs.services.ending import Failure, complete_run, fail_run, report_failure
-from runs.services.interactive import beat, start_run
+from runs.services.interactive import MOST_BEATS, beat, beat_all, start_run
 
 router = Router(by_alias=True)
 
@@ -38,6 +39,19 @@ class CancelOut(Schema):
     run: RunOut
 
 
+class BeatsIn(In):
+    """Runs that are alive."""
+
+    run_ids: list[Text] = Field(max_length=MOST_BEATS)
+
+
+class BeatsOut(Schema):
+    """Those of the runs that need no more signs of life, in the order in which they were named."""
+
+    ended: list[str]
+    unknown: list[str]
+
+
 def is_own(request: ApiRequest) -> bool:
     """Whether a script speaks of its own run, with that run's token: how its process ends decides."""
     return request.auth.run is not None and request.auth.run.pk == request.run.pk
@@ -55,6 +69,17 @@ def run_heartbeat(request: ApiRequest, run_id: str) -> Status[None]:
     """A sign of life of an interactive run; without any it becomes NotResponding, and later Failed."""
     beat(request.run)
     return Status(204, None)
+
+
+@router.post("/heartbeats", auth=may_write_runs(), response={200: BeatsOut, **REFUSALS})
+def run_heartbeats(request: ApiRequest, body: BeatsIn) -> dict[str, Any]:
+    """Signs of life of many interactive runs; none if one of them is not the caller's to write to."""
+    runs = {run.run_id: run for run in find_writable(request.auth, body.run_ids)}
+    ended = beat_all(runs.values())
+    return {
+        "ended": [run_id for run_id in body.run_ids if run_id in runs and runs[run_id].pk in ended],
+        "unknown": [run_id for run_id in body.run_ids if run_id not in runs],
+    }
 
 
 @router.post("/runs/{run_id}/complete", auth=may_write_run(), response={200: RunOut, **REFUSALS})

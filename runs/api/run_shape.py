@@ -23,7 +23,10 @@ class RunErrorOut(Schema):
 
 
 class RunOut(Schema):
-    """A run. `version` changes whenever the run does; `status_reason` is told of single runs alone."""
+    """A run. `version` changes whenever the run does; `status_reason` is told of single runs alone.
+
+    It says why a run is Queued or Canceled.
+    """
 
     run_id: str
     number: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -25,16 +26,17 @@ from runs.api.long_polls import wait_until
 from runs.api.paging import Asked, Page
 from runs.api.parameters import Query
 from runs.api.run_shape import RunOut, new_run_out, run_out, run_version
-from runs.api.schemas import In, Labels, Properties, RunId, Text
+from runs.api.schemas import Description, DisplayName, ExperimentName, In, Labels, Properties, RunId, Text
 from runs.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from runs.models import Run, Snapshot
+from runs.services.cancel import why_canceled
 from runs.services.compute import why_waiting
-from runs.services.experiments import get_or_create_experiment
 from runs.services.interactive import create_interactive
 from runs.services.new_runs import NewRun, check_new_run
 from runs.services.runs import archive_runs, edit_run, freeze_source
 from runs.services.snapshot_uploads import find_snapshot
 from runs.services.waiting import look_below, stop_waiting, wait_for_child
+from runs.versions import settled
 
 router = Router(by_alias=True)
 
@@ -44,22 +46,25 @@ LONGEST_WAIT_S = 25.0
 class NewRunIn(In):
     """What may be said of any new run; without a `run_id` Studio chooses one."""
 
-    run_id: RunId | None = Field(None, description="The same id again gives the run that was made before.")
-    display_name: Text = ""
-    description: Text = ""
+    run_id: RunId | None = Field(
+        None, description="The same request again gives the run that it made; with other content it is 409."
+    )
+    display_name: DisplayName = ""
+    description: Description = ""
     tags: Labels = Field(default_factory=dict)
     properties: Properties = Field(default_factory=dict)
 
-    def new_run(self) -> NewRun:
-        """The same for the services, checked. Raises InvalidInput, InvalidTag."""
-        given = NewRun(self.run_id or "", self.display_name, self.description, self.tags, self.properties)
-        return check_new_run(given)
+    def new_run(self, digest: UUID | None = None) -> NewRun:
+        """The same for the services, checked; `digest` is of what it is a part of. Raises as they do."""
+        texts = (self.run_id or "", self.display_name, self.description)
+        digest = digest or (self.digest() if self.run_id else None)
+        return check_new_run(NewRun(*texts, self.tags, self.properties, digest))
 
 
 class InteractiveRunIn(NewRunIn):
     """A new run of a process that Studio does not start."""
 
-    experiment: Text
+    experiment: ExperimentName
     parent: Text | None = None
     start: bool = Field(True, description="Whether it is Running from now on, with a heartbeat to be sent.")
     snapshot: Text | None = None
@@ -68,8 +73,8 @@ class InteractiveRunIn(NewRunIn):
 class RunChanges(In):
     """What is to be changed; what is left out stays."""
 
-    display_name: Text | None = None
-    description: Text | None = None
+    display_name: DisplayName | None = None
+    description: Description | None = None
     archived: bool | None = None
     snapshot: Text | None = Field(None, description="The digest of one, for a run that has none yet.")
 
@@ -80,7 +85,10 @@ def parent_of(request: ApiRequest, run_id: str | None) -> Run | None:
         if request.auth.run is not None:
             raise PermissionDenied(NOT_YOUR_RUN, field="parent", hint="Make the new run its child.")
         return None
-    parent = find_run(run_id)
+    try:
+        parent = find_run(run_id)
+    except NotFound as error:
+        raise NotFound(error.message, field="parent") from None
     if parent.workspace_id != request.workspace.pk:
         raise NotFound(f"There is no run {run_id[:256]}.", field="parent")
     if not request.auth.may_write(parent):
@@ -121,14 +129,12 @@ def run_list(
     response={200: RunOut, 201: RunOut, **REFUSALS},
 )
 def run_create(request: ApiRequest, workspace: str, body: InteractiveRunIn) -> Status[dict[str, Any]]:
-    """Make an interactive run; the same `run_id` again in the same place gives the one made before (200)."""
+    """Make an interactive run; the same request with its `run_id` again gives the one made before (200)."""
     parent, by = parent_of(request, body.parent), request.auth.user
     new, snapshot = body.new_run(), source_of(request, body.snapshot)
-    with transaction.atomic():  # no new experiment for a run that is refused
-        experiment = get_or_create_experiment(request.workspace, body.experiment, by=by)
-        run, made = create_interactive(
-            experiment, new, by=by, parent=parent, start=body.start, snapshot=snapshot
-        )
+    run, made = create_interactive(
+        request.workspace, body.experiment, new, by=by, parent=parent, start=body.start, snapshot=snapshot
+    )
     return Status(201, new_run_out(run, new, parent)) if made else Status(200, run_out(find_run(run.run_id)))
 
 
@@ -147,7 +153,7 @@ def run_detail(request: ApiRequest, run_id: str) -> dict[str, Any]:
 
 def _with_reason(run: Run) -> dict[str, Any]:
     waiting = why_waiting(run)
-    return run_out(run, status_reason=waiting.reason if waiting else None)
+    return run_out(run, status_reason=waiting.reason if waiting else why_canceled(run))
 
 
 @router.patch("/runs/{run_id}", auth=may_write_run(), response={200: RunOut, **REFUSALS})
@@ -156,14 +162,15 @@ def run_edit(request: ApiRequest, run_id: str, body: RunChanges) -> dict[str, An
     run, by = request.run, request.auth.user
     if body.archived and not run.is_terminal:
         raise Conflict(f"{run.name} has not ended, so it cannot be archived.", field="archived")
-    if body.archived is False:
-        archive_runs(Run.objects.filter(pk=run.pk), by=by, archived=False)
-    if body.display_name is not None or body.description is not None:
-        edit_run(run, by=by, display_name=body.display_name, description=body.description)
-    if body.snapshot is not None:
-        freeze_source(run, find_snapshot(request.workspace, body.snapshot, by=by))
-    if body.archived:
-        archive_runs(Run.objects.filter(pk=run.pk), by=by)
+    with transaction.atomic():
+        if body.archived is False:
+            archive_runs(Run.objects.filter(pk=run.pk), by=by, archived=False)
+        if body.display_name is not None or body.description is not None:
+            edit_run(run, by=by, display_name=body.display_name, description=body.description)
+        if body.snapshot is not None:
+            freeze_source(run, find_snapshot(request.workspace, body.snapshot, by=by))
+        if body.archived:
+            archive_runs(Run.objects.filter(pk=run.pk), by=by)
     return run_out(find_run(run_id))
 
 
@@ -182,7 +189,7 @@ def run_wait(
     its own token for one that descends from it gives its slot back meanwhile.
     """
     run, waiter = request.run, request.auth.parent_of(request.run)
-    known = since or run_version(run)
+    known = since or settled(run_version(run))
     if waiter is not None and not run.is_terminal:
         wait_for_child(waiter, run)
     if not _is_news(run, known):
@@ -198,4 +205,7 @@ def _state(run: Run) -> Run:
 
 
 def _is_news(run: Run, known: str) -> bool:
-    return run.is_terminal or run_version(run) != known
+    now = run_version(run)
+    # Of one that has just changed no version is known: the answer waits until that moment is past.
+    is_known = now == known or (now != settled(now) and settled(now) == settled(known))
+    return run.is_terminal or not is_known

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -16,6 +17,14 @@ from django.conf import settings
 from ninja import Schema
 from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer
 
+from runs.folding import CONTROLS
+from runs.models.compute import TARGET_NAME_PATTERN
+from runs.models.experiment import EXPERIMENT_NAME_PATTERN
+from runs.models.label import KEY_LENGTH, VALUE_LENGTH
+from runs.services.descriptions import DESCRIPTION_LENGTH
+from runs.services.runs import DISPLAY_NAME_LENGTH
+
+_DIGESTS = uuid.UUID("6d5b1f0e-6a86-4a0b-9a55-0f4f3b7c2e19")
 _RUN_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}"
 
 
@@ -47,7 +56,9 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _check_storable(value: Any) -> None:
+def _check_storable(value: Any, depth: int = 0) -> None:
+    if depth > JSON_DEPTH:
+        raise ValueError(f"is nested more than {JSON_DEPTH} levels deep")
     if isinstance(value, str):
         _text(value)
     elif isinstance(value, float) and not math.isfinite(value):
@@ -55,21 +66,33 @@ def _check_storable(value: Any) -> None:
     elif isinstance(value, dict):
         for key, one in value.items():
             _check_storable(key)
-            _check_storable(one)
+            _check_storable(one, depth + 1)
     elif isinstance(value, list):
         for one in value:
-            _check_storable(one)
+            _check_storable(one, depth + 1)
 
+
+_LINE = f"^[^{CONTROLS}]*$"
+_KEY = rf"^[^{CONTROLS}]*[^\s{CONTROLS}][^{CONTROLS}]*$"
 
 #: Text that a database can keep. Use it for every text that comes in.
-Text = Annotated[str, AfterValidator(_text)]
-JSON_LENGTH = 1_000_000
+Text = Annotated[str, AfterValidator(_text), Field(json_schema_extra={"pattern": r"^[^\x00]*$"})]
+#: The same as a key of an object.
+Key = Annotated[str, AfterValidator(_text)]
+#: The names of what is to be made; blanks around them do no harm.
+ExperimentName = Annotated[Text, Field(json_schema_extra={"pattern": rf"^\s*{EXPERIMENT_NAME_PATTERN}\s*$"})]
+TargetName = Annotated[Text, Field(json_schema_extra={"pattern": rf"^\s*{TARGET_NAME_PATTERN}\s*$"})]
+DisplayName = Annotated[Text, Field(json_schema_extra={"pattern": _LINE, "maxLength": DISPLAY_NAME_LENGTH})]
+Description = Annotated[Text, Field(json_schema_extra={"maxLength": DESCRIPTION_LENGTH})]
+_Value = Annotated[Text, Field(json_schema_extra={"pattern": _LINE, "maxLength": VALUE_LENGTH})]
+_KEYS: dict[str, Any] = {"propertyNames": {"pattern": _KEY, "maxLength": KEY_LENGTH}}
+JSON_LENGTH, JSON_DEPTH = 1_000_000, 100
 #: Any JSON object that a database can keep.
 Json = Annotated[dict[str, Any], AfterValidator(_storable)]
 #: Tags that come in: key to value, or to null for a tag without one.
-Labels = Annotated[dict[Text, Text | None], Field(max_length=1_000)]
+Labels = Annotated[dict[Key, _Value | None], Field(max_length=1_000, json_schema_extra=_KEYS)]
 #: Properties that come in.
-Properties = Annotated[dict[Text, Text], Field(max_length=1_000)]
+Properties = Annotated[dict[Key, _Value], Field(max_length=1_000, json_schema_extra=_KEYS)]
 #: A run id as clients may choose it.
 RunId = Annotated[str, AfterValidator(_run_id), Field(json_schema_extra={"pattern": f"^{_RUN_ID}$"})]
 #: A moment in an answer.
@@ -80,6 +103,14 @@ class In(Schema):
     """A body that comes in: a field that is not known is refused, so that a slip of the pen is noticed."""
 
     model_config = ConfigDict(extra="forbid")
+
+    def digest(self) -> uuid.UUID:
+        """Stands for all that it says: the same for a body that is sent again, another for any other.
+
+        What is left out counts as its default, also where a later version of Studio knows more fields.
+        """
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        return uuid.uuid5(_DIGESTS, json.dumps(content, sort_keys=True))
 
 
 def page_url(path: str) -> str:

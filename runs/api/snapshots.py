@@ -22,6 +22,8 @@ from runs.services.snapshots import iter_file, open_zip
 router = Router()
 
 ZIP = "application/zip"
+#: What a source may be packed as; told apart by its bytes.
+PACKED = (ZIP, "application/x-tar", "application/gzip")
 
 
 class SnapshotOut(Schema):
@@ -64,10 +66,10 @@ def _snapshot_of(run: Run) -> Snapshot:
     "/workspaces/{workspace}/snapshots",
     auth=may_contribute(run_token=True),
     response={201: SnapshotOut, **REFUSALS},
-    openapi_extra=takes_bytes(ZIP),
+    openapi_extra=takes_bytes(*PACKED),
 )
 def snapshot_upload(request: ApiRequest, workspace: str) -> Status[dict[str, Any]]:
-    """Keep a zip, with every file that is in it; from now on its digest stands for it in this workspace.
+    """Keep a .zip, .tar or .tar.gz, every file in it; its digest now stands for it in this workspace.
 
     The digest is the sha256 of one line a file, `<sha256> <644 or 755> <size> <path>` and a newline, sorted
     by path, so it can be known before anything is sent.

@@ -12,12 +12,13 @@ from runs.api.access import ApiRequest, find_run, may_contribute
 from runs.api.errors import REFUSALS
 from runs.api.run_shape import RunOut, run_out
 from runs.api.runs import NewRunIn, parent_of, source_of
-from runs.api.schemas import In, Json, Text
+from runs.api.schemas import ExperimentName, In, Json, Key, Text
 from runs.errors import InvalidInput, StudioError
 from runs.models import ComputeTarget, Run
 from runs.services.compute import find_target
+from runs.services.experiments import check_experiment_name
 from runs.services.new_runs import NewRun, earlier_run
-from runs.services.submit import StepSpec, submit
+from runs.services.submit import SUBMITTED, StepSpec, submit
 from studio.accounts.models import Workspace
 
 router = Router(by_alias=True)
@@ -34,7 +35,7 @@ class WorkIn(In):
     arguments: list[Text] = Field(default_factory=list)
     command: list[Text] = Field(default_factory=list, description="Instead of script and arguments.")
     target: Text | None = Field(None, description="A compute target; the workspace's default if left out.")
-    environment_variables: dict[Text, Text] = Field(default_factory=dict)
+    environment_variables: dict[Key, Text] = Field(default_factory=dict)
     time_limit_s: Annotated[int, Field(ge=1, le=_LARGEST)] | None = None
     max_retries: int = Field(0, ge=0, le=_LARGEST)
 
@@ -49,7 +50,7 @@ class StepIn(WorkIn):
 class SubmissionIn(NewRunIn, WorkIn):
     """A run to be queued: one script or command, or with `steps` a pipeline of several."""
 
-    experiment: Text
+    experiment: ExperimentName
     parent: Text | None = None
     run_configuration: Json | None = Field(None, description="Kept and shown as it is.")
     steps: list[StepIn] = Field(default_factory=list)
@@ -62,15 +63,16 @@ class SubmissionIn(NewRunIn, WorkIn):
     response={200: RunOut, 201: RunOut, **REFUSALS},
 )
 def submission_create(request: ApiRequest, workspace: str, body: SubmissionIn) -> Status[dict[str, Any]]:
-    """Queue a run; the same `run_id` again in the same place gives the one that was queued before (200)."""
+    """Queue a run; the same request with its `run_id` again gives the one that was queued before (200)."""
     parent, by = parent_of(request, body.parent), request.auth.user
     new = body.new_run()
-    known = earlier_run(new.run_id, body.experiment, by=by, parent=parent)
+    known = earlier_run(new, request.workspace, body.experiment, SUBMITTED, by=by, parent=parent)
     run = known or _submit(request, body, new, parent)
     return Status(200 if known else 201, run_out(find_run(run.run_id)))
 
 
 def _submit(request: ApiRequest, body: SubmissionIn, new: NewRun, parent: Run | None) -> Run:
+    check_experiment_name(body.experiment)
     steps, target = _steps(request, body), _default_target(request.workspace, body.target)
     try:
         return submit(
@@ -87,6 +89,7 @@ def _submit(request: ApiRequest, body: SubmissionIn, new: NewRun, parent: Run | 
             properties=new.properties,
             parent=parent,
             run_configuration=body.run_configuration,
+            request_digest=new.request_digest,
         )
     except StudioError as error:
         error.field = _as_sent(error.field, is_pipeline=bool(body.steps))

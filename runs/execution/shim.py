@@ -30,6 +30,8 @@ LEFTOVER_GRACE_S = 2.0  # what a script left running gets this long after SIGTER
 KILL_LIMIT_S = 30.0  # a process that SIGKILL does not end by then sits in the kernel, or is not ours to kill
 WRITE_PATIENCE_S = 7 * 86_400.0  # how long a full disk may keep back the result, which only we know
 
+MEMORY_LOOK_S = 30.0  # SIGKILL is for want of memory if the kernel counted one at most twice this long before
+
 ALWAYS = float("inf")
 
 PR_SET_PDEATHSIG = 1
@@ -139,35 +141,13 @@ def log_line(text: str) -> bytes:
     return f"{stamp}.{int(now % 1 * 1000):03d}Z {text}\n".encode("utf-8", "surrogateescape")
 
 
-def out_of_memory_kills() -> tuple[int, int]:
-    """How many processes the kernel has killed for want of memory: in our control group, on the machine."""
-    return _group_kills(), _counter("/proc/vmstat")
-
-
-def _group_kills() -> int:
+def out_of_memory_kills() -> int:
+    """How many processes the kernel has killed for want of memory, in whatever control group."""
     try:
-        with open("/proc/self/cgroup") as file:
-            groups = [line.rstrip("\n").split(":", 2) for line in file]
-    except OSError:
-        return 0
-    for _, controllers, path in groups:
-        if "memory" in controllers.split(","):
-            return _counter(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
-    for number, _, path in groups:
-        if number == "0":
-            return _counter(f"/sys/fs/cgroup{path}/memory.events")
-    return 0
-
-
-def _counter(path: str) -> int:
-    try:
-        with open(path) as file:
-            for line in file:
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
+        with open("/proc/vmstat") as file:
+            return sum(int(line.split()[1]) for line in file if line.startswith("oom_kill "))
     except (OSError, ValueError):
         return 0
-    return 0
 
 
 class Order:
@@ -205,7 +185,8 @@ class Watch:
         self.terminated: dict[tuple[int, int], Process] = {}
         self.killed: dict[tuple[int, int], Process] = {}
         self.left: list[Process] = []
-        self.kills_before = (0, 0)
+        self.kills_before = self.kills_lately = 0  # as of the last look but one, and of the last
+        self.kills_seen = 0.0  # when that was
         self.started_at = self.started = 0.0
 
     def run(self) -> None:
@@ -213,8 +194,9 @@ class Watch:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGCHLD})  # read with sigtimedwait
-        self.kills_before = out_of_memory_kills()
+        self.kills_before = self.kills_lately = out_of_memory_kills()
         self.started_at, self.started = time.time(), time.monotonic()
+        self.kills_seen = self.started
         stopped = os.path.exists(f"{self.folder}/{STOP}")
         problem = "" if stopped else self.start()
         # Studio stops a run by the stop file alone; a signal to all processes at shutdown is for the script.
@@ -358,6 +340,14 @@ class Watch:
             self.begin_ending("stopped", now + self.order.grace_s, "A stop was asked for")
         elif limit is not None and now >= self.started + limit:
             self.begin_ending("time_limit", now + self.order.grace_s, f"The limit of {limit:g} s is over")
+        else:
+            self.look_at_memory(now)
+
+    def look_at_memory(self, now: float) -> None:
+        """Forget the kills of long ago: in the days of a run the kernel may have killed something else."""
+        if now >= self.kills_seen + MEMORY_LOOK_S:
+            self.kills_before, self.kills_lately = self.kills_lately, out_of_memory_kills()
+            self.kills_seen = now
 
     def begin_ending(self, reason: str, deadline: float, why: str) -> None:
         self.phase, self.reason, self.deadline = "ending", reason, deadline
@@ -443,10 +433,9 @@ class Watch:
         )
 
     def died_of_memory(self, code: int | None) -> bool:
-        """SIGKILL that none of us sent, while the kernel counted a kill; 137 is how a shell hands that on."""
+        """SIGKILL that none of us sent, and the kernel counted one lately; 137 is how a shell hands it on."""
         by_us = any(pid == self.pid for pid, _ in self.killed)
-        now, before = out_of_memory_kills(), self.kills_before
-        risen = now[0] > before[0] or now[1] > before[1]
+        risen = out_of_memory_kills() > self.kills_before
         return code in (-signal.SIGKILL, 128 + signal.SIGKILL) and not by_us and risen
 
     def write(self, name: str, content: dict[str, object], *, patience_s: float) -> None:

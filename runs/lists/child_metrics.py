@@ -8,7 +8,15 @@ from datetime import timedelta
 
 from runs.lists.bars import median_duration
 from runs.lists.columns import Column
-from runs.lists.metric_columns import Choice, MetricColumns, OverRuns, metric_cells, names_of, over_runs
+from runs.lists.metric_columns import (
+    Choice,
+    MetricColumns,
+    OverRuns,
+    metric_cells,
+    metric_widths,
+    names_of,
+    over_runs,
+)
 from runs.lists.metrics import Shown
 from runs.models import MetricLedger, Run
 from studio.accounts.models import User
@@ -49,9 +57,10 @@ def child_metrics(
         over = choices[0].name if choices else names[0]
     bars = [child for child in runs if child.experiment_id == run.experiment_id]
     bars = sorted(bars, key=lambda child: child.number)[-CHART_RUNS:]
+    cells = metric_cells(runs, choices)
     return ChildMetrics(
-        [_column(choice, at) for at, choice in enumerate(choices)],
-        metric_cells(runs, choices),
+        metric_widths([_column(choice, at) for at, choice in enumerate(choices)], cells),
+        cells,
         bars,
         over_runs(run.experiment, names, bars, over=over, sum_=sum_),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from zlib import crc32
 
 from studio.accounts.models import User
+from studio.accounts.services import remember_choice
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ _ALL = (
 )
 COLUMNS = {column.key: column for column in _ALL}
 
+_KEY = "columns"
+
 #: Pixels of box, number and a readable name; and what a table needs that is not scrolled sideways.
 _BESIDE, _ORDINARY = 312, 1350
 
@@ -67,7 +70,7 @@ def offered(place: str) -> list[Column]:
 
 def chosen(person: User, place: str) -> list[Column]:
     """The columns that this person's list shows."""
-    kept = (person.preferences or {}).get("columns", {}).get(place)
+    kept = person.preferences.get(_KEY, {}).get(place)
     keys = kept if isinstance(kept, list) else DEFAULTS[place]
     return [column for column in offered(place) if column.key in keys]
 
@@ -84,9 +87,7 @@ def choose(person: User, place: str, keys: Iterable[str]) -> None:
     """Keep a person's choice; unknown keys are dropped."""
     wanted = set(keys)
     known = [column.key for column in offered(place) if column.key in wanted]
-    columns = {**(person.preferences or {}).get("columns", {}), place: known}
-    person.preferences = {**(person.preferences or {}), "columns": columns}
-    person.save(update_fields=["preferences"])
+    remember_choice(person, _KEY, place, known)
 
 
 def least_width(columns: Iterable[Column]) -> int:

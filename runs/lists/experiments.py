@@ -81,12 +81,16 @@ class ExperimentRow:
 
 @dataclass(frozen=True)
 class ExperimentPage:
-    """Some rows, and the cursors of the pages around them ("" where there is none)."""
+    """Some rows, and the cursors of the pages around them ("" where there is none).
+
+    `is_lost`: the page that was asked for cannot be found, and this is the first one.
+    """
 
     rows: list[ExperimentRow]
     order: str
     next_cursor: str = ""
     prev_cursor: str = ""
+    is_lost: bool = False
 
 
 def experiment_page(
@@ -118,6 +122,7 @@ def experiment_page(
         order,
         _cursor(order, found[-1], False) if ahead and found else "",
         _cursor(order, found[0], True) if behind and found else "",
+        is_lost=bool(after) and cursor is None,
     )
 
 

@@ -21,7 +21,7 @@ from runs.filters import RunFilter, split_query
 from runs.folding import fold
 from runs.lists.figures import CHIPS
 from runs.models import Experiment, Run
-from runs.search.nodes import And, Condition, Labelled, Node, OneOf, Query
+from runs.search.nodes import And, Condition, Labelled, Node, OneOf, Query, Text
 from runs.search.query import Page, Search
 from runs.status import Kind, Status
 from studio.accounts.models import User, Workspace
@@ -199,6 +199,10 @@ class RunList:
             return self.scope.none()
         return Search(self.scope, self.query, person=self.person).matching()
 
+    def in_order(self) -> QuerySet[Run]:
+        """All runs that match, children too, in the order of the list."""
+        return Search(self.scope, self.query, person=self.person).ordered(self.order)
+
     def page(self, size: int = PAGE) -> Page:
         """The page of runs; empty when the search cannot be read."""
         if not self.is_valid:
@@ -230,13 +234,14 @@ class RunList:
 
     def _put_first_what_was_asked_for(self, runs: list[Run]) -> None:
         """Of a run's tags a row has room for one or two, and those of the search say why it is there."""
-        asked = {
-            fold(condition.key.pieces[0])
-            for condition in self.query.conditions()
-            if isinstance(condition, Labelled) and condition.what == "tag" and condition.key.is_exact
-        }
-        for run in runs if asked else []:
-            run.labels.sort(key=lambda tag: fold(tag.key) not in asked)
+        keys, words = set(), []
+        for condition in self.query.conditions():
+            if isinstance(condition, Labelled) and condition.what == "tag" and condition.key.is_exact:
+                keys.add(fold(condition.key.pieces[0]))
+            elif isinstance(condition, Text):
+                words.append(fold(condition.term))
+        for run in runs if keys or words else []:
+            run.labels.sort(key=lambda tag: not (fold(tag.key) in keys or _has_any(fold(str(tag)), words)))
 
     def key(self, run: Run) -> str:
         """What `open` calls a run: its number where that is enough."""
@@ -299,3 +304,7 @@ class RunList:
         for run in Run.objects.filter(pk__in=pks).for_table().order_by("-pk"):
             below.setdefault(run.parent_id or 0, []).append(run)
         return below
+
+
+def _has_any(text: str, words: Iterable[str]) -> bool:
+    return any(word in text for word in words)

@@ -16,7 +16,8 @@ from studio.accounts.models import User, Workspace
 NODE_ALIVE_FOR = timedelta(seconds=15)
 
 TARGET_NAME_RULE = "2 to 24 characters: first a letter, then letters, digits and -."
-TARGET_NAME = RegexValidator(r"^[A-Za-z][A-Za-z0-9-]{1,23}\Z", TARGET_NAME_RULE)
+TARGET_NAME_PATTERN = r"[A-Za-z][A-Za-z0-9-]{1,23}"
+TARGET_NAME = RegexValidator(rf"^{TARGET_NAME_PATTERN}\Z", TARGET_NAME_RULE)
 
 
 class ComputeTarget(models.Model):

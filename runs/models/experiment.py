@@ -13,7 +13,8 @@ from studio.accounts.models import Workspace
 EXPERIMENT_NAME_RULE = (
     "1 to 255 characters: first a letter or a digit, then letters, digits, - and _ (no spaces, ASCII only)."
 )
-EXPERIMENT_NAME = RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,254}\Z", EXPERIMENT_NAME_RULE)
+EXPERIMENT_NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}"
+EXPERIMENT_NAME = RegexValidator(rf"^{EXPERIMENT_NAME_PATTERN}\Z", EXPERIMENT_NAME_RULE)
 
 
 class ExperimentQuerySet(models.QuerySet["Experiment"]):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import connection, models, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce, Now
 
@@ -56,6 +57,17 @@ class RunQuerySet(models.QuerySet["Run"]):
         """Those without a parent."""
         return self.filter(parent=None)
 
+    def update_in_order(self, **changes: Any) -> int:
+        """As `update`, holding the rows in the order of their keys first, as all do who change several runs.
+
+        PostgreSQL updates rows in whatever order it finds them: two who do so may wait for each other.
+        """
+        if not connection.features.has_select_for_update:  # nor does anybody else write meanwhile
+            return self.update(**changes)
+        with transaction.atomic():
+            held = self.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
+            return Run.objects.filter(pk__in=list(held)).update(**changes)
+
     def for_table(self, *more: str) -> RunQuerySet:
         """With all that a table row shows and `more` columns: 2 queries (rows; their tags, as `labels`)."""
         return (
@@ -72,7 +84,11 @@ class RunQuerySet(models.QuerySet["Run"]):
         return (
             self.select_related("workspace", "experiment", "submitter", "target", "node")
             .defer(
-                "search_text", "environment_variables", "workspace__description", "experiment__description"
+                "search_text",
+                "environment_variables",
+                "request_digest",
+                "workspace__description",
+                "experiment__description",
             )
             .prefetch_related("tags", "properties")
             .annotate(
@@ -134,6 +150,8 @@ class Run(models.Model):
         "self", null=True, on_delete=models.SET_NULL, related_name="resubmissions"
     )
     submission_key = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001 (many have none)
+    # Of the request that made it, where a client may send that again; null where nobody knows it.
+    request_digest = models.UUIDField(null=True)
 
     # When
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import isfinite
@@ -44,13 +45,22 @@ class Order:
         """The type of what it sorts by."""
         return float if self.by.startswith(_METRIC) else _KINDS[self.by]
 
+    @property
+    def name(self) -> str:
+        """The metric by which it sorts, if it is one."""
+        return self.by.split(":", 2)[2] if self.by.startswith(_METRIC) else ""
+
+    def is_nothing(self, value: Any) -> bool:
+        """Whether a run with this value has no such metric."""
+        return bool(self.name) and abs(value) == _NOTHING
+
     def of(self, runs: QuerySet[Run], now: datetime) -> QuerySet[Any]:
         """These runs with their `sort_value`."""
         if not self.by.startswith(_METRIC):
             return runs.annotate(sort_value=self._value(now))
-        _, sum_, name = self.by.split(":", 2)
+        sum_ = self.by.split(":", 2)[1]
         # A join, because a subquery would be asked anew wherever a page compares the value.
-        metric = FilteredRelation("metrics", condition=Q(metrics__name=name))
+        metric = FilteredRelation("metrics", condition=Q(metrics__name=self.name))
         return runs.annotate(sort_metric=metric).annotate(sort_value=self._sum(SUMS[sum_]))
 
     def _sum(self, column: str) -> Expression:
@@ -99,6 +109,8 @@ _KINDS: dict[str, type] = {
 }
 #: What `order` may be, each also with a - before it.
 ORDERS = tuple(_KINDS)
+#: The same and the orders by metrics, as a pattern.
+ORDER_PATTERN = rf"-?(?:{'|'.join(ORDERS)}|{_METRIC}(?:{'|'.join(SUMS)}):[^\x00]{{1,{NAME_LENGTH}}})"
 
 
 def metric_order(name: str, sum_: str) -> str:
@@ -108,13 +120,8 @@ def metric_order(name: str, sum_: str) -> str:
 
 def parse_order(text: str) -> Order | None:
     """The order that was asked for, or None if there is no such."""
-    by = text.removeprefix("-")
-    return Order(by, text.startswith("-")) if by in _KINDS or _is_metric(by) else None
-
-
-def _is_metric(by: str) -> bool:
-    sum_, _, name = by.removeprefix(_METRIC).partition(":")
-    return by.startswith(_METRIC) and sum_ in SUMS and 0 < len(name) <= NAME_LENGTH and is_value(name, str)
+    is_order = re.fullmatch(ORDER_PATTERN, text) and is_value(text, str)
+    return Order(text.removeprefix("-"), text.startswith("-")) if is_order else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,6 @@ from datetime import UTC, datetime, timedelta
 #: Seconds in each unit of a duration.
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
-#: What a comparison may be written with.
-OPERATORS = ("<=", ">=", "!=", "=", "<", ">")
-
 _BARE_WORD = re.compile(r'[^\s()":*\\-][^\s()":*\\]*')
 _BARE_VALUE = re.compile(r'[^\s()",*<>=!\\]+')
 _KEYWORDS = ("OR", "AND", "NOT")

@@ -8,7 +8,7 @@ Sorting by anything but age looks at no more than those either.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,7 @@ from studio.accounts.models import User
 #: Where so many of the newest runs match, counting by reading ends soon, however many runs there are.
 _DENSE = 0.5
 _KEY = F("pk") + 0
+_NEWEST_FIRST = Order("created", descending=True)
 
 WINDOW = 5_000
 SCAN = 100_000
@@ -43,13 +44,15 @@ COSTLY_COUNTED = 1_000
 class Page:
     """Some rows of a list, and the cursors of the pages around it ("" where there is none).
 
-    `note` is for the person: what was left out, or why the page is another than was asked for.
+    `note` is for the person: what was left out, or why the order is another than was asked for.
+    `is_lost`: the page that was asked for cannot be found, and this is the first one.
     """
 
     rows: list[Run]
     next_cursor: str = ""
     prev_cursor: str = ""
     note: str = ""
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,18 @@ class Search:
         form = self.conditions.seeking if self.seekable else self.conditions.reading
         return matching.filter(form(self.root))
 
+    def ordered(self, order: str) -> QuerySet[Run]:
+        """All that it finds in this order, for whoever reads them one after the other; not only the newest.
+
+        An order that cannot be read gives the newest first, as on a page.
+        """
+        sorting = parse_order(order) or _NEWEST_FIRST
+        if sorting.by == "created":
+            return self.matching().order_by("-pk" if sorting.descending else "pk")
+        return sorting.of(self.matching(), self.now).order_by(
+            "-sort_value" if sorting.descending else "sort_value", "-pk"
+        )
+
     @property
     def _newest(self) -> QuerySet[Run]:
         return self.scope.order_by("-pk")
@@ -143,24 +158,25 @@ class Search:
     def page(self, *, after: str | None = None, size: int = 50, order: str = "-created") -> Page:
         """A page of at most `size` rows.
 
-        An order or a cursor that cannot be read gives the first page and a note. Costs 2 queries without a
+        An order or a cursor that cannot be read gives the first page and says so. Costs 2 queries without a
         search, else 3 or 4; 1 more for each qualifier that takes names; and what the rows prefetch.
         """
         notes: list[str] = []
         sorting = parse_order(order)
         if sorting is None:
-            sorting = Order("created", descending=True)
+            sorting = _NEWEST_FIRST
             notes.append("That order is not known; these are the newest first.")
         cursor = read_cursor(after, sorting) if after else None
-        if after and cursor is None:
-            notes.append("That page cannot be found; this is the first one.")
+        is_lost = bool(after) and cursor is None
         find = self._by_age if sorting.by == "created" else self._sorted
         found = find(sorting, cursor, size)
         if cursor and cursor.backward and not found.places and found.stopped is None:
             cursor, found = None, find(sorting, None, size)
+        if cursor is None and found.places and sorting.is_nothing(found.places[0][0]):
+            notes.append(f"No run here has a number of {sorting.name}; these are the newest first.")
         if cursor is None and not found.more:
             self._all = len(found.places), found.stopped is not None
-        return self._page(found, sorting, cursor, notes)
+        return replace(self._page(found, sorting, cursor, notes), is_lost=is_lost)
 
     def _page(self, found: _Found, order: Order, cursor: Cursor | None, notes: list[str]) -> Page:
         rows = {run.pk: run for run in self.runs.filter(pk__in=[key for _, key in found.places])}

@@ -147,7 +147,7 @@ def _gunzip(file: BinaryIO, *, limits: Limits) -> Iterator[IO[bytes]]:
     total = 0
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as plain:
         try:
-            with gzip.GzipFile(fileobj=file) as stream:
+            with gzip.GzipFile(fileobj=file, mode="rb") as stream:  # or it takes the mode of the file
                 while chunk := stream.read(CHUNK_BYTES):
                     total += len(chunk)
                     if total > most:

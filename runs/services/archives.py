@@ -1,7 +1,7 @@
 """Reading uploads that may be hostile: names, limits, and the one stored form of a snapshot.
 
 Pure: no database, no storage. A source (zip, tar, list of files, folder) becomes a list of `Entry`, and
-`pack` turns entries into a deflated zip in a temporary file, judging the bytes that really come rather than
+`pack` turns entries into a zip in a temporary file, judging the bytes that really come rather than
 what a header says. Nothing is ever written under a name that came with an upload.
 """
 
@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -39,6 +39,7 @@ CHUNK_BYTES = 256 * 1024
 _SPOOL_BYTES = 4 * 2**20
 _RATIO_COUNTS_FROM_BYTES = 16 * 2**20
 _LARGEST_SHOWN = 10
+_WORTH_DEFLATING = 0.95
 _DRIVE = re.compile(r"[A-Za-z]:")
 _FORBIDDEN_KINDS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 #: What the readers of archives and files raise for damage, encryption and methods they do not know.
@@ -238,7 +239,7 @@ def pack(
     unwrap: bool = False,
     whole: bool = False,
 ) -> Packed:
-    """The source as a deflated zip in a temporary file, with what is in it.
+    """The source as a zip in a temporary file, with what is in it; deflated but for what does not shrink.
 
     Leaves out what the root `.amlignore` (else `.gitignore`) says, and always `.git`, `__pycache__` and the
     like; nothing if `whole`. `unwrap` drops a single top folder. `archive_bytes` is the size of the archive
@@ -341,7 +342,8 @@ def too_big(reason: str, sizes: Mapping[str, int], *, limits: Limits, rules_name
     help_line = f"The line `{line}` in {where} would help. " if line else ""
     setting = "FILES" if len(sizes) > limits.max_files else "BYTES"
     hint = f"{help_line}Who runs Studio sets the limit: STUDIO_SNAPSHOT_MAX_{setting}."
-    return SnapshotTooBig(f"{reason} Largest: {listed}.", field="source", hint=hint)
+    largest_words = f" Largest: {listed}." if largest[0][1] else ""
+    return SnapshotTooBig(f"{reason}{largest_words}", field="source", hint=hint)
 
 
 def limit_text(size: int) -> str:
@@ -411,10 +413,12 @@ def _past_limit(
 def _write_one(archive: zipfile.ZipFile, path: str, entry: Entry, *, room: int) -> PackedFile | None:
     """Copy one member; None when more than `room` bytes come."""
     info = zipfile.ZipInfo(path)  # dated 1980: what it says depends on the content alone
-    info.compress_type = zipfile.ZIP_DEFLATED
+    chunks = _chunks(path, entry)
+    start = next(chunks, b"")
+    info.compress_type = zipfile.ZIP_DEFLATED if _shrinks(start) else zipfile.ZIP_STORED
     executable, size, sha256 = entry.executable, 0, hashlib.sha256()
     with archive.open(info, "w", force_zip64=room >= 2**31) as target:
-        for chunk in _chunks(path, entry):
+        for chunk in chain((start,), chunks):
             if not size and executable is None:
                 executable = chunk.startswith(b"#!")
             size += len(chunk)
@@ -428,3 +432,8 @@ def _write_one(archive: zipfile.ZipFile, path: str, entry: Entry, *, room: int) 
         )
     info.external_attr = (_EXECUTABLE if executable else _PLAIN) << 16
     return PackedFile(path, size, sha256.hexdigest(), bool(executable))
+
+
+def _shrinks(start: bytes) -> bool:
+    """Whether deflating a file that begins so is worth its time: what is compressed already never is."""
+    return len(zlib.compress(start, 1)) < _WORTH_DEFLATING * len(start)

@@ -224,7 +224,7 @@ def _write_rows(run: Run, batch: list[Artifact], replaced: list[str]) -> None:
     if not batch:
         return
     with transaction.atomic():
-        if not Run.objects.select_for_update().filter(pk=run.pk, attempt=run.attempt).exists():
+        if not Run.objects.select_for_update(no_key=True).filter(pk=run.pk, attempt=run.attempt).exists():
             raise StaleAttempt("Another attempt of this run has begun, and these files are not its own.")
         Artifact.objects.bulk_create(
             batch,

@@ -55,6 +55,14 @@ def cancel_run(run: Run, *, by: User | None, why: str = "") -> CancelReport:
     return report
 
 
+def why_canceled(run: Run) -> str | None:
+    """The reason of whoever canceled a run, or of Studio; None for one that is not Canceled. One query."""
+    if run.status != Status.CANCELED:
+        return None
+    reasons = run.events.exclude(why="").filter(to_status__in=(Status.CANCEL_REQUESTED, Status.CANCELED))
+    return reasons.order_by("seq").values_list("why", flat=True).first()
+
+
 def cancel_runs(runs: Iterable[Run], *, by: User | None, why: str = "") -> CancelReport:
     """The same for many; what it did in all."""
     report = CancelReport()

@@ -59,7 +59,8 @@ def create_target(
     others = ComputeTarget.objects.filter(workspace=workspace)
     try:
         with transaction.atomic():
-            Workspace.objects.select_for_update().only("pk").get(pk=workspace.pk)  # two firsts, one default
+            # Of two firsts one is the default.
+            Workspace.objects.select_for_update(no_key=True).only("pk").get(pk=workspace.pk)
             target = ComputeTarget.objects.create(
                 workspace=workspace,
                 name=name,
@@ -92,7 +93,7 @@ def edit_target(
     to it.
     """
     with transaction.atomic():
-        held = ComputeTarget.objects.select_for_update().get(pk=target.pk)
+        held = ComputeTarget.objects.select_for_update(no_key=True).get(pk=target.pk)
         typed, now = {"description": description}, {"description": held.description}
         if changed_fields(typed, opened=opened or {}, now=now):
             changed = check_description(description)
@@ -103,7 +104,7 @@ def edit_target(
 def set_default_target(target: ComputeTarget, *, by: User | None) -> None:
     """Make this the default target of its workspace."""
     with transaction.atomic():
-        Workspace.objects.select_for_update().get(pk=target.workspace_id)  # one choice at a time
+        Workspace.objects.select_for_update(no_key=True).get(pk=target.workspace_id)  # one choice at a time
         others = ComputeTarget.objects.filter(workspace_id=target.workspace_id, is_default=True)
         others.exclude(pk=target.pk).update(is_default=False, updated_at=Now())
         ComputeTarget.objects.filter(pk=target.pk).update(is_default=True, updated_at=Now())
@@ -137,7 +138,9 @@ def forget_node(node: Node, *, by: User) -> None:
             f"{node.name} still has runs.", hint="They end as lost when its last sign of life is too old."
         )
     target, name = node.target, node.name
-    node.delete()
+    with transaction.atomic():
+        Run.objects.filter(node=node).update_in_order(node=None)
+        node.delete()
     _record(target, f"forgot {name}", by=by)
 
 

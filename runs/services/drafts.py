@@ -19,6 +19,8 @@ MOST_DRAFTS = 100
 DRAFT_MAX_CHARACTERS = 2_000_000
 _REMEMBERED = 200
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+#: Where a form names the snapshot of a step.
+_DIGEST_FIELD = re.compile(r"steps-\d{1,4}-digest\Z")
 _SESSION_KEY = "snapshots"
 
 #: The fields of a form as lists of texts.
@@ -114,6 +116,6 @@ class OwnSnapshots:
     def _named_by_drafts(self) -> set[str]:
         contents = _drafts_of(self.membership).values_list("content", flat=True)
         return {
-            text for content in contents for field, texts in content.items() if field.endswith("-digest")
-            for text in texts
+            text for content in contents for field, texts in content.items() if _DIGEST_FIELD.match(field)
+            for text in texts[-1:]  # the one that a form reads
         }  # fmt: skip

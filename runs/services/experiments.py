@@ -20,17 +20,17 @@ from runs.services.edits import changed_fields
 from runs.services.tags import check_labels
 from studio.accounts.changes import record
 from studio.accounts.models import User, Workspace
+from studio.clock import NowAtRow
 from studio.prepared import Given, Prepared, PreparedUpdate
 
 _experiment = Prepared(lambda: Experiment.objects.filter(workspace=Given("workspace"), name=Given("name")))
 
-_by_key = Experiment.objects.filter(pk=Given("experiment"))
 _count_up = PreparedUpdate(
-    lambda: _by_key,
+    lambda: Experiment.objects.filter(pk=Given("experiment")),
     last_number=F("last_number") + Given("count", BigIntegerField()),
-    updated_at=Now(),
+    updated_at=NowAtRow(),
+    returning=(F("last_number"), NowAtRow()),
 )
-_counted: Prepared[Any] = Prepared(lambda: _by_key.only("last_number").annotate(now=Now()))
 
 
 def check_experiment_name(name: str) -> str:
@@ -48,14 +48,20 @@ def check_experiment_name(name: str) -> str:
     return name
 
 
-def find_or_create_experiment(workspace: Workspace, name: str, *, by: User | None) -> tuple[Experiment, bool]:
-    """The experiment of this name, archived or not, and whether it was made just now. Raises InvalidName."""
+def find_or_create_experiment(
+    workspace: Workspace, name: str, *, by: User | None, description: str = ""
+) -> tuple[Experiment, bool]:
+    """The experiment of this name, archived or not, and whether it was made just now.
+
+    One that is made has this description. Raises InvalidName, InvalidInput.
+    """
     name = check_experiment_name(name)
     known = _experiment.first(workspace=workspace.pk, name=name)
     if known is None:
+        new = {"name": name, "description": check_description(description), "created_by": by}
         try:
             with transaction.atomic():
-                return Experiment.objects.create(workspace=workspace, name=name, created_by=by), True
+                return Experiment.objects.create(workspace=workspace, **new), True
         except IntegrityError:  # another submitter made it just now
             known = Experiment.objects.get(workspace=workspace, name=name)
     known.workspace = workspace
@@ -95,13 +101,12 @@ def _refuse_archived(experiment: Experiment) -> None:
 
 
 def reserve_numbers(experiment: Experiment, count: int) -> tuple[int, datetime]:
-    """The first of `count` run numbers, and the database's time. Two queries.
+    """The first of `count` run numbers, and the database's time, later for each later number. One query.
 
     Needs a transaction, and holds the experiment's row until it ends: numbers have no gap and no repeat.
     """
-    _count_up.run(experiment=experiment.pk, count=count)
-    (counted,) = _counted.all(experiment=experiment.pk)
-    return counted.last_number - count + 1, counted.now
+    ((last, now),) = _count_up.run(experiment=experiment.pk, count=count)
+    return last - count + 1, now
 
 
 def edit_experiment(
@@ -118,7 +123,7 @@ def edit_experiment(
     """
     typed = {"description": description, "tags": tags}
     with transaction.atomic():
-        held = Experiment.objects.select_for_update().get(pk=experiment.pk)
+        held = Experiment.objects.select_for_update(no_key=True).get(pk=experiment.pk)
         now = {"description": held.description, "tags": held.tags}
         changes = changed_fields(typed, opened=opened or {}, now=now)
         if "description" in changes:

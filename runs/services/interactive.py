@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from django.db import IntegrityError, transaction
@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from runs.errors import Conflict, InvalidInput, RunFinished
 from runs.lifecycle import begin, begin_all, move
 from runs.models import Experiment, Run, Snapshot
-from runs.services.experiments import reserve_numbers
+from runs.services.experiments import get_or_create_experiment, reserve_numbers
 from runs.services.new_runs import (
     NewRun,
     check_new_run,
@@ -24,14 +24,17 @@ from runs.services.new_runs import (
 )
 from runs.services.nodes import beat_attempts
 from runs.status import TERMINAL, Kind, Status
-from studio.accounts.models import User
+from studio.accounts.models import User, Workspace
 
 MOST_CHILDREN = 500
+#: Signs of life that are taken at once.
+MOST_BEATS = 500
 _BATCHES = uuid.UUID("1f0f3c59-4f0a-4ec4-9a7d-0d8d1b8f2a11")
 
 
 def create_interactive(
-    experiment: Experiment,
+    workspace: Workspace,
+    experiment_name: str,
     new: NewRun,
     *,
     by: User,
@@ -41,12 +44,14 @@ def create_interactive(
 ) -> tuple[Run, bool]:
     """A new interactive run, Running from now on or (`start` False) NotStarted, and whether it is new.
 
-    The same `run_id` again by the same person in the same place gives the run that it made before. Raises
-    Conflict for an id that is taken, InvalidInput and InvalidTag. Six queries, seven below a parent.
+    Its experiment is made with it if it is new. The same `run_id` again by the same person in the same place
+    gives the run that it made before, if its content is the same. Raises Conflict for an id that is taken and
+    for an archived experiment, InvalidName, InvalidInput and InvalidTag. Six queries, seven below a parent.
     """
     new = check_new_run(new if new.run_id else replace(new, run_id=str(uuid.uuid4())))
     try:
         with transaction.atomic():
+            experiment = get_or_create_experiment(workspace, experiment_name, by=by)
             if parent is not None:
                 hold_parent(parent, experiment)
             number, now = reserve_numbers(experiment, 1)
@@ -59,8 +64,8 @@ def create_interactive(
                 run.save(force_insert=True)
             insert_labels([(run, new)])
         return run, True
-    except IntegrityError:
-        known = earlier_run(new.run_id, experiment.name, by=by, parent=parent)
+    except (IntegrityError, Conflict):  # what refuses it now may have come after it was made
+        known = earlier_run(new, workspace, experiment_name, [Kind.INTERACTIVE], by=by, parent=parent)
         if known is None:
             raise
         return known, False
@@ -71,8 +76,8 @@ def create_children(
 ) -> tuple[list[Run], bool]:
     """Interactive child runs in this order, NotStarted or (`start`) Running, and whether they are new.
 
-    The same batch again gives what it made before. All or none. Raises like `create_interactive`. Eight
-    queries, nine with `start`, some more for hundreds.
+    The same batch again gives what it made before, with other content it is refused. All or none. Raises like
+    `create_interactive`. Seven queries, eight with `start`, some more for hundreds.
     """
     if len(news) > MOST_CHILDREN:
         raise InvalidInput(
@@ -104,8 +109,8 @@ def create_children(
             insert_labels(list(zip(runs, named, strict=True)))
             Run.objects.filter(pk=parent.pk).update(updated_at=Now())
         return runs, True
-    except IntegrityError:
-        return _made_before(parent, named, by=by), False
+    except (IntegrityError, Conflict) as refusal:
+        return _made_before(parent, named, by=by, refusal=refusal), False
 
 
 def _id(parent: Run, batch_id: str, at: int) -> str:
@@ -113,19 +118,25 @@ def _id(parent: Run, batch_id: str, at: int) -> str:
     return str(uuid.uuid5(_BATCHES, f"{parent.run_id}/{batch_id}/{at}") if batch_id else uuid.uuid4())
 
 
-def _made_before(parent: Run, named: Iterable[NewRun], *, by: User) -> list[Run]:
-    wanted = [new.run_id for new in named]
-    if len(set(wanted)) < len(wanted):
+def _made_before(
+    parent: Run, named: Sequence[NewRun], *, by: User, refusal: IntegrityError | Conflict
+) -> list[Run]:
+    """What the same request made before. Raises Conflict: the refusal, or that an id is taken."""
+    digests = {new.run_id: new.request_digest for new in named}
+    if len(digests) < len(named):
         raise InvalidInput("Two of these child runs have the same run_id.", field="children")
-    known = {run.run_id: run for run in Run.objects.filter(run_id__in=wanted, parent=parent, submitter=by)}
-    missing = [run_id for run_id in wanted if run_id not in known]
+    found = Run.objects.filter(run_id__in=digests, parent=parent, submitter=by, kind=Kind.INTERACTIVE)
+    known = {run.run_id: run for run in found if run.request_digest == digests[run.run_id]}
+    missing = [run_id for run_id in digests if run_id not in known]
+    if missing and isinstance(refusal, Conflict):
+        raise refusal
     if missing:
         raise Conflict(
-            f"The run id {missing[0]} is taken, or this batch was sent before with other runs.",
+            f"The run id {missing[0]} is taken, or this batch was sent before with other content.",
             field="children",
             hint="Give a new batch an id of its own.",
         )
-    return [known[run_id] for run_id in wanted]
+    return [known[run_id] for run_id in digests]
 
 
 def _unsaved(experiment: Experiment, new: NewRun, number: int, *, by: User, parent: Run | None) -> Run:
@@ -151,9 +162,25 @@ def start_run(run: Run, *, by: User) -> None:
 
 def beat(run: Run) -> None:
     """A sign of life of an interactive run; other runs have one from their node. Raises RunFinished."""
-    if run.kind == Kind.INTERACTIVE and run.status != Status.NOT_STARTED:
-        beat_attempts([(run.pk, run.attempt)])
+    _beat([run])
     _refuse_ended(run)
+
+
+def beat_all(runs: Collection[Run]) -> set[int]:
+    """The same for many, in three queries (PostgreSQL: four); the keys of those that have ended."""
+    _beat(runs)
+    ended = Run.objects.filter(pk__in=[run.pk for run in runs], status__in=sorted(TERMINAL))
+    return set(ended.values_list("pk", flat=True))
+
+
+def _beat(runs: Iterable[Run]) -> None:
+    attempts = [
+        (run.pk, run.attempt)
+        for run in runs
+        if run.kind == Kind.INTERACTIVE and run.status != Status.NOT_STARTED
+    ]
+    if attempts:
+        beat_attempts(attempts)
 
 
 def _only_interactive(run: Run, done: str) -> None:

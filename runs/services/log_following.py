@@ -38,7 +38,7 @@ def log_state(run: Run, name: str, attempt: int | None = None) -> LogState:
     """The state of a log now, of the current attempt if none is said. One query.
 
     A log without a byte has size 0 while it may still come, and the log that scripts print to always may have
-    been left empty; any other name is NotFound.
+    been left empty; any other name, and an attempt that has not begun, is NotFound.
     """
     chunks = LogChunk.objects.filter(
         run=OuterRef("pk"), attempt=OuterRef("attempt") if attempt is None else attempt, name=name
@@ -46,6 +46,10 @@ def log_state(run: Run, name: str, attempt: int | None = None) -> LogState:
     size = Subquery(chunks.annotate(end=F("offset") + F("size")).values("end")[:1])
     row = Run.objects.filter(pk=run.pk).annotate(log_size=size).values_list("status", "attempt", "log_size")
     status, current, stored = row.get()
+    if attempt is not None and attempt > current:
+        raise NotFound(
+            f"The run has no attempt {attempt}.", field="attempt", hint=f"The newest is {current}."
+        )
     state = LogState(current if attempt is None else attempt, stored or 0, Status(status), current)
     if not state.size and not state.may_grow and name != STD_LOG:
         raise NotFound(f"The run has no log {archives.shown(name)}.", field="path")

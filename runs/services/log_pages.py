@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from runs.log_gaps import note_on_page
 from runs.logtext import LogLine, render_lines
 from runs.models import Run
 from runs.services import logs
@@ -20,6 +21,8 @@ _MOST_REACH = 4 << 20
 #: So far back the beginning of a line is looked for; of a longer line the end is shown.
 _LINE_REACH = 1 << 20
 _STEP = 64 << 10
+#: No note's mark, and hardly any escape sequence, is longer.
+_ESCAPE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,20 @@ class Log:
     complete: bool = False
 
     def read(self, start: int, end: int) -> bytes:
-        """A stretch of it; one query."""
-        return logs.read_log(self.run, self.name, start, min(end, self.size), self.attempt)
+        """A stretch of it, with a note in the place of a part that is lost; one query."""
+        end = min(end, self.size)
+        return logs.read_log(self.run, self.name, start, end, self.attempt, lost=note_on_page)
+
+    def long_line(self, start: int) -> bytes:
+        """One line from `start` on, as far as one read goes: all of a note, which is no longer than its part.
+
+        A longer line is not cut within an escape sequence.
+        """
+        data = self.read(start, start + logs.READ_BYTES)
+        end = data.find(b"\n") + 1
+        if not end and start + len(data) < self.size:
+            end = max(0, data.rfind(b"\x1b", len(data) - _ESCAPE_BYTES))
+        return data[:end] or data
 
     def number_at(self, offset: int) -> int:
         """The number of the line at this offset."""
@@ -79,7 +94,12 @@ class LogPage:
         """The number of the line at `next_offset`."""
         if not self.lines:
             return self.number
-        return self.lines[-1].number + (not self.lines[-1].is_open)
+        return self.lines[-1].number + (0 if self.lines[-1].is_open else self.lines[-1].stands_for)
+
+    @property
+    def last_number(self) -> int:
+        """The number of its last line; 0 without one."""
+        return self.lines[-1].number + self.lines[-1].stands_for - 1 if self.lines else 0
 
     def count(self, level: str) -> int:
         """How many of its lines have this level."""
@@ -181,7 +201,7 @@ def _cut(log: Log, start: int) -> bytes:
     """As many whole lines from `start` on as a page takes."""
     data = log.read(start, start + PAGE_BYTES)
     if start + len(data) < log.size:
-        data = data[: data.rfind(b"\n") + 1] or _long_line(log, start)
+        data = data[: data.rfind(b"\n") + 1] or log.long_line(start)
     parts = data.split(b"\n", PAGE_LINES)
     return data[: len(data) - len(parts[-1])] if len(parts) > PAGE_LINES else data
 
@@ -193,9 +213,3 @@ def _page(log: Log, start: int, data: bytes, *, number: int | None = None, find:
     complete = log.complete and end == log.size
     lines = render_lines(data, number=number, offset=start, find=find, complete=complete)
     return LogPage(start, end, log.size, number, lines)
-
-
-def _long_line(log: Log, start: int) -> bytes:
-    """One line that is longer than a page, as far as one read goes."""
-    data = log.read(start, start + logs.READ_BYTES)
-    return data[: data.find(b"\n") + 1] or data

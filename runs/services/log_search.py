@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from runs.log_gaps import has_note, lines_beside
 from runs.logtext import TERM_MAX_LENGTH, find_matches, visible_text
 from runs.services.log_pages import Log
 
@@ -31,7 +32,8 @@ class Hit:
 class Found:
     """What a portion found, and where the next one goes on (`offset`, on the line `number`).
 
-    `open_bytes` of them belong to a last line that has no newline yet and may still change.
+    `open_bytes` of them belong to a last line that has no newline yet and may still change. `is_partial` says
+    that it came by a part that is lost.
     """
 
     offset: int
@@ -39,6 +41,7 @@ class Found:
     size: int
     open_bytes: int = 0
     hits: list[Hit] = field(default_factory=list)
+    is_partial: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -60,7 +63,8 @@ def search_log(log: Log, term: str, *, offset: int = 0, number: int = 1, budget_
         if not data:
             break
         if found.offset + len(data) < log.size:
-            data = data[: data.rfind(b"\n") + 1] or data
+            data = data[: data.rfind(b"\n") + 1] or log.long_line(found.offset)
+        found.is_partial = found.is_partial or has_note(data)
         _search_window(data, term, found)
         if time.monotonic() > until or len(found.hits) >= MAX_HITS:
             return found
@@ -72,15 +76,15 @@ def _search_window(data: bytes, term: str, found: Found) -> None:
     """Add the hits of a stretch of whole lines while there is room, and go on behind what was searched."""
     at, number = 0, found.number
     for start, end in _candidates(data, term):
-        number += data.count(b"\n", at, start)
+        number += data.count(b"\n", at, start) + lines_beside(data, at, start)
         at = start
         matches = len(find_matches(visible_text(data[start:end]), term))
         if matches:
             found.hits.append(Hit(number, found.offset + start, matches))
         if len(found.hits) >= MAX_HITS:
-            found.offset, found.number = found.offset + end + 1, number + 1
-            return
-    found.number = number + data.count(b"\n", at)
+            data = data[: end + 1]
+            break
+    found.number = number + data.count(b"\n", at) + lines_beside(data, at)
     found.offset += len(data)
     found.open_bytes = len(data) - data.rfind(b"\n") - 1
 

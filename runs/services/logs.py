@@ -8,7 +8,7 @@ at whatever moment, a reader finds every byte that was taken, once.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from runs.errors import Conflict, InvalidInput, InvalidName, NotFound, OffsetMismatch, StaleAttempt
+from runs.log_gaps import lines_beside, note_on_page
 from runs.models import LogChunk, Run
 
 #: The log that the script's own output goes to.
@@ -32,6 +33,9 @@ INLINE_BYTES = 1 << 20
 READ_BYTES = 8 << 20
 #: A row shorter than this takes what comes next, so that a log that trickles does not become a row per word.
 ROW_BYTES = 4 << 10
+
+#: Makes what stands in the place of a part that is lost, from its size and its newlines; as long as the part.
+Note = Callable[[int, int], bytes]
 
 _TRIES = 8
 _WINDOW_BYTES = 1 << 20
@@ -112,7 +116,7 @@ def line_count(run: Run, attempt: int | None, name: str) -> int:
     if chunk is None:
         return 0
     end = chunk.offset + chunk.size
-    return chunk.line + chunk.newlines + (read_log(run, name, end - 1, end, attempt) != b"\n")
+    return chunk.line + chunk.newlines + (_read(_of(run, name, attempt), end - 1, end, note_on_page) != b"\n")
 
 
 def log_files_of(run_pks: Iterable[int]) -> dict[int, list[LogFile]]:
@@ -129,32 +133,48 @@ def log_files_of(run_pks: Iterable[int]) -> dict[int, list[LogFile]]:
     return files
 
 
-def read_log(run: Run, name: str, start: int, end: int, attempt: int | None = None) -> bytes:
-    """The bytes from `start` to before `end`, fewer at the end of the log, at most READ_BYTES. One query."""
-    return _read(_of(run, name, attempt), start, end)
+def read_log(
+    run: Run, name: str, start: int, end: int, attempt: int | None = None, *, lost: Note | None = None
+) -> bytes:
+    """The bytes from `start` to before `end`, fewer at the end of the log, at most READ_BYTES. One query.
+
+    `lost` notes stand in the place of parts that the storage has lost; without them reading ends before such
+    a part, and NotFound is raised at one.
+    """
+    return _read(_of(run, name, attempt), start, end, lost)
 
 
-def _read(chunks: QuerySet[LogChunk], start: int, end: int) -> bytes:
+def _read(chunks: QuerySet[LogChunk], start: int, end: int, lost: Note | None = None) -> bytes:
     start = max(0, start)
     end = min(end, start + READ_BYTES)
     chunks = chunks.filter(offset__gt=start - PIECE_BYTES, offset__lt=end)
     chunks = chunks.alias(ends=F("offset") + F("size")).filter(ends__gt=start).order_by("offset")
-    return b"".join(_part(chunk, start, end) for chunk in chunks)
+    parts: list[bytes] = []
+    for chunk in chunks:
+        try:
+            parts.append(_part(chunk, start, end, lost))
+        except NotFound:
+            if parts:
+                break
+            raise
+    return b"".join(parts)
 
 
 def tail(run: Run, name: str, size: int, attempt: int | None = None) -> tuple[int, bytes]:
-    """The last bytes of a log and the offset at which they begin. Two queries."""
+    """The last bytes of a log, as a page shows them, and the offset at which they begin. Two queries."""
     end = log_size(run, attempt, name)
     start = max(0, end - size)
-    return start, read_log(run, name, start, end, attempt)
+    return start, read_log(run, name, start, end, attempt, lost=note_on_page)
 
 
-def iter_log(run: Run, name: str, attempt: int | None = None, *, end: int | None = None) -> Iterator[bytes]:
+def iter_log(
+    run: Run, name: str, attempt: int | None = None, *, end: int | None = None, lost: Note | None = None
+) -> Iterator[bytes]:
     """The log up to `end`, or as it is now, in portions of bounded memory. A query per mebibyte."""
     end = log_size(run, attempt, name) if end is None else end
     at = 0
     while at < end:
-        portion = read_log(run, name, at, min(end, at + _WINDOW_BYTES), attempt)
+        portion = read_log(run, name, at, min(end, at + _WINDOW_BYTES), attempt, lost=lost)
         if not portion:
             return
         yield portion
@@ -168,7 +188,7 @@ def line_at(run: Run, name: str, offset: int, attempt: int | None = None) -> int
         return 1
     if offset >= chunk.offset + chunk.size:
         return chunk.line + chunk.newlines + 1
-    return chunk.line + _part(chunk, chunk.offset, offset).count(b"\n") + 1
+    return chunk.line + _part(chunk, chunk.offset, offset, note_on_page).count(b"\n") + 1
 
 
 def offset_of_line(run: Run, name: str, number: int, attempt: int | None = None) -> int:
@@ -186,9 +206,11 @@ def offset_of_line(run: Run, name: str, number: int, attempt: int | None = None)
     missing = number - 1 - chunk.line
     if missing > chunk.newlines:
         return end
-    data, at = read_log(run, name, chunk.offset, end, attempt), -1
+    data, at = read_log(run, name, chunk.offset, end, attempt, lost=note_on_page), -1
+    if lines_beside(data):  # one note stands for all lines that begin in the part, but the last
+        return end if missing == chunk.newlines else chunk.offset + data.find(b"\n") + 1
     for _ in range(missing):
-        at = data.index(b"\n", at + 1)
+        at = data.find(b"\n", at + 1)
     return chunk.offset + at + 1
 
 
@@ -363,15 +385,26 @@ def _store_group(chunks: QuerySet[LogChunk], group: list[LogChunk]) -> None:
         _discard(piece.storage_name)
 
 
-def _part(chunk: LogChunk, start: int, end: int) -> bytes:
-    """What a piece has of the stretch from `start` to before `end`. Raises NotFound when its file is gone."""
+def _part(chunk: LogChunk, start: int, end: int, lost: Note | None = None) -> bytes:
+    """What a piece has of the stretch from `start` to before `end`.
+
+    Where its file is gone or too short, that of the note that `lost` makes; without one, raises NotFound.
+    """
     first = max(0, start - chunk.offset)
     last = min(chunk.size, end - chunk.offset)
     if chunk.data is not None:
         return bytes(chunk.data)[first:last]
     try:
         with default_storage.open(chunk.storage_name, "rb") as file:
+            if file.size < chunk.size:
+                raise FileNotFoundError(chunk.storage_name)
             file.seek(first)
             return file.read(last - first)
     except FileNotFoundError:
-        raise NotFound(f"A part of {chunk.name} is missing in the storage.") from None
+        if lost is not None:
+            return lost(chunk.size, chunk.newlines)[first:last]
+        behind = chunk.offset + chunk.size
+        raise NotFound(
+            f"Bytes {chunk.offset:,} to {behind - 1:,} of {chunk.name} are missing in the storage.",
+            hint=f"Read on at offset {behind}.",
+        ) from None

@@ -12,11 +12,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runs.errors import InvalidInput, TooBig
+from runs.json_size import check_json
 from runs.points import F8, I8, JSON, Points, Values, numbers
-from runs.services.metrics import Series
+from runs.services.metrics import LAST_SEQ, MOST_SERIES, MOST_VALUES, WRITER_PATTERN, Series
 
 #: The most that a batch may be.
 BODY_BYTES = 64 << 20
+#: Commas, colons and opening brackets: one for each value that is not packed, 25 for the rest of a series.
+MOST_MARKS = MOST_VALUES + 25 * MOST_SERIES
 #: Numbers that JSON has no words for, as {"float": word}.
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -50,8 +53,8 @@ class SeriesIn(_In):
 class BatchIn(_In):
     """Batch number `seq`, from 1, of a writer: stored once, however often it is sent."""
 
-    writer: str
-    seq: int
+    writer: str = Field(json_schema_extra={"pattern": f"^{WRITER_PATTERN}$"})
+    seq: int = Field(json_schema_extra={"minimum": 1, "maximum": LAST_SEQ})
     series: list[SeriesIn]
 
 
@@ -59,6 +62,7 @@ def parse_batch(body: bytes) -> BatchIn:
     """The batch that a body describes. Raises InvalidInput, TooBig."""
     if len(body) > BODY_BYTES:
         raise TooBig(f"A batch has at most {BODY_BYTES >> 20} MiB.", hint="Send several smaller ones.")
+    check_json(body, MOST_MARKS, hint="Send several smaller batches, with numbers packed as base64.")
     try:
         return BatchIn.model_validate_json(body)
     except ValidationError as error:

@@ -7,6 +7,7 @@ moment, a batch is stored whole or not at all, and sending it again changes noth
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ OPEN_ENTRIES, OPEN_BYTES = 256, 16 << 10
 MOST_SERIES, MOST_VALUES, MOST_COLUMNS = 20_000, 1_000_000, 1_000
 #: The widest chart that is worked out, in dots.
 MOST_DOTS = 4_000
+#: How a writer of batches may be called.
+WRITER_PATTERN = r"[^\x00-\x1f\x7f-\x9f]{1,64}"
+LAST_SEQ = 2**63 - 1
 #: How many of an experiment's newest runs are looked at for those that have a metric.
 NEWEST = 500
 
@@ -110,9 +114,11 @@ def write_metrics(
 
 def check_batch(series: Sequence[Series], writer: str, seq: int) -> None:
     """Raises InvalidInput or InvalidName, naming the first thing that is wrong."""
-    if not 1 <= len(writer) <= 64 or not writer.isprintable():
-        raise InvalidInput("A writer is named by 1 to 64 printable letters.", field="writer")
-    if not 1 <= seq < 2**63:
+    if not re.fullmatch(WRITER_PATTERN, writer):
+        raise InvalidInput(
+            "A writer is named by 1 to 64 characters, none of them a control character.", field="writer"
+        )
+    if not 1 <= seq <= LAST_SEQ:
         raise InvalidInput("The batches of a writer are numbered from 1.", field="seq")
     if len(series) > MOST_SERIES:
         raise InvalidInput(f"A batch has at most {MOST_SERIES:,} series.", field="series")

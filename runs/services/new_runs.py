@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from runs.errors import Conflict, InvalidInput, RunFinished
 from runs.models import Experiment, Property, Run, Tag
@@ -13,18 +14,23 @@ from runs.services.descriptions import check_description
 from runs.services.runs import check_display_name, search_text_of
 from runs.services.tags import Labels, check_labels, check_properties
 from runs.status import Kind, Status
-from studio.accounts.models import User
+from studio.accounts.models import User, Workspace
 
 
 @dataclass(frozen=True)
 class NewRun:
-    """What somebody says of a run that they make; `run_id` "" lets Studio choose one."""
+    """What somebody says of a run that they make; `run_id` "" lets Studio choose one.
+
+    A `run_id` that is known gives the run made before if the `request_digest` is the same, too. It stands for
+    all that was asked for, because texts and labels of the run may have been changed since.
+    """
 
     run_id: str = ""
     display_name: str = ""
     description: str = ""
     tags: Labels = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
+    request_digest: UUID | None = None
 
 
 def check_new_run(new: NewRun) -> NewRun:
@@ -35,6 +41,7 @@ def check_new_run(new: NewRun) -> NewRun:
         check_description(new.description),
         check_labels(new.tags),
         check_properties(new.properties),
+        new.request_digest,
     )
 
 
@@ -45,7 +52,7 @@ def new_run_id(experiment: Experiment) -> str:
 
 def fill(run: Run, new: NewRun) -> Run:
     """Give an unsaved run these texts, and the search text that follows from them."""
-    run.run_id = new.run_id
+    run.run_id, run.request_digest = new.run_id, new.request_digest
     run.display_name, run.description = new.display_name, new.description
     run.search_text = search_text_of(run, list(new.tags.items()))
     return run
@@ -84,15 +91,32 @@ def insert_labels(runs: Sequence[tuple[Run, NewRun]]) -> None:
         Property.objects.bulk_create(properties)
 
 
-def earlier_run(run_id: str, experiment_name: str, *, by: User, parent: Run | None = None) -> Run | None:
-    """The run that this person made before under an id of their choice; None if nobody did.
+def earlier_run(
+    new: NewRun,
+    workspace: Workspace,
+    experiment_name: str,
+    kinds: Collection[Kind],
+    *,
+    by: User,
+    parent: Run | None = None,
+) -> Run | None:
+    """The run that the same request made before; None if its id is free or for Studio to choose.
 
-    Raises Conflict if the id belongs to a run of another experiment, person or parent.
+    Raises Conflict if the id belongs to a run of another place, person or kind, or was given other content.
     """
-    run = Run.objects.select_related("experiment").filter(run_id=run_id).first() if run_id else None
+    run = Run.objects.select_related("experiment").filter(run_id=new.run_id).first() if new.run_id else None
     if run is None:
         return None
-    same = (run.experiment.name, run.submitter_id, run.parent_id)
-    if same != (experiment_name, by.pk, parent.pk if parent else None):
-        raise Conflict(f"There is another run {run_id} already.", field="run_id", hint="Choose another id.")
+    place = (run.workspace_id, run.experiment.name, run.submitter_id, run.parent_id)
+    asked = (workspace.pk, experiment_name.strip(), by.pk, parent.pk if parent else None)
+    if place != asked or run.kind not in kinds:
+        raise Conflict(
+            f"There is another run {run.run_id} already.", field="run_id", hint="Choose another id."
+        )
+    if run.request_digest != new.request_digest:
+        raise Conflict(
+            f"The run {run.run_id} was made with other content.",
+            field="run_id",
+            hint="Choose another id; only the very same request again gives the run that it made.",
+        )
     return run

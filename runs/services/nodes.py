@@ -21,6 +21,7 @@ from runs.lifecycle import move
 from runs.models import ComputeTarget, Node, Run
 from runs.models.compute import NODE_ALIVE_FOR
 from runs.services.compute import create_target
+from runs.services.waiting import awaited_parents
 from runs.status import ON_NODE, ErrorClass, Status
 from studio.accounts.models import Workspace
 
@@ -31,8 +32,6 @@ NOW = timedelta(0)
 BEFORE_RUNNING = (Status.PREPARING, Status.STARTING)
 #: What a claimed run can be whose process was never started: silence and a beat move it on without one.
 UNSTARTED = (*BEFORE_RUNNING, Status.NOT_RESPONDING, Status.RUNNING)
-#: Parents whose children are looked for first.
-MOST_PARENTS = 500
 _UNASKED = ON_NODE - {Status.CANCEL_REQUESTED}
 #: Also one that gave it back to wait for a child, and has not been heard of since.
 _HOLDS_SLOT = Q(holds_slot=True) | Q(waits_until__lt=Now())
@@ -41,14 +40,13 @@ _HOLDS_SLOT = Q(holds_slot=True) | Q(waits_until__lt=Now())
 def register(name: str, targets: Iterable[str], slots: int, instance: str) -> list[Node]:
     """The rows of this machine, one for each target that it serves; unknown targets are made.
 
-    A target is `name` (in the first workspace) or `workspace/name`. `instance` tells
-    apart two machines of one name: raises Conflict while another one serves under it, or may come back to its
-    runs.
+    `instance` tells apart two machines of one name: raises Conflict while another one serves under it, or may
+    come back to its runs. Raises InvalidName.
     """
     facts = machine_facts()  # asks other programs, so not inside the transaction
     with transaction.atomic():
-        Workspace.objects.select_for_update().order_by("pk").first()  # one registration at a time
-        targets_served = [_find_target(word) for word in targets]
+        Workspace.objects.select_for_update(no_key=True).order_by("pk").first()  # one registration at a time
+        targets_served = [find_or_create_target(word) for word in targets]
         _refuse_second(name, instance)
         for target in targets_served:
             Node.objects.get_or_create(target=target, name=name, defaults={"slots": slots})
@@ -71,7 +69,11 @@ def _refuse_second(name: str, instance: str) -> None:
         )
 
 
-def _find_target(word: str) -> ComputeTarget:
+def find_or_create_target(word: str) -> ComputeTarget:
+    """The target that a node names: `name` (in the first workspace) or `workspace/name`.
+
+    Raises InvalidName without such a workspace, or for a name that no target can have.
+    """
     workspace_name, slash, name = word.rpartition("/")
     workspaces = Workspace.objects.filter(name=workspace_name) if slash else Workspace.objects.all()
     workspace = workspaces.order_by("pk").first()
@@ -132,7 +134,9 @@ def beat_attempts(attempts: Collection[Attempt]) -> None:
         of_attempt.setdefault(number, []).append(pk)
     is_current = reduce(or_, (Q(pk__in=pks, attempt=number) for number, pks in of_attempt.items()))
     mine = Run.objects.filter(is_current)
-    if mine.filter(status__in=sorted(ON_NODE)).update(heartbeat_at=Now()):
+    alive = mine.on_node()
+    write = alive.update_in_order if len(attempts) > 1 else alive.update
+    if write(heartbeat_at=Now()):
         for pk, number in mine.filter(status=Status.NOT_RESPONDING).values_list("pk", "attempt"):
             why = "heartbeat returned"
             move(pk, to=Status.RUNNING, expect=(Status.NOT_RESPONDING,), attempt=number, why=why)
@@ -148,11 +152,11 @@ def claim(nodes: Collection[Node], slots: int) -> list[Run]:
     names = {node.name for node in nodes}  # its slots are one pool, also for targets that it served before
     taken = Run.objects.filter(_HOLDS_SLOT, node__name__in=names).count()
     open_nodes = {node.target_id: node for node in Node.objects.filter(pk__in=pks, drained_at=None)}
-    # What parents wait for comes first, or one parent after the other would start and wait for its children.
-    parents = list(Run.objects.filter(waits_until__gte=Now()).values_list("pk", flat=True)[:MOST_PARENTS])
+    queued = Run.objects.queued().filter(target_id__in=open_nodes).only("target_id")
+    # What descends from a run that waits comes first, or one parent after the other would start and wait.
+    parents = awaited_parents(queued) if taken < slots else set()
     claimed: list[Run] = []
     while len(claimed) < slots - taken:
-        queued = Run.objects.queued().filter(target_id__in=open_nodes).only("target_id")
         free = slots - taken - len(claimed)
         waiting = list(queued.filter(parent_id__in=parents)[:free] if parents else ())
         waiting = waiting or list(queued[:free])

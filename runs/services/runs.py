@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, TextField, Value, When
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, InvalidInput, RunFinished
 from runs.folding import clean, control_in
-from runs.models import Run, Snapshot
+from runs.models import Run, Snapshot, Tag
 from runs.search.text import build_search_text
 from runs.services.descriptions import check_description
 from runs.services.edits import changed_fields
@@ -19,6 +19,9 @@ from studio.accounts.changes import record
 from studio.accounts.models import User
 
 DISPLAY_NAME_LENGTH = 256
+_SEARCHED_BY = (
+    "display_name", "step_name", "number", "description", "run_id", "experiment__name", "submitter__username"
+)  # fmt: skip
 
 
 def check_display_name(name: str) -> str:
@@ -64,7 +67,7 @@ def edit_run(
         if not changes:
             return
         Run.objects.filter(pk=run.pk).update(**changes)
-        refresh_search_text(run)
+        refresh_search_texts([run])
         if "display_name" in changes:
             record_changes([run], f"named it “{changes['display_name']}”", by=by)
         if "description" in changes:
@@ -76,7 +79,8 @@ def hold_unarchived(runs: Iterable[Run], what: str, *, field: str = "") -> None:
 
     Raises RunFinished for one that is archived, naming what stays as it is.
     """
-    rows = Run.objects.filter(pk__in=[run.pk for run in runs]).order_by("pk").select_for_update()
+    rows = Run.objects.filter(pk__in=[run.pk for run in runs]).order_by("pk")
+    rows = rows.select_for_update(no_key=True)  # child runs may be made below them meanwhile
     for run in rows.only("display_name", "step_name", "number", "archived_at"):
         if run.archived_at is not None:
             raise RunFinished(
@@ -120,7 +124,7 @@ def archive_runs(runs: QuerySet[Run], *, by: User, archived: bool = True) -> int
         some = found[start : start + 500]
         with transaction.atomic():
             batch = Run.objects.filter(pk__in=[run.pk for run in some], archived_at__isnull=archived)
-            changed += batch.update(archived_at=Now() if archived else None, updated_at=Now())
+            changed += batch.update_in_order(archived_at=Now() if archived else None, updated_at=Now())
             record_changes(some, text, by=by)
     return changed
 
@@ -137,11 +141,18 @@ def search_text_of(run: Run, labels: list[tuple[str, str | None]]) -> str:
     )
 
 
-def refresh_search_text(run: Run) -> None:
-    """Bring a run's search text and `updated_at` up to date after a change to what it is searched by."""
-    with transaction.atomic():
-        # One at a time: of two people who change different things, the later one sees both changes.
-        Run.objects.select_for_update().only("pk").get(pk=run.pk)
-        fresh = Run.objects.select_related("experiment", "submitter").get(pk=run.pk)
-        labels = list(fresh.tags.values_list("key", "value"))
-        Run.objects.filter(pk=run.pk).update(search_text=search_text_of(fresh, labels), updated_at=Now())
+def refresh_search_texts(runs: Iterable[Run]) -> None:
+    """Bring search texts and `updated_at` up to date after a change to what these runs are searched by.
+
+    Three queries, however many they are, the write the last of them. Needs a transaction that holds the runs.
+    """
+    pks = [run.pk for run in runs]
+    labels: dict[int, list[tuple[str, str | None]]] = {}
+    for pk, key, value in Tag.objects.filter(run__in=pks).values_list("run_id", "key", "value"):
+        labels.setdefault(pk, []).append((key, value))
+    fresh = Run.objects.filter(pk__in=pks).select_related("experiment", "submitter").only(*_SEARCHED_BY)
+    texts = [When(pk=run.pk, then=Value(search_text_of(run, labels.get(run.pk, [])))) for run in fresh]
+    # One statement: a moment that is seen long after it may be older than a version that a page has shown.
+    Run.objects.filter(pk__in=pks).update(
+        search_text=Case(*texts, output_field=TextField()), updated_at=Now()
+    )

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
+from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -42,6 +43,8 @@ MOST_ARGUMENTS = 1_000
 ARGUMENTS_LENGTH = 100_000
 MOST_RETRIES = 10
 RETRIES_RULE = f"Retries are a number between 0 and {MOST_RETRIES}."
+#: The kinds of runs that `submit` gives.
+SUBMITTED = frozenset({Kind.SCRIPT, Kind.PIPELINE})
 LONGEST_TIME_LIMIT_S = 60 * 24 * 3600
 _STEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,98}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
@@ -92,18 +95,20 @@ def submit(
     properties: Mapping[str, str] | None = None,
     parent: Run | None = None,
     run_configuration: Mapping[str, Any] | None = None,
+    request_digest: UUID | None = None,
 ) -> Run:
     """Create and queue a script run (one step) or a pipeline run with its step runs (several).
 
-    The same `submission_key` or `run_id` again gives the run that it made before. All or nothing: on an error
-    nothing is kept. Raises StudioError kinds whose `field` names the input, `steps-<i>-<name>` for one of a
-    step. `run_configuration` is kept as it is.
+    The same `submission_key`, or `run_id` with the same `request_digest`, again gives the run that it made
+    before. All or nothing: on an error nothing is kept. Raises StudioError kinds whose `field` names the
+    input, `steps-<i>-<name>` for one of a step. `run_configuration` is kept as it is.
     """
     known = _earlier(workspace, submission_key, by)
     if known:
         return known
     checked = check_steps(workspace, steps, default_target)
-    new = check_new_run(NewRun(run_id, display_name, description, tags or {}, properties or {}))
+    new = NewRun(run_id, display_name, description, tags or {}, properties or {}, request_digest)
+    new = check_new_run(new)
     try:
         with transaction.atomic():
             experiment = get_or_create_experiment(workspace, experiment_name, by=by)
@@ -130,7 +135,7 @@ def submit(
             return _create_pipeline(head, checked, new, shared, default_target)
     except IntegrityError:
         known = _earlier(workspace, submission_key, by)
-        known = known or earlier_run(run_id, experiment_name.strip(), by=by, parent=parent)
+        known = known or earlier_run(new, workspace, experiment_name, SUBMITTED, by=by, parent=parent)
         if known is None:
             raise
         return known
@@ -167,7 +172,8 @@ def _submitted_by(run: Run) -> str:
 
 
 def _create_script(run: Run, step: _Checked, new: NewRun) -> Run:
-    run.kind = Kind.SCRIPT
+    run.kind, name = Kind.SCRIPT, step.spec.name
+    run.step_name = name if _STEP_NAME.fullmatch(name) else ""  # of a step alone nobody has asked for a name
     _fill(run, step)
     return _queue(_insert(run, new))
 

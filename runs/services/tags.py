@@ -11,7 +11,7 @@ from runs.errors import InvalidTag, PropertyIsSet
 from runs.folding import clean, control_in
 from runs.models import Property, Run, Tag
 from runs.models.label import KEY_LENGTH, VALUE_LENGTH
-from runs.services.runs import hold_unarchived, record_changes, refresh_search_text
+from runs.services.runs import hold_unarchived, record_changes, refresh_search_texts
 from studio.accounts.models import User
 
 Labels = Mapping[str, str | None]
@@ -79,32 +79,45 @@ def add_tags(runs: Iterable[Run], labels: Labels, *, by: User | None) -> int:
     Two people who edit at the same time do not undo each other: only the named keys are written.
     """
     checked = check_labels(labels)
-    chosen = list(runs)
+    chosen = _once(runs)
+    tags = [Tag(run=run, key=key, value=value) for run in chosen for key, value in checked.items()]
+    words = ", ".join(str(Tag(key=key, value=value)) for key, value in checked.items())
     with transaction.atomic():
         hold_unarchived(chosen, "tags", field="tags")
-        for run in chosen:
-            for key, value in checked.items():
-                Tag.objects.update_or_create(run=run, key=key, defaults={"value": value})
-            refresh_search_text(run)
-        words = ", ".join(str(Tag(key=key, value=value)) for key, value in checked.items())
+        Tag.objects.bulk_create(
+            tags, update_conflicts=True, unique_fields=["run", "key"], update_fields=["value", "folded"]
+        )
         record_changes(chosen, f"tagged {words}", by=by)
+        refresh_search_texts(chosen)
     return len(chosen)
 
 
 def remove_tag(run: Run, key: str, *, by: User | None) -> bool:
     """Take a tag away; False when it was not there any more. Raises RunFinished if the run is archived."""
-    return bool(remove_tags(run, [key], by=by))
+    return bool(remove_tags([run], [key], by=by))
 
 
-def remove_tags(run: Run, keys: Collection[str], *, by: User | None) -> int:
-    """Take these tags away; how many there were. Raises RunFinished if the run is archived."""
+def remove_tags(runs: Iterable[Run], keys: Collection[str], *, by: User | None) -> int:
+    """Take these tags away from each run; how many there were. All or nothing.
+
+    Raises RunFinished if one of the runs is archived.
+    """
+    chosen = _once(runs)
     with transaction.atomic():
-        hold_unarchived([run], "tags", field="tags")
-        removed, _ = Tag.objects.filter(run=run, key__in=keys).delete()
-        if removed:
-            refresh_search_text(run)
-            record_changes([run], f"took the tag {', '.join(keys)} away", by=by)
+        hold_unarchived(chosen, "tags", field="tags")
+        tags = Tag.objects.filter(run__in=chosen, key__in=keys)
+        had = set(tags.values_list("run_id", flat=True))
+        removed, _ = tags.delete()
+        changed = [run for run in chosen if run.pk in had]
+        if changed:
+            record_changes(changed, f"took the tag {', '.join(keys)} away", by=by)
+            refresh_search_texts(changed)
     return removed
+
+
+def _once(runs: Iterable[Run]) -> list[Run]:
+    """Each run once, however often it was named."""
+    return list({run.pk: run for run in runs}.values())
 
 
 def add_properties(run: Run, properties: Mapping[str, str], *, by: User | None) -> None:

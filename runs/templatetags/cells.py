@@ -78,7 +78,7 @@ def _metric(shown: Shown | None, column: Column) -> SafeString:
     if shown is None:
         return format_html('<td class="{}">{}</td>', column.css, DASH)
     css = f"{column.css} is-odd" if shown.is_odd else column.css
-    return format_html('<td class="{}" title="{}">{}</td>', css, shown.text, shown.text)
+    return format_html('<td class="{}" title="{}">{}</td>', css, shown.title, shown.text)
 
 
 def _cell(run: Run, column: Column, tags_width: int) -> SafeString:

@@ -165,6 +165,12 @@ def clock(moment: datetime | None) -> SafeString:
     )  # fmt: skip
 
 
+@register.filter
+def whole(number: int) -> str:
+    """A whole number as text: "1,000,000"."""
+    return f"{number:,}"
+
+
 @register.filter(name="bytes")
 def bytes_filter(size: int | None) -> str:
     """A size as text: "1.9 MB"."""

@@ -20,7 +20,7 @@ from runs.lists.version import find_experiment
 from runs.models import Run, Tag
 from runs.services.cancel import CancelReport, cancel_runs
 from runs.services.runs import archive_runs
-from runs.services.tags import add_tags, parse_tag, remove_tag
+from runs.services.tags import add_tags, parse_tag, remove_tags
 from runs.status import OPEN, TERMINAL, Status
 from runs.toasts import toast
 from runs.views.parts import done, is_htmx, render_dialog
@@ -202,12 +202,24 @@ def tag_undo_url(
     return _undo_url(request, back, {"do": "tag", "key": tag.key, "value": tag.value, "new": new, "old": old})
 
 
+def removed_tag_undo_url(request: HttpRequest, back: str, tag: Tag) -> str:
+    """The address that brings back a tag that was taken from its run; "" if it is too long for one."""
+    what = {"do": "untag", "key": tag.key, "value": tag.value, "runs": [tag.run_id]}
+    return _undo_url(request, back, what)
+
+
+def _tag_again(token: dict[str, Any], workspace_pk: int, by: Any) -> int:
+    """Set a tag again where it was taken away, unless somebody has set its key since."""
+    again = Tag.objects.filter(key=token["key"], run__workspace=workspace_pk).values("run")
+    runs = Run.objects.filter(workspace=workspace_pk, pk__in=token["runs"], archived_at=None)
+    return add_tags(list(runs.exclude(pk__in=again)), {token["key"]: token["value"]}, by=by)
+
+
 def _untag(token: dict[str, Any], workspace_pk: int, by: Any) -> int:
     """Take a tag away where it was added and put back what it replaced, unless somebody changed it since."""
     same = Tag.objects.filter(key=token["key"], value=token["value"], run__workspace=workspace_pk)
-    changed = 0
-    for tag in same.filter(run__in=token["new"], run__archived_at=None).select_related("run"):
-        changed += remove_tag(tag.run, token["key"], by=by)
+    runs = Run.objects.filter(tags__in=same.filter(run__in=token["new"]), archived_at=None)
+    changed = remove_tags(runs, [token["key"]], by=by)
     for was, pks in token["old"].items():
         runs = Run.objects.filter(tags__in=same.filter(run__in=pks), archived_at=None)
         changed += add_tags(list(runs), {token["key"]: was[1:] if was else None}, by=by)
@@ -274,6 +286,8 @@ def run_undo(request: HttpRequest, token: str) -> HttpResponse:
         raise Http404("This belongs to another workspace.")
     if what["do"] == "tag":
         count = _untag(what, workspace_pk, request.user)
+    elif what["do"] == "untag":
+        count = _tag_again(what, workspace_pk, request.user)
     else:
         runs = Run.objects.filter(workspace=workspace_pk, pk__in=what["runs"])
         count = archive_runs(runs, by=request.user, archived=what["do"] == "archive")  # type: ignore[arg-type]

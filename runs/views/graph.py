@@ -190,8 +190,9 @@ def _tick_text(seconds: int) -> str:
 def step_log(step: Run) -> dict[str, Any]:
     """The last lines of a step's log and the size of it; two queries."""
     start, data = tail(step, STD_LOG, TAIL_BYTES)
-    if start:
-        start, data = start + data.find(b"\n") + 1, data[data.find(b"\n") + 1 :]
+    cut = data.find(b"\n") + 1 if start else 0
+    if cut < len(data):
+        start, data = start + cut, data[cut:]
     lines: list[LogLine] = render_lines(data, offset=start, complete=step.status in TERMINAL)
     return {
         "step": step,

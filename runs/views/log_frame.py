@@ -93,11 +93,15 @@ class Emptiness:
 
 @dataclass(frozen=True)
 class FoundLines:
-    """What a search without script found: numbers of lines, and where it goes on ("" at the end)."""
+    """What a search without script found: numbers of lines, and where it goes on ("" at the end).
+
+    `is_partial` says that a part of the log is lost.
+    """
 
     numbers: list[int]
     first_offset: int | None
     more_url: str = ""
+    is_partial: bool = False
 
 
 def log_url(run: Run, view: str, name: str, attempt: int | None = None) -> str:
@@ -131,6 +135,7 @@ def found_lines(request: HttpRequest, log: Log, url: str) -> FoundLines | None:
         numbers=[hit.number for hit in hits],
         first_offset=hits[0].offset if hits else None,
         more_url=f"{url}&{more}" if rest or not result.is_done else "",
+        is_partial=result.is_partial,
     )
 
 

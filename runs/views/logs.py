@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
@@ -11,7 +10,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_safe
 
 from runs.downloads import UNTRUSTED
-from runs.errors import NotFound
+from runs.log_gaps import note_in_file
 from runs.models import Run
 from runs.services import logs
 from runs.services.log_pages import (
@@ -79,11 +78,8 @@ def _to_show(
     """What a search without script found, the lines, and why there are none."""
     if not log.size:
         return None, LogPage(), why_empty(log.run, choice)
-    try:
-        found = found_lines(request, log, choice.url(log.run))
-        return found, _page_asked_for(request, log, found), None
-    except NotFound as error:
-        return None, LogPage(), Emptiness("This log cannot be shown", str(error))
+    found = found_lines(request, log, choice.url(log.run))
+    return found, _page_asked_for(request, log, found), None
 
 
 @require_GET
@@ -129,7 +125,7 @@ def run_log_search(request: HttpRequest, name: str, number: int) -> HttpResponse
     """The next lines that have the term `?q=`, from an `offset` (on the line `number`) on, as JSON.
 
     `next` is where to go on, or null when the whole log was searched; `end` is where to go on when it has
-    grown: at its last line, if that may still change.
+    grown: at its last line, if that may still change; `partial` says that a part on the way is lost.
     """
     found = peek(request, name, number)
     if found is None:
@@ -141,35 +137,25 @@ def run_log_search(request: HttpRequest, name: str, number: int) -> HttpResponse
             "hits": [[hit.number, hit.offset, hit.matches] for hit in result.hits],
             "next": None if result.is_done else [result.offset, result.number],
             "end": [result.offset - result.open_bytes, result.number],
+            "partial": result.is_partial,
         }
     )
 
 
 @require_safe
 def run_log_raw(request: HttpRequest, name: str, number: int) -> HttpResponse | StreamingHttpResponse:
-    """Every byte of the log as a download; memory does not grow with it."""
+    """Every byte of the log as a download, and notes on lost ones; memory does not grow with it."""
     found = peek(request, name, number)
     if found is None or not found[1].size:
         raise Http404("There is no such log.")
     run, log = found
     is_read = request.method == "GET"
-    portions = _begun(logs.iter_log(run, log.name, log.attempt, end=log.size)) if is_read else []
+    portions = logs.iter_log(run, log.name, log.attempt, end=log.size, lost=note_in_file) if is_read else []
     response = StreamingHttpResponse(portions, content_type="text/plain; charset=utf-8", headers=UNTRUSTED)
     filename = f"{run.experiment.name}-{run.number}-{log.name.replace('/', '-')}"
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=filename)
     response["Content-Length"] = str(log.size)
     return response
-
-
-def _begun(portions: Iterator[bytes]) -> Iterator[bytes]:
-    """The same, of which the first is read now, while the answer can still be a refusal."""
-    first = next(portions, b"")
-
-    def all_of_them() -> Iterator[bytes]:
-        yield first
-        yield from portions
-
-    return all_of_them()
 
 
 def _open_chosen(request: HttpRequest, run: Run) -> HttpResponse:
@@ -212,7 +198,7 @@ def _lines_context(request: HttpRequest, run: Run, choice: LogChoice, page: LogP
         "term": term_in(request),
         "state": state_of(run),
         "chosen_line": number_in(request, "line"),
-        "total_lines": total or (page.lines[-1].number if page.lines else 0),
+        "total_lines": total or page.last_number,
         "page_url": run_url(run, "run-logs"),
         "log_url": choice.url(run),
         "lines_url": choice.fixed_url(run, "run-log-lines"),

@@ -16,8 +16,8 @@ from runs.services.cancel import CancelReport, cancel_run
 from runs.services.runs import about_run, archive_runs, edit_run
 from runs.services.tags import parse_tag, remove_tag, set_tag
 from runs.status import OPEN, TERMINAL
-from runs.toasts import toast
-from runs.views.bulk import also_ends, tag_undo_url
+from runs.toasts import add_trigger, toast
+from runs.views.bulk import also_ends, removed_tag_undo_url, tag_undo_url
 from runs.views.edits import opened_with, refused_context
 from runs.views.parts import done, is_htmx, render_dialog
 from runs.views.run_frame import find_run, run_url
@@ -143,14 +143,20 @@ def run_tags(request: HttpRequest, name: str, number: int) -> HttpResponse:
         _edit_tags(request, run, typed)
     except InvalidInput as error:
         return _tag_editor(request, run, error=str(error), typed=typed, status=422)
+    if not is_htmx(request):
+        return done(request, run_url(run))
     left = typed if "remove" in request.POST else ""
-    return _tag_editor(request, run, typed=left) if is_htmx(request) else done(request, run_url(run))
+    return add_trigger(_tag_editor(request, run, typed=left), "run-changed")
 
 
 def _edit_tags(request: HttpRequest, run: Run, typed: str) -> None:
     """Removing wins over what stands in the field: browsers send both when a cross is pressed."""
     if "remove" in request.POST:
-        remove_tag(run, request.POST["remove"].replace("\0", ""), by=request.user)  # type: ignore[arg-type]
+        key = request.POST["remove"].replace("\0", "")
+        gone = Tag.objects.filter(run=run, key=key).first()
+        if remove_tag(run, key, by=request.user) and gone is not None:  # type: ignore[arg-type]
+            undo = removed_tag_undo_url(request, run_url(run), gone)
+            toast(request, f"Tag {Truncator(gone).chars(60)} is removed", undo=undo)
     elif typed.strip():
         key, value = parse_tag(typed)
         was = Tag.objects.filter(run=run, key=key).first()

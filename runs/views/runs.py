@@ -23,6 +23,7 @@ from runs.lists.metric_columns import (
     MetricColumns,
     choose_metrics,
     metric_cells,
+    metric_widths,
     offered_metrics,
     with_values,
 )
@@ -132,9 +133,11 @@ def list_answer(
     page = runs.page()
     rows = runs.rows(page)
     choices = metrics.choices if metrics else []
-    shown = columns.with_metrics(shown, [choice.column for choice in choices])
+    cells = metric_cells([row.run for row in rows], choices)
+    own = metric_widths([choice.column for choice in choices], cells)
+    shown = columns.with_metrics(shown, own)
     context = {
-        "metric_cells": metric_cells([row.run for row in rows], choices),
+        "metric_cells": cells,
         "runs": runs,
         "page": page,
         "rows": rows,
@@ -216,11 +219,11 @@ def _heads(runs: RunList, shown: list[columns.Column]) -> list[dict[str, Any]]:
 
 
 def csv_response(runs: RunList, name: str, choices: Sequence[Choice] = ()) -> StreamingHttpResponse:
-    """All runs that match, children too, with these metrics, as a file; sent while it is read."""
-    matching = runs.matching() if runs.is_valid else Run.objects.none()
+    """All runs that match, children too, as sorted as the list, with these metrics; sent while it is read."""
+    matching = runs.in_order() if runs.is_valid else Run.objects.none()
     rows: Iterator[Run] = (
         matching.for_table("description", "exit_code", "parent__run_id")  # type: ignore[attr-defined]
-        .select_related("parent").order_by("-pk").iterator(chunk_size=_EXPORT_CHUNK)
+        .select_related("parent").iterator(chunk_size=_EXPORT_CHUNK)
     )  # fmt: skip
     filename = f"{name}-{timezone.now():%Y-%m-%d}.csv"
     return StreamingHttpResponse(

@@ -164,7 +164,7 @@ def _submitted(request: HttpRequest, submission: Submission) -> HttpResponse:
             experiment_name=cleaned["experiment_name"],
             steps=submission.specs(),
             default_target=submission.default_target,
-            display_name=cleaned["display_name"],
+            display_name=submission.display_name,
             description=cleaned["description"],
             tags=cleaned["tags"],
             submission_key=f"{own.membership.user_id}.{key}",

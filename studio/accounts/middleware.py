@@ -148,6 +148,18 @@ class PersonMiddleware:
         request.membership = memberships.order_by("pk").first()  # type: ignore[attr-defined]
 
 
+def _page_of_form(request: HttpRequest) -> str:
+    """The page from which a form was sent, "" if nobody says so."""
+    address = request.headers.get("Referer", "")
+    return _local(address) if urlsplit(address).netloc == request.get_host() else ""
+
+
+def _local(address: str) -> str:
+    """Path and query of an address."""
+    page = urlsplit(address)
+    return f"{page.path}?{page.query}" if page.query else page.path
+
+
 def to_sign_in(request: HttpRequest, why: tuple[str, str] | None = None) -> HttpResponse:
     """Send the person to the sign-in page and, after it, back to the page they were on.
 
@@ -165,12 +177,11 @@ def to_sign_in(request: HttpRequest, why: tuple[str, str] | None = None) -> Http
         return response
     sign_in = reverse("sign-in")
     if is_htmx(request):
-        page = urlsplit(request.headers.get("HX-Current-URL", ""))
-        back = f"{page.path}?{page.query}" if page.query else page.path
+        back = _local(request.headers.get("HX-Current-URL", ""))
         response = refuse(request, 401, "You were signed out. Sign in again to go on.", code="not_signed_in")
         response["HX-Redirect"] = f"{sign_in}?{urlencode({'next': back or '/'})}"
         return response
-    back = request.get_full_path() if request.method == "GET" else ""
+    back = request.get_full_path() if request.method == "GET" else _page_of_form(request)
     return redirect(f"{sign_in}?{urlencode({'next': back})}" if back else sign_in)
 
 

@@ -48,13 +48,14 @@ def refuse(
     """The answer with this status. `message` says what was wrong, `hint` what would be right.
 
     htmx gets the text alone, in an element with `data-error`; the page script shows it as a toast. Programs
-    get `context` too, beside the message.
+    get `context` too, beside the message; in it may be another `heading` for the page.
     """
     request_id = getattr(request, "request_id", "")
     if is_api(request):
         error = {"code": code, "message": message, "field": field, "hint": hint, "request_id": request_id}
         return JsonResponse({"error": error | context}, status=status)
-    context |= {"code": status, "heading": HEADINGS.get(status, HEADINGS[400]), "text": message, "hint": hint}
+    context = {"heading": HEADINGS.get(status, HEADINGS[400]), **context}
+    context |= {"code": status, "text": message, "hint": hint}
     template = "errors/_error.html" if is_htmx(request) else "errors/refused.html"
     if status >= 500:
         # The shell asks the database, which may be what broke.

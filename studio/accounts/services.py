@@ -7,6 +7,7 @@ import re
 import secrets
 import string
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
@@ -45,7 +46,7 @@ def ensure_first_start() -> User:
         workspace = Workspace.objects.order_by("pk").first()
         if workspace is None:
             workspace, _ = Workspace.objects.get_or_create(name=FIRST_WORKSPACE)
-        workspace = Workspace.objects.select_for_update().get(pk=workspace.pk)
+        workspace = Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
         owners = workspace.memberships.filter(role=Role.OWNER, user__is_active=True)
         membership = owners.select_related("user").order_by("pk").first()
         if membership:
@@ -74,17 +75,32 @@ def spelled_name(typed: str) -> str:
     return names[0] if len(names) == 1 else typed
 
 
-def make_sign_in_link(user: User, valid_for: timedelta = LINK_VALID) -> str:
-    """The secret of a new link that signs this person in, once. Only its hash is kept."""
-    token = secrets.token_urlsafe(32)
-    SignInLink.objects.create(user=user, digest=digest_of(token), expires_at=timezone.now() + valid_for)
+def make_sign_in_link(user: User, valid_for: timedelta = LINK_VALID, *, by: User | None = None) -> str:
+    """The secret of a new link that signs this person in, once. Only its hash is kept.
+
+    `by` is the owner who makes it, None for whoever runs the server.
+    """
+    token, expires_at = secrets.token_urlsafe(32), timezone.now() + valid_for
+    SignInLink.objects.create(user=user, issued_by=by, digest=digest_of(token), expires_at=expires_at)
     return token
 
 
 def find_sign_in_link(token: str) -> SignInLink | None:
-    """The link, with its person, if it still works. Does not use it up."""
-    links = SignInLink.objects.select_related("user").filter(digest=digest_of(token))
-    return links.filter(used_at=None, expires_at__gt=timezone.now(), user__is_active=True).first()
+    """The link, with its person, if it still works. Does not use it up.
+
+    One that an owner made works no more once it would open a workspace that is not theirs.
+    """
+    links = SignInLink.objects.select_related("user", "issued_by").filter(digest=digest_of(token))
+    link = links.filter(used_at=None, expires_at__gt=timezone.now(), user__is_active=True).first()
+    if link is None or (link.issued_by is not None and _is_elsewhere_too(link.user_id, link.issued_by)):
+        return None
+    return link
+
+
+def _is_elsewhere_too(user_id: int, owner: User) -> bool:
+    """Whether a person belongs to a workspace that this owner does not own, or may not enter any more."""
+    owned = Membership.objects.filter(user=owner, user__is_active=True, role=Role.OWNER).values("workspace")
+    return Membership.objects.filter(user_id=user_id).exclude(workspace__in=owned).exists()
 
 
 def use_sign_in_link(token: str) -> User | None:
@@ -105,7 +121,7 @@ def invite(workspace: Workspace, username: str, role: Role, *, by: User | None) 
     Raises AlreadyMember. User names are compared without regard to case, so that nobody looks like another.
     """
     with transaction.atomic():
-        workspace = Workspace.objects.select_for_update().get(pk=workspace.pk)
+        workspace = Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)
         user, new = _user(username)
         membership, made = Membership.objects.get_or_create(
             user=user, workspace=workspace, defaults={"role": role}
@@ -113,7 +129,7 @@ def invite(workspace: Workspace, username: str, role: Role, *, by: User | None) 
         if not made:
             raise AlreadyMember(f"{user.username} is a {membership.role} here already.", field="username")
         record(workspace, f"member:{user.username}", f"added as {role}", by=by)
-        return membership, make_sign_in_link(user, INVITATION_VALID) if new else ""
+        return membership, make_sign_in_link(user, INVITATION_VALID, by=by) if new else ""
 
 
 def change_role(membership: Membership, role: Role, *, by: User) -> None:
@@ -135,7 +151,7 @@ def remove_member(membership: Membership, *, by: User) -> None:
 
 def _keep_an_owner(membership: Membership) -> None:
     """Raise LastOwner unless another owner stays. The lock makes two owners who leave at once take turns."""
-    Workspace.objects.select_for_update().get(pk=membership.workspace_id)
+    Workspace.objects.select_for_update(no_key=True).get(pk=membership.workspace_id)
     owners = Membership.objects.filter(workspace_id=membership.workspace_id, role=Role.OWNER)
     if not owners.filter(user__is_active=True).exclude(pk=membership.pk).exists():
         raise LastOwner(
@@ -150,14 +166,28 @@ def make_link_for_member(membership: Membership, *, by: User) -> str:
     Raises ElsewhereToo for a person who belongs to a workspace that `by` does not own: the link would open
     that one too.
     """
-    owned = Membership.objects.filter(user=by, role=Role.OWNER).values("workspace")
-    if Membership.objects.filter(user_id=membership.user_id).exclude(workspace__in=owned).exists():
+    if _is_elsewhere_too(membership.user_id, by):
         raise ElsewhereToo(
             f"{membership.user.username} also belongs to a workspace that is not yours. Whoever runs the "
             f"server can make a link: python manage.py link --user {membership.user.username}"
         )
     record(membership.workspace_id, f"member:{membership.user.username}", "given a sign-in link", by=by)
-    return make_sign_in_link(membership.user)
+    return make_sign_in_link(membership.user, by=by)
+
+
+# Preferences ---------------------------------------------------------------------------------------------
+def remember_choice(person: User, kind: str, place: str, choice: Any) -> None:
+    """Keep what a person chose for a place as `preferences[kind][place]`; None forgets it.
+
+    Holds their row: of two choices made at once, both are kept.
+    """
+    with transaction.atomic():
+        held = User.objects.select_for_update(no_key=True).only("preferences").get(pk=person.pk)
+        chosen = {key: value for key, value in held.preferences.get(kind, {}).items() if key != place}
+        if choice is not None:
+            chosen[place] = choice
+        person.preferences = {**held.preferences, kind: chosen}
+        User.objects.filter(pk=person.pk).update(preferences=person.preferences)
 
 
 # API tokens ----------------------------------------------------------------------------------------------

@@ -24,9 +24,10 @@ from studio.accounts import attempts, services
 from studio.accounts.changes import changes_of
 from studio.accounts.errors import AccountError
 from studio.accounts.forms import InviteForm, PasswordForm, SignInForm, TokenForm
+from studio.accounts.middleware import to_sign_in
 from studio.accounts.models import ApiToken, Membership, Role
-from studio.accounts.permissions import member, owner, public
-from studio.accounts.refusals import refuse
+from studio.accounts.permissions import is_public, member, owner, public
+from studio.accounts.refusals import is_api, refuse
 from studio.accounts.requests import MemberRequest
 from studio.accounts.sessions import SessionStore
 from studio.addresses import whole_address
@@ -132,13 +133,20 @@ def sign_out(request: HttpRequest) -> HttpResponse:
 
 @public
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """The page was older than the sign-in or that of somebody else, or cookies are off."""
+    """The page was older than the sign-in or that of somebody else, or cookies are off.
+
+    Whoever is not signed in either goes to the sign-in, as with a session that has ended.
+    """
+    known = request.user.is_authenticated
+    view = request.resolver_match
+    if not (known or is_api(request) or view is None or is_public(view.func)):
+        return to_sign_in(request)
     page = urlsplit(request.headers.get("Referer", ""))
     back = page.path if page.netloc == request.get_host() else "/"
-    message = "This page is out of date, so nothing was changed. Load it again and repeat what you did."
-    known = request.user.is_authenticated
+    message = "Nothing was changed, because this page is out of date. Load it again and repeat what you did."
     hint = f"You are signed in as {request.user}." if known else "Cookies have to be allowed."
-    return refuse(request, 403, message, code="csrf_failed", hint=hint, back=back)
+    heading = "This page is out of date"
+    return refuse(request, 403, message, code="csrf_failed", hint=hint, back=back, heading=heading)
 
 
 @require_safe

@@ -47,9 +47,14 @@ class Address:
     def is_of_a_run(self) -> bool:
         return self.token is not None and self.token.reach is Reach.RUN
 
+    @property
+    def is_of_runs(self) -> bool:
+        return self.token is not None and self.token.reach is Reach.RUNS
+
     def call(self, api: Api, things: dict[str, str]) -> Any:
         path = self.path.format(**things) + ("?timeout=0" if self.path.endswith("/wait") else "")
-        answer = api.call(self.method, path, {} if self.writes else None)
+        body = {"run_ids": [things["run_id"]]} if self.is_of_runs else {}
+        answer = api.call(self.method, path, body if self.writes else None)
         if answer.streaming:
             assert b"".join(answer)
         return answer
@@ -73,7 +78,7 @@ def those(chosen: Callable[[Address], bool]) -> Any:
 
 
 CLOSED = those(lambda one: one.token is not None)
-NAMED = those(lambda one: one.token is not None and one.token.reach is not Reach.PERSON)
+NAMED = those(lambda one: one.token is not None and one.token.reach in (Reach.WORKSPACE, Reach.RUN))
 WRITES = those(lambda one: one.token is not None and one.writes and one.token.role != Role.READER)
 READS = those(lambda one: one.token is not None and not one.writes)
 
@@ -195,6 +200,14 @@ def test_a_stranger_finds_nothing(api_of: ApiOf, dan: User, things: dict[str, st
     assert refusal(answer)["code"] == "not_found"
 
 
+@those(lambda one: one.is_of_runs)
+def test_a_stranger_and_nobody_learn_as_much_of_many_runs(
+    api_of: ApiOf, dan: User, things: dict[str, str], address: Address
+) -> None:
+    answer = address.call(api_of(dan), things)
+    assert (answer.status_code, answer.json()["unknown"]) == (200, [things["run_id"]])
+
+
 @CLOSED
 def test_no_operation_writes_for_a_session(
     client_of: Callable[[User], Any], chi: User, things: dict[str, str], address: Address
@@ -232,6 +245,20 @@ class TestRunToken:
             refused = answer.status_code == 403 and refusal(answer)["code"] == "permission_denied"
             assert refused == (name not in reached), name
 
+    @those(lambda one: one.is_of_runs)
+    def test_writes_to_many_if_it_may_to_each(
+        self, api_of: ApiOf, tree: dict[str, Run], dan: User, address: Address
+    ) -> None:
+        api = api_of(tree["own"])
+        deeper = make_run(kind=Kind.INTERACTIVE, status=Status.RUNNING, parent=tree["child"])
+        mine = [tree["own"].run_id, tree["child"].run_id, deeper.run_id]
+        for name in ("top", "sister", "other"):
+            answer = api.call(address.method, address.path, {"run_ids": [*mine, tree[name].run_id]})
+            assert (answer.status_code, refusal(answer)["code"]) == (403, "permission_denied"), name
+        theirs = make_run(workspace=dan.memberships.get().workspace, target=None, submitter=dan)
+        answer = api.call(address.method, address.path, {"run_ids": [*mine, theirs.run_id, "none"]})
+        assert answer.json()["unknown"] == [theirs.run_id, "none"]
+
     @those(lambda one: one.token is not None and not one.token.run_token)
     def test_does_nothing_else(
         self, api_of: ApiOf, run: Run, things: dict[str, str], address: Address
@@ -257,7 +284,9 @@ class TestRunToken:
         ]
         assert {(answer.status_code, refusal(answer)["code"]) for answer in answers} == {(404, "not_found")}
 
-    @those(lambda one: one.token is not None and one.token.run_token and one.writes and not one.is_of_a_run)
+    @those(
+        lambda one: one.token and one.token.run_token and one.writes and one.token.reach is Reach.WORKSPACE
+    )
     def test_makes_nothing_once_its_person_may_not(
         self, api_of: ApiOf, run: Run, ana: User, things: dict[str, str], address: Address
     ) -> None:
@@ -266,6 +295,16 @@ class TestRunToken:
         assert address.call(api, things).status_code == 403
         ana.memberships.all().delete()
         assert address.call(api, things).status_code == 404
+
+    def test_makes_no_children_either(self, api_of: ApiOf, run: Run, ana: User) -> None:
+        api, address = api_of(run), f"/runs/{run.run_id}/children"
+        leave = (lambda: ana.memberships.update(role=Role.READER), lambda: ana.memberships.all().delete())
+        for become in leave:
+            become()
+            answer = api.post(address, {"count": 2})
+            assert (answer.status_code, refusal(answer)["code"]) == (403, "permission_denied")
+        assert not run.children.exists()
+        assert api.get(address).status_code == 200
 
     def test_is_over_with_its_person(self, api_of: ApiOf, run: Run, ana: User) -> None:
         api = api_of(run)

@@ -107,7 +107,7 @@ def test_an_owner_changes_what_is_given(owner: Api) -> None:
     assert (changed["description"], changed["is_default"]) == ("", True)
     assert owner.patch(f"{PATH}/a", {"is_default": False}).status_code == 200
     refused = owner.patch(f"{PATH}/b", {"is_default": False, "description": "x"})
-    assert (refused.status_code, refusal(refused)["field"]) == (422, "is_default")
+    assert (refused.status_code, refusal(refused)["field"]) == (409, "is_default")
     assert ComputeTarget.objects.get(name="b").description == ""
 
 

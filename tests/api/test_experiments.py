@@ -42,7 +42,7 @@ def test_a_second_one_is_refused_when_it_must_be_new(api: Api) -> None:
 @pytest.mark.parametrize("name", ["", " ", "-a", "a b", "ä", "a" * 256, "a\0"])
 def test_names_follow_the_rule(api: Api, name: str) -> None:
     answer = api.post(HERE, {"name": name})
-    assert answer.status_code == 422
+    assert (answer.status_code, refusal(answer)["field"]) == (422, "name")
     assert not Experiment.objects.exists()
 
 

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 import studio
+from runs.api.schemas import JSON_LENGTH
 from studio.accounts.models import Role, User
 from tests.api_kit import Api, refusal
 from tests.factories import make_run, make_user, make_workspace
@@ -75,6 +76,15 @@ def test_a_parameter_that_is_not_known_is_refused_with_those_that_are(api: Api, 
     assert api.get(path, {"limit": 1}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "query", ["target=false&target=0.0&target=", "include_children=1&include_children=0"]
+)
+def test_a_parameter_with_one_value_that_comes_twice_is_refused(api: Api, query: str) -> None:
+    answer = api.get(f"/workspaces/default/runs?{query}")
+    assert (answer.status_code, refusal(answer)["field"]) == (422, query.partition("=")[0])
+    assert api.get("/workspaces/default/runs?tag=a&tag=b&limit=1").status_code == 200
+
+
 def test_a_wrong_method_says_which_are_right(api: Api) -> None:
     answer = api.post("/me", {})
     assert (answer.status_code, answer["Allow"]) == (405, "GET")
@@ -111,6 +121,14 @@ def test_a_body_with_too_much_in_it_is_refused(api: Api, settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000
     answer = api.post("/workspaces/default/experiments", {"name": "x" * 2_000})
     assert (answer.status_code, refusal(answer)["code"]) == (413, "too_big")
+
+
+def test_a_body_with_too_many_parts_is_refused_before_they_are_made(api: Api) -> None:
+    many = b"[]," * (JSON_LENGTH // 2) + b"[]"
+    body = b'{"experiment": "mnist", "script": "x.py", "run_configuration": {"a": [%b]}}' % many
+    answer = api.post("/workspaces/default/submissions", raw=body)
+    assert (answer.status_code, refusal(answer)["code"]) == (413, "too_big")
+    assert "brackets" in refusal(answer)["message"]
 
 
 class TestMe:

@@ -102,6 +102,17 @@ def test_a_part_that_cannot_be_is_refused(api: Api, run: Run, query: dict[str, A
     assert refusal(answer)["field"].endswith(field)
 
 
+def test_an_attempt_that_has_not_begun_has_no_log(api: Api, run: Run) -> None:
+    answer = api.get(address(run), {"attempt": 3, "wait": 20})
+    assert answer.status_code == 404
+    said = refusal(answer)
+    assert (said["field"], said["message"], said["hint"]) == (
+        "attempt",
+        "The run has no attempt 3.",
+        "The newest is 2.",
+    )
+
+
 def test_a_log_that_is_not_there(api: Api, run: Run) -> None:
     later = api.get(address(run, "logs/later.txt"))
     assert (later.status_code, later.content, facts(later)) == (200, b"", (0, 2, "Running"))

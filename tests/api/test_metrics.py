@@ -16,7 +16,8 @@ from django.test import Client
 
 from runs.models import Metric, MetricWriter, Run
 from runs.points import NO_STEP
-from runs.services.metrics import find_metric, read_points
+from runs.services.metric_batches import MOST_MARKS, parse_batch
+from runs.services.metrics import MOST_SERIES, MOST_VALUES, find_metric, read_points
 from runs.status import Kind, Status
 from studio.accounts.models import User
 from tests.api_kit import Api, refusal
@@ -58,6 +59,22 @@ def values(api: Api, run: Run, **query: Any) -> Any:
     return api.get(f"/runs/{run.run_id}/metrics/values", query).json()["runs"]
 
 
+def test_one_answer_has_so_many_values_and_no_more(api: Api, run: Run) -> None:
+    send(api, run, scalars("loss", f8(0.5)))
+    child = make_run(parent=run, status=Status.RUNNING)
+    log_rows(child, "row", {"a": [1.0], "b": [2.0]})
+    Metric.objects.filter(run=run).update(count=2_000_000)
+    Metric.objects.filter(run=child).update(count=1_500_001)  # of two values each
+    address = f"/runs/{run.run_id}/metrics/values"
+    answer = api.get(address, {"recursive": True})
+    assert (answer.status_code, refusal(answer)["code"]) == (413, "too_big")
+    assert "5,000,002 values" in refusal(answer)["message"]
+    assert "name" in refusal(answer)["hint"]
+    assert api.get(address).status_code == 200
+    Metric.objects.filter(run=child).update(count=1_500_000)
+    assert api.get(address, {"recursive": True}).status_code == 200
+
+
 class TestWriting:
     def test_a_batch_is_stored_once(self, api: Api, run: Run) -> None:
         series = scalars("loss", f8(0.5, 0.25), steps=i8(1, 2), times=f8(10.0, 11.5))
@@ -89,6 +106,25 @@ class TestWriting:
             headers={"Content-Encoding": "gzip"},
         )
         assert (answer.status_code, refusal(answer)["code"]) == (413, "too_big")
+
+    def test_a_body_with_too_many_parts_is_refused_before_they_are_made(self, api: Api, run: Run) -> None:
+        many = b"[]," * (MOST_MARKS // 2) + b"[]"
+        body = (
+            b'{"writer":"w","seq":1,"series":[{"name":"a","columns":[{"type":"json","data":[%b]}]}]}' % many
+        )
+        packed = gzip.compress(body, 1)
+        path = f"/runs/{run.run_id}/metrics"
+        answer = api.post(path, raw=packed, headers={"Content-Encoding": "gzip"})
+        assert (answer.status_code, refusal(answer)["code"]) == (413, "too_big")
+        assert "base64" in refusal(answer)["hint"]
+
+    def test_the_largest_batch_is_read(self) -> None:
+        count = MOST_VALUES // MOST_SERIES
+        columns = [{"name": "", "type": "json", "data": ["x"] * count}]
+        said = {"name": "loss", "kind": "scalar", "description": ""}
+        one = {**said, "columns": columns, "steps": i8(1), "times": f8(1)}
+        body = json.dumps({"writer": WRITER, "seq": 1, "series": [one] * MOST_SERIES}).encode()
+        assert len(parse_batch(body).series) == MOST_SERIES
 
     def test_times_are_now_when_they_are_left_out(self, api: Api, run: Run) -> None:
         send(api, run, scalars("loss", f8(1)))
@@ -281,7 +317,21 @@ class TestCharts:
         chart = api.get(path, {"name": "t", "column": "c", "x": "b"}).json()
         assert (floats(chart["x"]), floats(chart["values"])) == ([3, 4], [5, 6])
         assert refusal(api.get(path, {"name": "t", "column": "z"}))["field"] == "column"
+        assert floats(api.get(path, {"name": "t", "x": "b"}).json()["x"]) == [3, 4]
+        assert refusal(api.get(path, {"name": "t", "column": ""}))["field"] == "column"
         assert api.get(path, {"name": "none"}).status_code == 404
+
+    @pytest.mark.parametrize("asked", [{}, {"column": "a"}])
+    @pytest.mark.parametrize("name", ["t", "loss"])
+    def test_an_axis_that_is_not_there_is_refused_with_those_that_are(
+        self, api: Api, run: Run, asked: dict[str, str], name: str
+    ) -> None:
+        log_rows(run, "t", {"a": [1, 2], "b": [3, 4]})
+        log_metrics(run, {"loss": [1.0, 2.0]})
+        query = {"name": name, "x": "zz", **(asked if name == "t" else {})}
+        answer = api.get(f"/runs/{run.run_id}/metrics/chart", query)
+        assert (answer.status_code, refusal(answer)["field"]) == (422, "x")
+        assert refusal(answer)["hint"] == ("There is a, b." if name == "t" else "It has a single value.")
 
     def test_several_at_once_without_what_is_known(self, api: Api, run: Run) -> None:
         log_metrics(run, {"loss": [1.0, 2.0], "acc": [0.5], "other": [1.0]})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from runs.models import Run
 from runs.status import Kind, Status
@@ -31,6 +33,38 @@ def test_a_run_from_start_to_end(api: Api) -> None:
         answer = api.post(f"{address}/{act}")
         assert (answer.status_code, refusal(answer)["code"]) == (409, "run_finished")
     assert api.post(f"{address}/fail", {}).status_code == 409
+
+
+def test_many_are_alive_at_once(api: Api) -> None:
+    missed, ended, waiting = interactive(Status.NOT_RESPONDING), interactive(Status.FAILED), interactive()
+    unstarted, submitted = interactive(Status.NOT_STARTED), make_run(status=Status.RUNNING)
+    known = [missed, ended, waiting, unstarted, submitted]
+    Run.objects.update(heartbeat_at=None)
+    answer = api.post("/heartbeats", {"run_ids": ["no-such-run", *(run.run_id for run in known)]})
+    assert answer.json() == {"ended": [ended.run_id], "unknown": ["no-such-run"]}
+    seen = [Run.objects.get(pk=run.pk) for run in known]
+    assert [run.heartbeat_at is not None for run in seen] == [True, False, True, False, False]
+    assert seen[0].status == Status.RUNNING
+
+
+def test_signs_of_life_of_many_cost_as_many_queries_as_of_one(api: Api) -> None:
+    runs = [interactive() for _ in range(30)]
+    api.get("/me")  # notes that the token was used
+    for count in (1, 30):
+        with CaptureQueriesContext(connection) as asked:
+            answer = api.post("/heartbeats", {"run_ids": [run.run_id for run in runs[:count]]})
+        assert answer.json() == {"ended": [], "unknown": []}
+        # Token, runs, memberships, signs of life, who had been missed, who has ended; PostgreSQL: runs held.
+        queries = [q for q in asked if not q["sql"].startswith(("SAVEPOINT", "RELEASE"))]
+        assert len(queries) == 6 + (connection.vendor == "postgresql" and count > 1)
+
+
+def test_so_many_at_once_and_no_more(api: Api) -> None:
+    assert api.post("/heartbeats", {"run_ids": []}).json() == {"ended": [], "unknown": []}
+    names = [f"run-{at}" for at in range(501)]
+    assert len(api.post("/heartbeats", {"run_ids": names[:500]}).json()["unknown"]) == 500
+    answer = api.post("/heartbeats", {"run_ids": names})
+    assert (answer.status_code, refusal(answer)["field"]) == (422, "run_ids")
 
 
 def test_a_failure_is_told_whole(api: Api) -> None:

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils.dateparse import parse_datetime
 
 from runs.models import Experiment, Run
+from runs.services.cancel import cancel_run
 from runs.status import Kind, Status
 from studio.accounts.models import User
 from tests.api_kit import Api, refusal
@@ -70,8 +71,8 @@ class TestCreate:
         assert (said["status"], said["started_at"], said["heartbeat_at"]) == ("NotStarted", None, None)
 
     def test_the_same_id_again_is_the_same_run(self, api: Api) -> None:
-        first = api.post(HERE, {"experiment": "mnist", "run_id": "mine-1", "tags": {"a": "1"}})
-        again = api.post(HERE, {"experiment": "mnist", "run_id": "mine-1", "tags": {"a": "2"}})
+        given = {"experiment": "mnist", "run_id": "mine-1", "tags": {"a": "1"}}
+        first, again = api.post(HERE, given), api.post(HERE, given)
         assert (first.status_code, again.status_code) == (201, 200)
         assert again.json()["tags"] == {"a": "1"}
         assert make(api)["number"] == 2
@@ -146,8 +147,8 @@ class TestCreate:
         with CaptureQueriesContext(connection) as asked:
             make(api, tags={str(at): "x" for at in range(5)}, properties={"a": "b"})
         queries = [q["sql"] for q in asked if not q["sql"].startswith(("SAVEPOINT", "RELEASE"))]
-        # Token, membership, experiment; number raised and read, run, its event, tags, properties.
-        assert len(queries) == 9, queries
+        # Token, membership, experiment; number, run, its event, tags, properties.
+        assert len(queries) == 8, queries
 
 
 class TestRunToken:
@@ -172,6 +173,11 @@ class TestDetail:
         run = make_run(status=Status.QUEUED)
         said = api.get(f"/runs/{run.run_id}").json()
         assert said["status_reason"] == "No node serves local."
+
+    def test_a_canceled_run_says_by_whom(self, api: Api, ana: User) -> None:
+        run = make_run(status=Status.QUEUED)
+        cancel_run(run, by=ana)
+        assert api.get(f"/runs/{run.run_id}").json()["status_reason"] == "canceled by ana"
 
     def test_a_failed_run_says_why(self, api: Api) -> None:
         run = make_run(status=Status.FAILED)
@@ -243,8 +249,11 @@ class TestList:
             ({"target": "local"}, "cba"),
             ({"target": "other"}, ""),
             ({"q": "status:failed"}, "b"),
-            ({"q": "tag:lr=0.1", "include_children": True}, "da"),
-            ({"q": "submitter:@me"}, "cba"),
+            ({"q": "tag:lr=0.1"}, "da"),
+            ({"q": "tag:lr=0.1", "include_children": False}, "a"),
+            ({"q": "submitter:@me"}, "dcba"),
+            ({"q": "is:child"}, "d"),
+            ({"q": " "}, "cba"),
         ],
     )
     def test_filters(self, api: Api, world: None, query: dict[str, Any], names: str) -> None:
@@ -276,7 +285,10 @@ class TestList:
             ({"order": "colour"}, 422, "order"),
             ({"order": "metric:mean:loss"}, 422, "order"),
             ({"cursor": "x"}, 422, "cursor"),
-            ({"status": "Dancing"}, 422, "status.0"),
+            ({"status": "Dancing"}, 422, "status"),
+            ({"status": ["Failed", "Dancing"], "kind": "script"}, 422, "status"),
+            ({"kind": "dance"}, 422, "kind"),
+            ({"limit": "x"}, 422, "limit"),
         ],
     )
     def test_refusals(self, api: Api, query: dict[str, Any], status: int, field: str) -> None:

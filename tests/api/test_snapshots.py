@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import tarfile
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from tests.factories import make_run, make_snapshot
 
 pytestmark = pytest.mark.django_db
 PATH = "/workspaces/default/snapshots"
+PATH_OF_ANY = "/workspaces/{workspace}/snapshots"
 
 
 def zipped(files: dict[str, str], *, executable: str = "") -> bytes:
@@ -35,6 +37,16 @@ def upload(api: Api, files: dict[str, str], **options: Any) -> Any:
     return api.call("post", PATH, raw=zipped(files, **options))
 
 
+def test_the_description_names_every_kind_of_archive() -> None:
+    operation = Api().get("/openapi.json").json()["paths"][f"/api/v1{PATH_OF_ANY}"]["post"]
+    assert set(operation["requestBody"]["content"]) == {
+        "application/zip",
+        "application/x-tar",
+        "application/gzip",
+    }
+    assert ".tar.gz" in operation["description"]
+
+
 def test_a_zip_becomes_the_snapshot_whose_digest_its_sender_knew(api: Api) -> None:
     files = {"train.py": "print()\n", "src/.git/x": "", "run.sh": "#!/bin/sh\n"}
     expected = manifest_digest(
@@ -47,6 +59,21 @@ def test_a_zip_becomes_the_snapshot_whose_digest_its_sender_knew(api: Api) -> No
     assert api.get(f"{PATH}/{expected}").json() == made.json()
     assert upload(api, files, executable="run.sh").json() == made.json()
     assert Snapshot.objects.count() == 1
+
+
+@pytest.mark.parametrize("compression", ["", "gz"])
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_a_tar_brings_the_same(api: Api, compression: str, size: int) -> None:
+    files = {"train.py": "print()\n", "data.csv": "x" * size}
+    expected = upload(api, files).json()["digest"]
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=f"w:{compression}") as archive:
+        for path, text in files.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    made = api.call("post", PATH, raw=file.getvalue())
+    assert made.json()["digest"] == expected
 
 
 def test_a_digest_opens_nothing_of_other_workspaces(

@@ -54,6 +54,11 @@ def test_a_script_is_queued(api: Api, snapshot: Snapshot) -> None:
     assert Run.objects.get().environment_variables == {"X": "1"}
 
 
+def test_a_bad_name_of_the_experiment_is_named_first(api: Api, snapshot: Snapshot) -> None:
+    refused = api.post(HERE, body(snapshot, experiment="no good!", snapshot=None))
+    assert (refused.status_code, refused.json()["error"]["field"]) == (422, "experiment")
+
+
 def test_a_command_instead_of_a_script(api: Api, snapshot: Snapshot) -> None:
     said = api.post(HERE, body(snapshot, script="", command=["python", "-c", "print(1)"])).json()
     assert (said["script"], said["command"]) == ("", ["python", "-c", "print(1)"])
@@ -67,6 +72,11 @@ def test_the_same_id_again_is_the_same_run(api: Api, snapshot: Snapshot) -> None
     assert api.post(HERE, body(snapshot, run_id="mine", experiment="other")).status_code == 409
 
 
+def test_blanks_around_the_experiment_do_not_make_it_another(api: Api, snapshot: Snapshot) -> None:
+    answers = [api.post(HERE, body(snapshot, run_id="mine", experiment=" mnist ")) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 200]
+
+
 def test_a_pipeline(api: Api, snapshot: Snapshot) -> None:
     steps = [
         {"name": "prepare", "script": "train.py"},
@@ -77,6 +87,23 @@ def test_a_pipeline(api: Api, snapshot: Snapshot) -> None:
     assert (said["kind"], said["has_children"]) == ("pipeline", True)
     statuses = dict(Run.objects.filter(kind=Kind.STEP).values_list("step_name", "status"))
     assert statuses == {"prepare": "Queued", "train": "NotStarted"}
+
+
+@pytest.mark.parametrize("name", ["n" * 101, "a\nb\x1b[31m", "größer"])
+def test_what_cannot_be_a_steps_name_is_not_kept_of_a_step_alone(
+    api: Api, snapshot: Snapshot, name: str
+) -> None:
+    answer = api.post(HERE, body(snapshot, script="", steps=[{"name": name, "script": "train.py"}]))
+    assert answer.status_code == 201
+    assert Run.objects.get().step_name == ""
+
+
+def nested(levels: int) -> list[Any]:
+    """A list in a list in a list."""
+    found: list[Any] = []
+    for _ in range(levels):
+        found = [found]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -96,6 +123,7 @@ def test_a_pipeline(api: Api, snapshot: Snapshot) -> None:
         ({"arguments": ["\0"]}, "arguments.0"),
         ({"run_configuration": {"a": "\0"}}, "run_configuration"),
         ({"run_configuration": {"a": ["\ud800"]}}, "run_configuration"),
+        ({"run_configuration": {"a": nested(260)}, "run_id": "deep"}, "run_configuration"),
         ({"steps": [{"name": "a", "script": "train.py"}]}, "steps"),
         ({"script": "", "steps": [{"name": "a", "script": "x.py"}]}, "steps.0.script"),
         (

@@ -16,6 +16,7 @@ from runs.api import long_polls
 from runs.models import Run
 from runs.services.cancel import cancel_run
 from runs.services.tags import set_tag
+from runs.services.waiting import look_below, take_slots_back
 from runs.status import Kind, Status
 from studio.accounts.models import User
 from tests.api_kit import Api
@@ -92,6 +93,18 @@ def test_nothing_new_is_said_when_the_time_is_over(api: Api) -> None:
     version = version_of(api, run)
     said = api.get(f"/runs/{run.run_id}/wait", {"since": version, "timeout": 0.3}).json()
     assert (said["status"], said["version"]) == ("Running", version)
+
+
+def test_a_run_that_has_just_changed_is_waited_for_like_any_other(api: Api) -> None:
+    run = make_run(status=Status.RUNNING)
+    Run.objects.filter(pk=run.pk).update(updated_at=Now())
+    first = version_of(api, run)
+    seen = api.get(f"/runs/{run.run_id}/wait", {"since": first, "timeout": 20}).json()["version"]
+    assert seen == first.partition("-")[0]
+    Run.objects.filter(pk=run.pk).update(updated_at=Now())
+    begin = time.monotonic()
+    api.get(f"/runs/{run.run_id}/wait", {"timeout": 0.6})
+    assert time.monotonic() - begin >= 0.6
 
 
 @pytest.mark.parametrize("timeout", [-1, 26, "x", "nan"])
@@ -175,6 +188,79 @@ def test_a_run_gives_its_slot_to_what_its_child_has_queued(api_of: Callable[...,
     queued_before(make_run(parent=child, kind=Kind.SCRIPT, status=Status.QUEUED), seconds=6)
     assert api_of(parent).get(f"/runs/{child.run_id}").status_code == 200
     assert not Run.objects.get(pk=parent.pk).holds_slot
+
+
+@pytest.mark.parametrize("address", ["/runs/{run}/children", "/runs/{parent}/children"])
+@pytest.mark.parametrize("kind", [Kind.SCRIPT, Kind.STEP])
+def test_what_is_queued_beside_a_run_gets_none_of_its_slot(
+    api_of: Callable[..., Api], ana: User, kind: Kind, address: str
+) -> None:
+    parent = make_run(kind=Kind.PIPELINE if kind == Kind.STEP else Kind.SCRIPT, status=Status.RUNNING)
+    run = make_run(kind=kind, parent=parent, status=Status.RUNNING, submitter=ana, node=make_node(slots=1))
+    child = make_run(kind=Kind.SCRIPT, parent=run, status=Status.COMPLETED)
+    beside = make_run(kind=kind, parent=parent, status=Status.QUEUED)
+    queued_before(beside, seconds=6)
+    api = api_of(run)
+    assert api.get(address.format(run=run.run_id, parent=parent.run_id)).status_code == 200
+    assert api.get(f"/runs/{child.run_id}").status_code == 200
+    assert Run.objects.get(pk=run.pk).holds_slot
+
+
+def test_a_run_that_lists_what_is_beside_it_waits_for_nothing(api_of: Callable[..., Api], ana: User) -> None:
+    parent = make_run(kind=Kind.PIPELINE, status=Status.RUNNING)
+    step = make_run(
+        kind=Kind.STEP, parent=parent, status=Status.RUNNING, submitter=ana, node=make_node(slots=1)
+    )
+    queued_before(make_run(kind=Kind.SCRIPT, parent=step, status=Status.QUEUED), seconds=6)
+    assert api_of(step).get(f"/runs/{parent.run_id}/children").status_code == 200
+    assert Run.objects.get(pk=step.pk).holds_slot
+
+
+def test_a_child_gives_its_slot_to_what_its_own_children_have_queued(
+    api_of: Callable[..., Api], ana: User, django_assert_max_num_queries: Any
+) -> None:
+    run = make_run(
+        parent=make_run(status=Status.RUNNING), status=Status.RUNNING, submitter=ana, node=make_node(slots=1)
+    )
+    child = make_run(kind=Kind.PIPELINE, parent=run, status=Status.QUEUED)
+    queued_before(make_run(kind=Kind.STEP, parent=child, status=Status.QUEUED), seconds=6)
+    with django_assert_max_num_queries(7):
+        look_below(run)
+    assert not Run.objects.get(pk=run.pk).holds_slot
+
+
+@pytest.mark.parametrize("address", ["wait?timeout=0", "logs/user_logs/std_log.txt?wait=0.1"])
+def test_an_interactive_child_needs_no_slot_and_what_is_queued_below_it_does(
+    api_of: Callable[..., Api], ana: User, address: str
+) -> None:
+    parent = make_run(status=Status.RUNNING, submitter=ana, node=make_node(slots=1))
+    child = settled(make_run(parent=parent, kind=Kind.INTERACTIVE, status=Status.RUNNING))
+    api = api_of(parent)
+    assert api.get(f"/runs/{child.run_id}/{address}").status_code == 200
+    assert Run.objects.get(pk=parent.pk).holds_slot
+    queued_before(make_run(parent=child, kind=Kind.SCRIPT, status=Status.QUEUED), seconds=6)
+    assert api.get(f"/runs/{child.run_id}/{address}").status_code == 200
+    assert not Run.objects.get(pk=parent.pk).holds_slot
+
+
+def test_a_run_that_follows_the_log_of_its_child_waits_for_it(api_of: Callable[..., Api], ana: User) -> None:
+    parent = make_run(status=Status.RUNNING, submitter=ana, node=make_node(slots=1))
+    child = make_run(parent=parent, kind=Kind.SCRIPT, status=Status.RUNNING)
+    Run.objects.filter(pk=child.pk).update(attempt=2)
+    api = api_of(parent)
+
+    def holds(**query: Any) -> bool:
+        api.get(f"/runs/{child.run_id}/logs/user_logs/std_log.txt", query)
+        return Run.objects.get(pk=parent.pk).holds_slot
+
+    assert holds()
+    assert holds(wait=0.1, attempt=1)
+    assert not holds(wait=0.1, attempt=3)
+    Run.objects.filter(pk=parent.pk).update(waits_until=Now() - timedelta(seconds=1))
+    assert not holds(wait=0.1)
+    assert take_slots_back() == 0
+    Run.objects.filter(pk=child.pk).update(status=Status.CANCELED, ended_at=Now(), holds_slot=False)
+    assert holds(wait=0.1)
 
 
 def test_nobody_elses_slot_is_given_back(api_of: Callable[..., Api], ana: User) -> None:

@@ -14,6 +14,7 @@ from studio.accounts import services
 from studio.accounts.errors import AlreadyMember, ElsewhereToo, LastOwner
 from studio.accounts.models import ApiToken, Membership, Role, SignInLink, User, Workspace
 from tests.factories import make_user, make_workspace
+from tests.life_kit import held_up
 
 
 def membership_of(user: User, workspace: Workspace) -> Membership:
@@ -203,3 +204,71 @@ class TestMembers:
         membership, _ = services.invite(workspace, "dan", Role.READER, by=None)
         with pytest.raises(ElsewhereToo):
             services.make_link_for_member(membership, by=chi)
+
+    @pytest.mark.parametrize("role", list(Role))
+    def test_nor_one_that_its_person_joined_after_it_was_made(
+        self, workspace: Workspace, chi: User, ana: User, dan: User, role: Role
+    ) -> None:
+        invited, invitation = services.invite(workspace, "eva", Role.READER, by=chi)
+        again = services.make_link_for_member(membership_of(ana, workspace), by=chi)
+        elsewhere = dan.memberships.get().workspace
+        for person in (invited.user, ana):
+            services.invite(elsewhere, person.username, role, by=dan)
+        for secret in (invitation, again):
+            assert services.find_sign_in_link(secret) is None
+            assert services.use_sign_in_link(secret) is None
+
+    def test_an_owner_who_invites_to_two_workspaces_leaves_the_link_alone(
+        self, workspace: Workspace, chi: User
+    ) -> None:
+        invited, secret = services.invite(workspace, "eva", Role.READER, by=chi)
+        another = make_workspace("another")
+        make_user("chi", Role.OWNER, workspace=another)
+        services.invite(another, "eva", Role.OWNER, by=chi)
+        assert services.use_sign_in_link(secret) == invited.user
+
+    @pytest.mark.parametrize(
+        "leave",
+        [
+            lambda owner: owner.memberships.all().delete(),
+            lambda owner: owner.memberships.update(role=Role.CONTRIBUTOR),
+            lambda owner: User.objects.filter(pk=owner.pk).update(is_active=False),
+            lambda owner: owner.delete(),
+        ],
+    )
+    def test_a_link_ends_with_the_rights_of_whoever_made_it(
+        self, workspace: Workspace, chi: User, leave: Any
+    ) -> None:
+        _, secret = services.invite(workspace, "eva", Role.READER, by=chi)
+        leave(chi)
+        assert services.use_sign_in_link(secret) is None
+
+    def test_a_link_of_whoever_runs_the_server_opens_everything(
+        self, workspace: Workspace, ana: User, dan: User
+    ) -> None:
+        secret = services.make_sign_in_link(ana)
+        services.invite(dan.memberships.get().workspace, "ana", Role.READER, by=dan)
+        assert services.use_sign_in_link(secret) == ana
+
+
+class TestPreferences:
+    @pytest.mark.django_db(transaction=True)
+    def test_of_two_choices_at_once_both_are_kept(self, ana: User) -> None:
+        """Each as a request does it that read its person before the others wrote."""
+        first, second = (User.objects.get(pk=ana.pk) for _ in range(2))
+        calls = [
+            lambda: services.remember_choice(first, "columns", "runs", ["status"]),
+            lambda: services.remember_choice(second, "last_experiment", "1", "mnist"),
+        ]
+        with held_up(User.objects.filter(pk=ana.pk), calls) as results:
+            services.remember_choice(ana, "columns", "pipelines", ["tags"])
+        kept = {"columns": {"runs": ["status"], "pipelines": ["tags"]}, "last_experiment": {"1": "mnist"}}
+        assert results == [None, None]
+        assert User.objects.get(pk=ana.pk).preferences == kept
+        assert kept in (first.preferences, second.preferences)
+
+    def test_none_forgets_one(self, ana: User) -> None:
+        services.remember_choice(ana, "columns", "runs", ["status"])
+        services.remember_choice(ana, "columns", "pipelines", [])
+        services.remember_choice(ana, "columns", "runs", None)
+        assert User.objects.get(pk=ana.pk).preferences == {"columns": {"pipelines": []}}

@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from django.core.files.storage import default_storage
 
 from runs.execution import launch
 from runs.execution.folder import RunFolder
 from runs.execution.outcome import Outcome
-from runs.models import Metric, Run
+from runs.models import Artifact, Metric, Run
 from runs.reporter import LAUNCH_LOG, RunReporter
 from runs.script_environment import SDK, run_environment
 from runs.services import logs
@@ -34,6 +35,18 @@ for number in range(100):
 os.kill(os.getpid(), 9)
 """
 
+LOGGING_IMAGES = """
+import io, os, sys
+from studio_client.api import connect
+from studio_client.spool import sender_for
+sender = sender_for(connect(), sys.argv[1])
+sender.log_image("image", io.BytesIO(b"BM1"), "a.png", "a_7")
+sender.log_image("refused", io.BytesIO(b"BM2"), "../b.png", "..")
+sender.add("m", 1)
+sender.log_image("image", io.BytesIO(b"BM33"), "b.png", "b_7")
+os.kill(os.getpid(), 9)
+"""
+
 
 @pytest.fixture
 def reporter(tmp_path: Path, storage: Path, settings) -> RunReporter:
@@ -47,16 +60,20 @@ def reporter(tmp_path: Path, storage: Path, settings) -> RunReporter:
     return RunReporter(run, folder, "box", lambda: None, patience_s=60)
 
 
-def leave_metrics(reporter: RunReporter, run: Run, **env: str) -> None:
+def leave_metrics(reporter: RunReporter, run: Run, *, code: str = LOGGING, **env: str) -> None:
     """What a script of the reporter's run does that logs to this run and is killed."""
     run_env = {**run_environment(reporter.run, reporter.folder), **env}
     environment = launch.build_env(os.environ, run_env=run_env, user_env={}, python_path=SDK)
-    subprocess.run([sys.executable, "-c", LOGGING, run.run_id], env=environment, timeout=60)
+    subprocess.run([sys.executable, "-c", code, run.run_id], env=environment, timeout=60)
     assert reporter.folder.holds_metrics
 
 
+def refuse(*args: object) -> None:
+    raise OSError("no room")
+
+
 def counts(run: Run) -> list[int]:
-    return list(Metric.objects.filter(run=run).values_list("count", flat=True))
+    return list(Metric.objects.filter(run=run).order_by("pk").values_list("count", flat=True))
 
 
 def launch_log(run: Run) -> str:
@@ -169,3 +186,25 @@ def test_handing_in_again_stores_nothing_twice(reporter, tmp_path):
     before.rename(reporter.folder.spool)  # as if the node had been killed before it wrote that down
     RunReporter(reporter.run, reporter.folder, "box", lambda: None)._hand_in_metrics()
     assert counts(reporter.run) == [100]
+
+
+def test_images_are_stored_before_the_entries_that_name_them(reporter):
+    Artifact.objects.create(run=reporter.run, path="a.png", size_bytes=1, sha256="x", storage_name="x")
+    leave_metrics(reporter, reporter.run, code=LOGGING_IMAGES)
+    reporter.ended(EXIT_0)
+    assert counts(reporter.run) == [2, 1]
+    paths = dict(reporter.run.artifacts.values_list("path", "size_bytes"))
+    assert paths == {"a.png": 1, "a_7.png": 3, "b.png": 4}
+    assert "does not take an entry of 'refused'" in launch_log(reporter.run)
+    assert not left_aside(reporter.folder)
+
+
+def test_images_wait_for_a_storage_that_refuses(reporter, storage, monkeypatch):
+    leave_metrics(reporter, reporter.run, code=LOGGING_IMAGES)
+    with monkeypatch.context() as broken:
+        broken.setattr(default_storage, "save", refuse)
+        with pytest.raises(OSError, match="no room"):
+            reporter.ended(EXIT_0)
+    reporter.ended(EXIT_0)
+    assert counts(reporter.run) == [2, 1]
+    assert set(reporter.run.artifacts.values_list("path", flat=True)) == {"a.png", "b.png"}

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, RunFinished
-from runs.models import Run, RunEvent
+from runs.lists.version import find_experiment
+from runs.models import Experiment, Run, RunEvent
 from runs.services import sweeps
 from runs.services.cancel import cancel_run
+from runs.services.ending import complete_run
 from runs.services.interactive import beat, create_children, create_interactive, start_run
 from runs.services.new_runs import NewRun
+from runs.services.tags import set_tag
 from runs.status import Kind, Status
+from runs.versions import settled
 from studio.accounts.models import User
-from tests.factories import make_experiment, make_run
-from tests.life_kit import assert_sound, at_once
+from tests.factories import make_experiment, make_run, make_workspace
+from tests.life_kit import assert_sound, at_once, held_up
 
 
 def make(ana: User, **over: object) -> Run:
-    run, made = create_interactive(make_experiment(), NewRun(), by=ana, **over)  # type: ignore[arg-type]
+    place = make_experiment()
+    run, made = create_interactive(place.workspace, place.name, NewRun(), by=ana, **over)  # type: ignore[arg-type]
     assert made
     return run
 
@@ -97,16 +105,47 @@ class TestStart:
             start_run(make_run(status=Status.QUEUED), by=ana)
 
 
+@pytest.mark.django_db
+class TestKnownIds:
+    def test_one_of_another_place_or_kind_is_taken(self, ana: User) -> None:
+        place, same_name = make_experiment("x"), make_experiment("x", workspace=make_workspace("second"))
+        submitted = make_run(experiment=place, submitter=ana)
+        create_interactive(place.workspace, "x", NewRun("mine"), by=ana)
+        for experiment, run_id in ((same_name, "mine"), (place, submitted.run_id)):
+            with pytest.raises(Conflict, match="another run"):
+                create_interactive(experiment.workspace, "x", NewRun(run_id), by=ana)
+
+    def test_children_of_another_request_or_kind_are_taken(self, ana: User) -> None:
+        parent = Run.objects.select_related("experiment", "workspace").get(pk=make(ana).pk)
+        submitted = make_run(experiment=parent.experiment, parent=parent, submitter=ana)
+        one, other = (NewRun("mine", request_digest=uuid.UUID(int=at)) for at in (1, 2))
+        create_children(parent, [one], by=ana)
+        assert not create_children(parent, [one], by=ana)[1]
+        for new in (other, NewRun("mine"), NewRun(submitted.run_id)):
+            with pytest.raises(Conflict, match="is taken"):
+                create_children(parent, [new], by=ana)
+
+
 @pytest.mark.django_db(transaction=True)
 class TestAtOnce:
     def test_the_same_id_makes_one_run(self, ana: User) -> None:
         experiment = make_experiment()
-        calls = [lambda: create_interactive(experiment, NewRun("mine"), by=ana) for _ in range(6)]
-        made = at_once(calls)
+        create = partial(create_interactive, experiment.workspace, experiment.name, NewRun("mine"), by=ana)
+        made = at_once([create] * 6)
         assert [new for _, new in made].count(True) == 1
         assert Run.objects.count() == 1
         experiment.refresh_from_db()
         assert experiment.last_number == 1
+
+    def test_of_two_requests_with_the_same_id_one_makes_its_run(self, ana: User) -> None:
+        experiment = make_experiment()
+        create = partial(create_interactive, experiment.workspace, experiment.name, by=ana)
+        news = [NewRun("mine", request_digest=uuid.UUID(int=at)) for at in (1, 2)]
+        made = at_once([partial(create, new) for new in news * 3])
+        digest = Run.objects.get().request_digest
+        of_loser = made[0::2] if news[1].request_digest == digest else made[1::2]
+        assert all(isinstance(one, Conflict) for one in of_loser)
+        assert [one[1] for one in made if one not in of_loser].count(True) == 1
 
     @pytest.mark.parametrize("start", [False, True])
     def test_the_same_batch_makes_its_children_once(self, ana: User, start: bool) -> None:
@@ -127,3 +166,51 @@ class TestAtOnce:
         acts = [lambda: create_children(parent, [NewRun()] * 3, by=ana, start=start) for _ in range(4)]
         at_once([*acts, lambda: cancel_run(parent, by=ana)])
         assert set(Run.objects.values_list("status", flat=True)) == {Status.CANCELED}
+
+
+@pytest.mark.django_db(transaction=True)
+class TestMoment:
+    """Pages that poll compare the latest moment, so what is written late may not have an older one."""
+
+    @pytest.mark.parametrize("start", [False, True])
+    def test_of_a_run_that_waited_for_its_number(self, ana: User, start: bool) -> None:
+        experiment = make_experiment()
+        create = partial(create_interactive, experiment.workspace, experiment.name, NewRun(), by=ana)
+        self.assert_later(experiment, partial(create, start=start), create)
+
+    def test_of_children_that_waited_for_their_numbers(self, ana: User) -> None:
+        parent = Run.objects.select_related("experiment", "workspace").get(pk=make(ana).pk)
+        create = partial(create_children, parent, [NewRun()] * 3, by=ana, start=True)
+        self.assert_later(parent.experiment, create, lambda: make(ana))
+
+    def test_of_a_change_that_waited_for_the_run(self, ana: User) -> None:
+        run, other = make(ana), make(ana)
+        with held_up(Run.objects.filter(pk=run.pk), [lambda: complete_run(run, by=ana)]):
+            set_tag(run, "a", "1", by=ana)
+            set_tag(other, "a", "1", by=ana)
+            before = self.version_of(run.experiment)
+        assert self.version_of(run.experiment) > before
+
+    def test_of_numbers_that_many_ask_for(self, ana: User) -> None:
+        at_once([lambda: [make(ana) for _ in range(5)]] * 8)
+        self.assert_in_order()
+
+    def assert_later(
+        self, experiment: Experiment, create: Callable[[], Any], meanwhile: Callable[[], Any]
+    ) -> None:
+        with held_up(Experiment.objects.filter(pk=experiment.pk), [create]):
+            meanwhile()
+            before = self.version_of(experiment)
+        assert self.version_of(experiment) > before
+        self.assert_in_order()
+
+    @staticmethod
+    def version_of(experiment: Experiment) -> int:
+        found = find_experiment(experiment.workspace, experiment.name)
+        assert found
+        return int(settled(found[1].version))
+
+    @staticmethod
+    def assert_in_order() -> None:
+        moments = list(Run.objects.order_by("number").values_list("created_at", flat=True))
+        assert moments == sorted(moments)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import BigIntegerField, F
+from django.db.models.functions import Now
 from django.forms.models import model_to_dict
 from django.test.utils import CaptureQueriesContext
 
 from runs.models import Experiment, Run
 from studio.accounts.models import Membership, Role, User
-from studio.prepared import Given, Prepared, PreparedUpdate
+from studio.prepared import Given, Prepared, PreparedInsert, PreparedUpdate
 from tests.factories import make_experiment, make_run, make_user
 
 
@@ -86,14 +88,52 @@ def test_several_threads_share_one_query() -> None:
     assert seen == {name: {name} for name in names}
 
 
-def test_an_update_changes_what_it_finds_and_says_how_many(db: None) -> None:
-    one, other = make_experiment("one"), make_experiment("other")
-    update = PreparedUpdate(
-        lambda: Experiment.objects.filter(name=Given("name")),
-        last_number=F("last_number") + Given("count", BigIntegerField()),
-    )
-    assert [update.run(name="one", count=count) for count in (1, 4)] == [1, 1]
-    assert update.run(name="nobody's", count=1) == 0
-    one.refresh_from_db()
-    other.refresh_from_db()
-    assert (one.last_number, other.last_number) == (5, 0)
+class TestUpdate:
+    def test_it_changes_what_it_finds_and_says_what_that_is_now(self, db: None) -> None:
+        one, other = make_experiment("one"), make_experiment("other")
+        update = PreparedUpdate(
+            lambda: Experiment.objects.filter(name=Given("name")),
+            last_number=F("last_number") + Given("count", BigIntegerField()),
+            returning=(F("last_number"), F("name"), Now()),
+        )
+        for count, last in ((1, 1), (4, 5)):
+            ((number, name, now),) = update.run(name="one", count=count)
+            assert (number, name) == (last, "one")
+            assert abs(now - datetime.now(UTC)) < timedelta(minutes=5)
+        assert update.run(name="nobody's", count=1) == []
+        one.refresh_from_db()
+        other.refresh_from_db()
+        assert (one.last_number, other.last_number) == (5, 0)
+
+
+class TestInsert:
+    def test_the_row_is_as_django_stores_it(self, db: None) -> None:
+        first = make_run(arguments=["--ä", "%s"], environment_variables={"A": None})
+        insert = PreparedInsert(Run)
+
+        def another(number: int) -> Run:
+            run = Run.objects.get(pk=first.pk)
+            run.pk, run.run_id, run.number = None, f"run-{number}", number
+            return run
+
+        for number in (2, 4):
+            ours, djangos = another(number), another(number + 1)
+            insert.run(ours)
+            djangos.save(force_insert=True)
+            found, expected = (Run.objects.filter(pk=run.pk).values().get() for run in (ours, djangos))
+            differ = {name for name in found if found[name] != expected[name]}
+            assert differ == {"id", "run_id", "number"}
+            assert (found["run_id"], found["arguments"]) == (ours.run_id, ["--ä", "%s"])
+
+    def test_it_belongs_to_the_transaction(self, db: None) -> None:
+        run = Run.objects.get(pk=make_run().pk)
+        run.pk, run.run_id, run.number = None, "other", 2
+
+        @transaction.atomic
+        def insert_twice() -> None:
+            for _ in range(2):
+                PreparedInsert(Run).run(run)
+
+        with pytest.raises(IntegrityError):
+            insert_twice()
+        assert not Run.objects.filter(run_id="other").exists()

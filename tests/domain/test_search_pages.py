@@ -52,12 +52,15 @@ def world() -> World:
     return world
 
 
-def walk(world: World, text: str, *, order: str = "-created", size: int = 4) -> list[str]:
-    """Names on all pages, first to last, after checking that the way back shows the same pages."""
+def walk(world: World, text: str, *, order: str = "-created", size: int = 4, note: str = "") -> list[str]:
+    """Names on all pages, first to last, after checking that the way back shows the same pages.
+
+    The first page has this note, the others none.
+    """
     pages, cursors = [], [""]
     while True:
         page = world.search(text).page(after=cursors[-1], size=size, order=order)
-        assert page.note == ""
+        assert page.note == ("" if pages else note)
         pages.append([run.display_name for run in page.rows])
         if not page.next_cursor:
             break
@@ -139,8 +142,10 @@ def test_by_a_metric_numbers_come_first_and_runs_without_it_last(size, order, na
     for name, values in METRICS.items():
         run = world.run(name)
         log_metrics(run, {"other": [9.0], **({"loss": values} if values else {})})
-    assert walk(world, "", order=order, size=size) == names.split(",")
-    assert walk(world, "experiment:mnist", order=order, size=size) == names.split(",")
+    note = "No run here has a number of none of them; these are the newest first." if "none" in order else ""
+    assert walk(world, "", order=order, size=size, note=note) == names.split(",")
+    assert walk(world, "experiment:mnist", order=order, size=size, note=note) == names.split(",")
+    assert [run.display_name for run in world.search("").ordered(order)] == names.split(",")
 
 
 def test_the_longest_running_comes_first_when_sorted_by_duration(world):
@@ -190,7 +195,8 @@ BAD_CURSORS = [
 def test_a_cursor_that_cannot_be_read_gives_the_first_page_and_says_so(world, cursor):
     page = world.search("").page(after=cursor, size=5)
     assert page.rows[0].display_name == "r23"
-    assert "cannot be found; this is the first one" in page.note
+    assert page.is_lost
+    assert not world.search("").page(after=page.next_cursor, size=5).is_lost
 
 
 @pytest.mark.parametrize(
@@ -202,7 +208,7 @@ def test_a_cursor_that_cannot_be_read_gives_the_first_page_and_says_so(world, cu
 def test_a_cursor_with_an_impossible_value_gives_the_first_page(world, order, value):
     page = world.search("").page(after=packed(order, value, 5, 0, 0), order=order, size=5)
     assert len(page.rows) == 5
-    assert page.note
+    assert page.is_lost
 
 
 def test_a_cursor_past_the_end_gives_an_empty_page_that_leads_back(world):

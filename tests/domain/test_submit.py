@@ -6,12 +6,15 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from runs.errors import Conflict, StudioError
 from runs.models import Experiment, Run, RunDependency, Snapshot, Tag
 from runs.services.experiments import archive_experiment
+from runs.services.interactive import create_interactive
+from runs.services.new_runs import NewRun
 from runs.services.submit import MOST_STEPS, StepSpec, find_cycle, submit
 from runs.status import Kind, Status
 from tests.factories import make_experiment, make_run, make_snapshot, make_target, make_workspace
@@ -55,6 +58,18 @@ class TestOneStep:
         assert run.run_id.startswith("mnist_")
         assert run.events.get().why == "submitted by ana"
         assert_sound(run)
+
+    def test_the_same_id_again_gives_the_same_run_if_the_request_is_the_same(
+        self, send: Callable[..., Run], workspace: Any, ana: Any
+    ) -> None:
+        one, other = UUID(int=1), UUID(int=2)
+        first = send(run_id="mine", request_digest=one)
+        assert send(run_id="mine", request_digest=one, experiment_name=" mnist ").pk == first.pk
+        with pytest.raises(Conflict, match="other content"):
+            send(run_id="mine", request_digest=other)
+        create_interactive(workspace, "mnist", NewRun("theirs", request_digest=one), by=ana)
+        with pytest.raises(Conflict, match="another run"):
+            send(run_id="theirs", request_digest=one)
 
     def test_the_same_key_again_gives_the_same_run(self, send: Callable[..., Run]) -> None:
         assert send(submission_key="k").pk == send(submission_key="k").pk

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from runs.errors import InvalidTag, RunFinished
 from runs.models import Run, Tag
-from runs.services.runs import archive_runs, edit_run
-from runs.services.tags import add_tags, parse_tag, remove_tag, set_tag
+from runs.services.runs import about_run, archive_runs, edit_run
+from runs.services.tags import add_tags, parse_tag, remove_tag, remove_tags, set_tag
 from runs.status import Status
+from studio.accounts.changes import changes_of
 from tests.factories import make_run
 from tests.life_kit import at_once
 
@@ -64,6 +67,48 @@ class TestOnePerson:
             add_tags(runs[:1], {"a": "1", "": "2"}, by=ana)
         assert not Tag.objects.exists()
         assert add_tags(runs[:1], {"a": "1", "b": None}, by=ana) == 1
+
+    def test_a_run_that_is_named_twice_is_one(self, ana):
+        run, other = make_run(), make_run()
+        assert add_tags([run, other, Run.objects.get(pk=run.pk)], {"a": "1", "b": "2"}, by=ana) == 2
+        assert tags_of(run) == tags_of(other) == {"a": "1", "b": "2"}
+        assert remove_tags([run, run], ["a"], by=ana) == 1
+        texts = changes_of(run.workspace, about_run(run.run_id)).values_list("text", flat=True)
+        assert sorted(texts) == ["tagged a=1, b=2", "took the tag a away"]
+
+    def test_a_hundred_runs_cost_as_many_queries_as_one(self, ana):
+        """Whoever else writes waits that long."""
+        runs = [make_run() for _ in range(100)]
+        for count in (1, 100):
+            with CaptureQueriesContext(connection) as asked:
+                add_tags(runs[:count], {"a": "1", "b": None}, by=ana)
+            queries = [q for q in asked if not q["sql"].startswith(("SAVEPOINT", "RELEASE"))]
+            assert len(queries) == 6  # runs held, tags, changes, all tags, what they are found by, runs
+        with CaptureQueriesContext(connection) as asked:
+            assert remove_tags(runs, ["a", "b", "c"], by=ana) == 200
+        assert len(asked) == 9  # the same and a look at who has them; two for the savepoint
+        assert not Tag.objects.exists()
+
+    def test_many_runs_change_in_one_moment_each_found_by_its_own_tags(self, ana):
+        runs = [make_run(tags={"old": f"was{at}"}, description=f"text{at}") for at in range(3)]
+        add_tags(runs, {"new": "is", "old": "not"}, by=ana)
+        rows = Run.objects.order_by("pk")
+        assert len({run.updated_at for run in rows}) == 1
+        for at, run in enumerate(rows):
+            assert tags_of(run) == {"old": "not", "new": "is"}
+            assert all(word in run.search_text for word in (f"text{at}", "old=not", "new=is", run.run_id))
+            assert f"was{at}" not in run.search_text
+
+    def test_a_tag_goes_from_all_runs_or_from_none(self, ana):
+        runs = [make_run(tags={"a": "1"}), make_run(tags={"a": "2"}), make_run()]
+        before = runs[2].updated_at
+        archive_runs(Run.objects.filter(pk=runs[1].pk), by=ana)
+        with pytest.raises(RunFinished):
+            remove_tags(runs, ["a"], by=ana)
+        assert Tag.objects.count() == 2
+        assert remove_tags([runs[0], runs[2]], ["a"], by=ana) == 1
+        assert "a=1" not in Run.objects.get(pk=runs[0].pk).search_text
+        assert Run.objects.get(pk=runs[2].pk).updated_at == before
 
     def test_an_archived_run_keeps_its_tags_and_name_even_if_the_page_is_old(self, ana):
         run = make_run(tags={"a": "1"}, display_name="baseline")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
@@ -48,6 +49,32 @@ def test_children_of_waiting_parents_come_before_older_runs(node: Node, parent: 
     assert claimed(node) == [child.pk]
     nodes.end_completed(Run.objects.get(pk=child.pk))
     assert claimed(node) == [older.pk]
+
+
+def test_all_that_descends_from_waiting_parents_comes_before_older_runs(
+    node: Node, parent: Run, django_assert_max_num_queries: Any
+) -> None:
+    older, beside = child_of(None), child_of(make_run(status=Status.RUNNING))
+    pipeline = make_run(parent=parent, kind=Kind.PIPELINE, status=Status.QUEUED)
+    step = make_run(parent=pipeline, kind=Kind.STEP, status=Status.QUEUED)
+    below = child_of(make_run(parent=parent, kind=Kind.INTERACTIVE, status=Status.RUNNING))
+    wait_for_child(parent, pipeline)
+    with django_assert_max_num_queries(20):
+        assert claimed(node) == [step.pk]
+    for run, after in ((step, below), (below, older), (older, beside)):
+        nodes.end_completed(Run.objects.get(pk=run.pk))
+        assert claimed(node) == [after.pk]
+
+
+def test_what_is_queued_beside_a_waiting_parent_does_not_come_first(node: Node) -> None:
+    above = make_run(kind=Kind.INTERACTIVE, status=Status.RUNNING)
+    beside = child_of(above)
+    parent = make_run(parent=above, kind=Kind.SCRIPT, status=Status.RUNNING, node=node)
+    child = child_of(parent)
+    wait_for_child(parent, child)
+    assert claimed(node) == [child.pk]
+    nodes.end_completed(Run.objects.get(pk=child.pk))
+    assert claimed(node) == [beside.pk]
 
 
 def test_when_it_goes_on_the_slot_is_its_own_again(node: Node, parent: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -122,6 +123,26 @@ def test_what_an_attempt_left_is_removed_while_others_are_claimed(
     finally:
         may_go_on.set()
     wait_until(lambda: not folder.path.exists())
+
+
+def test_claims_and_ends_are_on_the_disk_before_anything_follows_from_them(
+    node: agent.Agent, send: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = send("print('here')\n")
+    folder = RunFolder(node.work, run.run_id, 1)
+    sync, taken = os.fsync, list[tuple[str, bool, bool]]()
+
+    def note(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("-wal"):
+            taken.append((fresh(run).status, folder.launch_file.exists(), folder.path.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    node.start()
+    assert ended(run).status == Status.COMPLETED
+    wait_until(lambda: not folder.path.exists())
+    by_hand = [(Status.STARTING, False, True), (Status.COMPLETED, True, True)]
+    assert taken == (by_hand if connection.vendor == "sqlite" else [])
 
 
 def test_what_is_looked_for_every_few_seconds_is_no_whole_run(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from runs.models import Run
 from runs.services.ending import Failure, complete_run, fail_run
@@ -20,11 +23,13 @@ from tests.life_kit import assert_sound
 
 pytestmark = pytest.mark.worker
 
-PARENT = textwrap.dedent(
+CALLS = textwrap.dedent(
     """
     import json, os, sys, time, urllib.request
 
-    def call(method, path, body=None):
+    ENDS = ("Completed", "Failed", "Canceled")
+
+    def ask(method, path, body=None):
         request = urllib.request.Request(
             os.environ["STUDIO_URL"] + "/api/v1" + path,
             data=None if body is None else json.dumps(body).encode(),
@@ -33,41 +38,84 @@ PARENT = textwrap.dedent(
                      "Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+            return answer.read(), answer.headers
 
-    def wait(run):
-        while run["status"] not in ("Completed", "Failed", "Canceled"):
+    def call(method, path, body=None):
+        return json.loads(ask(method, path, body)[0])
+
+    def wait(run, until=ENDS):
+        while run["status"] not in until:
             run = call("GET", f"/runs/{run['run_id']}/wait?since={run['version']}&timeout=20")
             time.sleep(0.05)
         return run
 
     me = call("GET", "/runs/" + os.environ["AZUREML_RUN_ID"])
     workspace = "/workspaces/" + os.environ["AZUREML_ARM_WORKSPACE_NAME"]
-    children = [
-        call("POST", workspace + "/submissions", {
+
+    def submit(script, *arguments, **more):
+        return call("POST", workspace + "/submissions", {
             "experiment": me["experiment"], "parent": me["run_id"], "snapshot": me["snapshot"],
-            "script": "child.py", "arguments": [str(n)], "target": me["target"],
+            "script": script, "arguments": list(arguments), "target": me["target"], **more,
         })
-        for n in range(3)
-    ]
+    """
+)
+PARENT = CALLS + textwrap.dedent(
+    """
+    children = [submit("child.py", str(n)) for n in range(3)]
     print("submitted", flush=True)
     print([wait(child)["status"] for child in children])
     """
 )
 CHILD = "import sys\nprint('child', sys.argv[1])\n"
+#: As `wait_for_completion(show_output=True)` does: once there is a log, it asks for what comes of it alone.
+FOLLOWER = CALLS + textwrap.dedent(
+    """
+    child = wait(submit(sys.argv[1], sys.argv[2], max_retries=1), ("Running", *ENDS))
+    log, status, size = f"/runs/{child['run_id']}/logs/user_logs/std_log.txt", "", 0
+    while status not in ENDS:
+        data, headers = ask("GET", f"{log}?offset={size}&wait=1")
+        status, size = headers["Studio-Run-Status"], int(headers["Studio-Log-Size"])
+        if data.startswith(b"ready"):
+            print("follows", flush=True)
+    print(status)
+    """
+)
+HELD_UP = textwrap.dedent(
+    """
+    print("ready", flush=True)
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.05)
+    """
+)
+SUBMITTER = CALLS + HELD_UP + 'print(wait(submit("child.py", "of a child"))["status"])\n'
+FAILING_ONCE = (
+    "import os, sys, time\n"
+    + HELD_UP
+    + textwrap.dedent(
+        """
+    if not os.path.exists(sys.argv[1] + ".again"):
+        open(sys.argv[1] + ".again", "w").close()
+        sys.exit("not yet")
+    """
+    )
+)
 
 
 @pytest.fixture
-def send_parent(ana: User) -> Callable[[], Run]:
+def send_parent(ana: User) -> Callable[..., Run]:
     target = make_target("local", is_default=True)
-    step = StepSpec("train", "parent.py", make_snapshot({"parent.py": PARENT, "child.py": CHILD}))
-    return lambda: submit(
-        target.workspace, by=ana, experiment_name="family", steps=[step], default_target=target
-    )
+    scripts = {"parent.py": PARENT, "child.py": CHILD, "follower.py": FOLLOWER, "submitter.py": SUBMITTER}
+    snapshot = make_snapshot(scripts | {"failing_once.py": FAILING_ONCE})
+
+    def send_it(script: str = "parent.py", *arguments: str) -> Run:
+        step = StepSpec("train", script, snapshot, arguments=list(arguments))
+        return submit(target.workspace, by=ana, experiment_name="family", steps=[step], default_target=target)
+
+    return send_it
 
 
 def test_one_slot_is_enough_for_parents_and_their_children(
-    make_worker: Callable[..., NodeProcess], live_server: Any, send_parent: Callable[[], Run]
+    make_worker: Callable[..., NodeProcess], live_server: Any, send_parent: Callable[..., Run]
 ) -> None:
     node = make_worker(slots=1, STUDIO_URL=live_server.url)
     node.start()
@@ -79,6 +127,28 @@ def test_one_slot_is_enough_for_parents_and_their_children(
         assert [log_of(child) for child in children.order_by("pk")] == [f"child {n}\n" for n in range(3)]
         for run in (parent, *children):
             assert_sound(run)
+
+
+@pytest.mark.parametrize("script", ["submitter.py", "failing_once.py"])
+def test_a_parent_that_follows_a_log_for_long_keeps_no_slot_from_what_is_queued_below_it(
+    make_worker: Callable[..., NodeProcess],
+    live_server: Any,
+    send_parent: Callable[..., Run],
+    tmp_path: Path,
+    script: str,
+) -> None:
+    node = make_worker(slots=1, STUDIO_URL=live_server.url)
+    node.start()
+    parent = send_parent("follower.py", script, str(tmp_path / "go"))
+    says(parent, "follows")
+    # Forty seconds later: what it had said of waiting before it began to follow holds no longer.
+    Run.objects.filter(pk=parent.pk).update(waits_until=Now() - timedelta(seconds=1))
+    (tmp_path / "go").touch()
+    assert ended(parent).status == Status.COMPLETED, log_of(parent)
+    assert log_of(parent).endswith("Completed\n")
+    for run in Run.objects.all():
+        assert run.status == Status.COMPLETED
+        assert_sound(run)
 
 
 @pytest.mark.parametrize("end", [Status.COMPLETED, Status.FAILED])

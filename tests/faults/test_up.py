@@ -123,6 +123,18 @@ def test_a_folder_that_cannot_be_written_is_refused(
     assert in_the_way.read_text() == "not a folder"
 
 
+@pytest.mark.parametrize("variable", ["STUDIO_STORAGE", "STUDIO_WORK"])
+def test_so_is_another_place_that_cannot_be_written(
+    make_studio: Callable[..., StudioProcess], tmp_path: Path, variable: str
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("not a folder")
+    studio = make_studio(**{variable: str(in_the_way / "below")})
+    studio.folder.mkdir(parents=True)
+    assert f"{variable}: {in_the_way / 'below'} cannot be used: Not a directory" in refusal(studio)
+    assert not studio.data.exists()
+
+
 def test_half_an_option_is_refused_and_nothing_is_made(make_studio: Callable[..., StudioProcess]) -> None:
     studio = make_studio()
     studio.folder.mkdir(parents=True)
@@ -130,6 +142,14 @@ def test_half_an_option_is_refused_and_nothing_is_made(make_studio: Callable[...
                             env=studio.env, capture_output=True, text=True, timeout=60)  # fmt: skip
     assert answer.returncode != 0
     assert "unrecognized arguments: --slot 3" in answer.stderr
+    assert not studio.data.exists()
+
+
+def test_an_option_without_a_value_is_refused(make_studio: Callable[..., StudioProcess]) -> None:
+    studio = make_studio()
+    studio.words += ["--targets", " "]
+    studio.folder.mkdir(parents=True)
+    assert refusal(studio) == "studio: --targets needs a value, or leave it out."
     assert not studio.data.exists()
 
 
@@ -208,6 +228,7 @@ def test_a_second_ctrl_c_cancels_what_runs_and_starts_nothing_else(
     assert studio.process is not None
     os.kill(studio.pid, signal.SIGINT)
     wait_until(lambda: "Press Ctrl-C again" in studio.text)
+    assert "1 queued run waits for the next start" in studio.text
     os.kill(studio.pid, signal.SIGINT)
     assert studio.process.wait(30) == 0
     assert statuses(studio) == ["Canceled", "Queued"]
@@ -222,6 +243,12 @@ def test_a_target_that_cannot_be_is_refused_and_nothing_is_made(
     studio.folder.mkdir(parents=True)
     assert "STUDIO_TARGETS: “no good” cannot be a compute target's name." in refusal(studio)
     assert not (studio.data / "db.sqlite3").exists()
+
+
+def test_so_is_one_of_a_workspace_that_is_not_there(make_studio: Callable[..., StudioProcess]) -> None:
+    studio = make_studio(STUDIO_TARGETS="nowhere/local")
+    studio.folder.mkdir(parents=True)
+    assert "STUDIO_TARGETS: There is no workspace nowhere. There is default" in refusal(studio)
 
 
 def test_a_killed_node_is_started_again_and_its_run_goes_on(studio: StudioProcess) -> None:

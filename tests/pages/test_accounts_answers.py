@@ -124,6 +124,32 @@ class TestHeaders:
             assert not re.search(r"<script(?![^>]*\bsrc=)|<style| style=| on[a-z]+=|javascript:", text)
 
 
+class TestHost:
+    @pytest.mark.parametrize(
+        ("host", "named", "example"),
+        [
+            ("192.168.1.5:8000", "192.168.1.5", "STUDIO_ALLOWED_HOSTS=127.0.0.1,localhost,192.168.1.5"),
+            ("[fd00::5]:8000", "[fd00::5]", "STUDIO_ALLOWED_HOSTS=127.0.0.1,localhost,[fd00::5]"),
+            ("<b>", "This", "STUDIO_ALLOWED_HOSTS"),
+            ("x" * 300, "This", "STUDIO_ALLOWED_HOSTS"),
+        ],
+    )
+    @pytest.mark.parametrize("address", ["/", "/sign-in/", "/api/v1/info"])
+    def test_a_name_that_is_not_allowed_is_told_with_what_to_set(
+        self, client: Client, db: None, caplog: Any, address: str, host: str, named: str, example: str
+    ) -> None:
+        answer = client.get(address, headers={"Host": host})
+        assert answer.status_code == 400
+        said = answer.json()["error"] if address.startswith("/api/") else answer.content.decode()
+        assert f"{named} is not" in str(said)
+        assert example in str(said)
+        assert "<b>" not in str(said)
+        [logged] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert "STUDIO_ALLOWED_HOSTS" in logged.getMessage()
+        assert "\n" not in logged.getMessage()
+        assert not logged.exc_info
+
+
 @extra
 class TestRefusals:
     TABLE = pytest.mark.parametrize(
@@ -258,8 +284,20 @@ class TestOutOfDate:
         answer = client.post("/tokens/", {"name": "x"}, headers={"Referer": "http://testserver/tokens/"})
         page = answer.content.decode()
         assert answer.status_code == 403
-        assert "This page is out of date" in page
+        assert "<h1>This page is out of date</h1>" in page
         assert 'href="/tokens/">Load the page again' in page
+
+    def test_without_any_cookie_the_sign_in_leads_back_to_the_page(self, db: None) -> None:
+        client = Client(enforce_csrf_checks=True)
+        headers = {"Referer": "http://testserver/tokens/"}
+        answer = client.post("/tokens/", {"name": "x"}, headers=headers)
+        assert (answer.status_code, answer["Location"]) == (302, "/sign-in/?next=%2Ftokens%2F")
+        assert client.post("/tokens/", headers=HTMX).status_code == 401
+
+    def test_a_sign_in_without_cookies_says_that_it_needs_them(self, db: None) -> None:
+        answer = Client(enforce_csrf_checks=True).post("/sign-in/", {"username": "ana", "password": "x"})
+        assert answer.status_code == 403
+        assert "Cookies have to be allowed." in answer.content.decode()
 
     def test_a_part_of_it_too(self, ana: User) -> None:
         client = Client(enforce_csrf_checks=True)

@@ -150,6 +150,7 @@ class TestTokens:
         assert known
         assert known[0] == ben
         assert "studio login --url http://testserver</span>" in page
+        assert "in the folder of Studio's source" in page
         assert page.count(text[1]) == 1  # no line to copy puts it into the history of a shell
         assert text[1] not in client.get("/tokens/").content.decode()
 

@@ -62,6 +62,14 @@ class TestPassword:
         assert sign_in(client, next="/tokens/?a=1&b=2")["Location"] == "/tokens/?a=1&b=2"
 
     @pytest.mark.parametrize(
+        ("page", "back"),
+        [("http://testserver/tokens/?a=1", "?next=%2Ftokens%2F%3Fa%3D1"), ("http://evil/x", "")],
+    )
+    def test_and_to_the_page_whose_form_came_too_late(self, client: Client, page: str, back: str) -> None:
+        answer = client.post(reverse("token-list"), {"name": "x"}, headers={"Referer": page})
+        assert answer["Location"] == SIGN_IN + back
+
+    @pytest.mark.parametrize(
         "elsewhere",
         ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", SIGN_IN],
     )

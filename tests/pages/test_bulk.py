@@ -7,7 +7,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from runs.models import Run
 from runs.status import Kind, Status
@@ -89,6 +91,19 @@ def test_a_tag_is_added_to_the_ticked_runs_and_undone(ana: User, client_of: Clie
     assert tags_of(untouched) == {}
     assert client.post(toast["undo"]).status_code == 302
     assert [tags_of(run) for run in (new, other, valueless)] == [{}, {"quality": "bad"}, {"quality": None}]
+
+
+def test_undoing_a_tag_of_many_costs_as_many_queries_as_of_one(ana: User, client_of: ClientOf) -> None:
+    counts = []
+    for count in (1, 40):
+        client = client_of(ana)
+        chosen = ids(*(make_run() for _ in range(count)))
+        data = {"action": "tag", "run": chosen, "confirmed": "1", "tag": "a"}
+        toast = toast_of(client.post(URL, data, headers=HTMX))
+        with CaptureQueriesContext(connection) as asked:
+            client.post(toast["undo"])
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
 
 
 def test_undo_leaves_what_somebody_changed_since(ana: User, client_of: ClientOf) -> None:

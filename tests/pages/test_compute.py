@@ -220,12 +220,14 @@ class TestOwner:
 class TestOthers:
     @pytest.mark.parametrize("name", ["ana", "ben"])
     def test_see_everything_and_are_offered_nothing(
-        self, client_of: ClientOf, ana: User, ben: User, name: str
+        self, client_of: ClientOf, ana: User, ben: User, chi: User, name: str
     ) -> None:
         make_node()
-        page = page_of(client_of({"ana": ana, "ben": ben}[name]))
-        for word in ("New target", "Drain<", "target-edit", 'aria-label="Edit local"'):
-            assert word not in page
+        others, owners = (page_of(client_of(who)) for who in ({"ana": ana, "ben": ben}[name], chi))
+        edit = reverse("target-edit", args=["local"])
+        for word in ("New target", "Drain<", f'"{edit}"', 'aria-label="Edit local"'):
+            assert word in owners
+            assert word not in others
 
     def test_can_read_how_a_node_is_started(self, client_of: ClientOf, ana: User) -> None:
         make_target("gpu")

@@ -141,7 +141,7 @@ def test_pages_are_cut_by_cursor(ana: User, client_of: ClientOf) -> None:
     assert shown(first) == [f"r{n}" for n in range(60, 10, -1)]
     second = client.get(f"{URL}?after={first.context['page'].next_cursor}")
     assert shown(second) == [f"r{n}" for n in range(10, 0, -1)]
-    assert client.get(f"{URL}?after=quagga").context["page"].note
+    assert client.get(f"{URL}?after=quagga").context["page"].is_lost
 
 
 def test_columns_are_kept_for_the_person(ben: User, ana: User, client_of: ClientOf) -> None:

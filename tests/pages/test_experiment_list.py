@@ -104,7 +104,9 @@ def test_every_order_pages_through_all_rows_once_and_back(workspace: object, by:
 )
 def test_what_cannot_be_read_still_gives_the_page(ana: User, client_of: ClientOf, query: str) -> None:
     make_run()
-    assert client_of(ana).get(f"/experiments/?{query}").status_code == 200
+    answer = client_of(ana).get(f"/experiments/?{query}")
+    assert answer.status_code == 200
+    assert ("That page of the list cannot be found" in answer.text) == ("after" in query)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,32 @@ def test_a_tag_that_replaces_another_says_so_and_can_be_undone(ana_client: Clien
     assert list(run.tags.values_list("key", "value")) == [("owner", "ana")]
     ana_client.get("/tokens/")  # shows what the undo has said
     for typed in ("owner=ana", "new=1"):
-        assert "HX-Trigger" not in ana_client.post(url, {"add": typed}, headers=HTMX)
+        part = ana_client.post(url, {"add": typed}, headers=HTMX)
+        assert json.loads(part["HX-Trigger"]) == {"run-changed": True}
+
+
+@pytest.mark.parametrize("value", ["ana", None])
+def test_a_tag_that_was_removed_says_so_and_comes_back(ana_client: Client, value: str | None) -> None:
+    run = make_run(tags={"owner": value, "seed": "7"})
+    url = url_of(run, "run-tags")
+    part = ana_client.post(url, {"remove": "owner"}, headers=HTMX)
+    [toast] = json.loads(part["HX-Trigger"])["toast"]["toasts"]
+    assert toast["text"] == f"Tag {Tag(key='owner', value=value)} is removed"
+    assert ana_client.post(toast["undo"])["Location"] == url_of(run)
+    assert dict(run.tags.values_list("key", "value")) == {"owner": value, "seed": "7"}
+    ana_client.get("/tokens/")  # shows what the undo has said
+    part = ana_client.post(url, {"remove": "never there"}, headers=HTMX)
+    assert json.loads(part["HX-Trigger"]) == {"run-changed": True}
+
+
+def test_a_removed_tag_that_somebody_set_again_stays_as_they_set_it(ana_client: Client) -> None:
+    run = make_run(tags={"owner": "ana"})
+    url = url_of(run, "run-tags")
+    part = ana_client.post(url, {"remove": "owner"}, headers=HTMX)
+    [toast] = json.loads(part["HX-Trigger"])["toast"]["toasts"]
+    ana_client.post(url, {"add": "owner=ben"}, headers=HTMX)
+    ana_client.post(toast["undo"])
+    assert dict(run.tags.values_list("key", "value")) == {"owner": "ben"}
 
 
 def test_a_refused_tag_keeps_what_was_typed_and_says_why(ana_client: Client) -> None:

@@ -77,6 +77,18 @@ def test_the_panel_shows_what_the_bar_says(ana: User, client_of: ClientOf) -> No
     assert str(page.context["panel_rest"]) == "hers"
 
 
+@pytest.mark.parametrize("path", ["/runs/", "/experiments/mnist/"])
+def test_an_address_of_a_page_that_is_not_there_shows_the_first_and_says_so(
+    ana: User, client_of: ClientOf, path: str
+) -> None:
+    make_run()
+    lost = "That page of the list cannot be found; this is the first one."
+    assert lost not in client_of(ana).get(path).text
+    answer = client_of(ana).get(path, {"after": "zzz"})
+    assert lost in answer.text
+    assert shown(answer) == ["Run 1"]
+
+
 def test_the_tags_of_the_search_come_first_in_a_row(ana: User, client_of: ClientOf) -> None:
     make_run(tags={"stage": "draft", "width": "512", "Quality": "good"})
     client = client_of(ana)
@@ -88,6 +100,8 @@ def test_the_tags_of_the_search_come_first_in_a_row(ana: User, client_of: Client
     assert keys("") == ["stage", "width", "Quality"]
     assert keys("tag:quality=good") == ["Quality", "stage", "width"]
     assert keys("tag:width -tag:x") == ["width", "stage", "Quality"]
+    assert keys("GOOD") == ["Quality", "stage", "width"]
+    assert keys('"width=512" draft') == ["stage", "width", "Quality"]
 
 
 def test_a_change_of_the_panel_answers_with_the_part_and_its_address(ana: User, client_of: ClientOf) -> None:

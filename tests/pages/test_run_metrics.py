@@ -17,6 +17,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from runs.formats import number_text
 from runs.lists import metrics as lists
 from runs.models import Artifact, MetricLedger, Run
 from runs.status import Status
@@ -83,6 +84,25 @@ class TestCards:
         assert "Hello &lt;b&gt;" in page
         assert re.search(r'class="metric-last is-odd" title="NaN">NaN<', page)
         assert f'href="{url(run)}one/?name=loss"' in page
+
+    def test_numbers_of_similar_size_are_told_apart(self, ana: User, client_of: ClientOf) -> None:
+        run = make_run()
+        log_metrics(run, {"near": [round(123_456.7 + at / 100, 2) for at in range(30)], "one": [1 / 3]})
+        log_rows(run, "folds", {"fold": ["a"], "auc": [0.99991234], "f1": [0.5]})
+        log_rows(run, "scores", {"score": [1e6 + 0.001, 1e6 + 0.0005], "n": [1, 2], "said": ["a", None]})
+        client = client_of(ana)
+        response = client.get(url(run))
+        near = next(card for card in response.context["page"].cards if card.metric.name == "near")
+        assert (near.last.text, near.least.text, near.most.text) == ("123,457", "123,456.7", "123,457")
+        scores = next(card for card in response.context["page"].cards if card.metric.name == "scores")
+        rows = [[cell.text for cell in row] for row in scores.rows]
+        assert rows == [["1,000,000.001", "1", "a"], ["1,000,000.0005", "2", ""]]
+        page = response.content.decode()
+        assert 'title="123,456.99">max 123,457<' in page
+        assert 'title="0.3333333333333333">0.3333<' in page
+        assert 'title="0.99991234">0.9999<' in page
+        table = client.get(url(run) + "one/", {"name": "near"}).content.decode()
+        assert len(set(re.findall(r'<td class="num">(123,456\.[\d]+)</td>', table))) == 30
 
     def test_a_table_shows_its_first_rows(self, ana: User, client_of: ClientOf) -> None:
         run = make_run()
@@ -215,6 +235,13 @@ class TestOne:
         last = page(10**14)
         assert ([row.number for row in last.rows], last.before, last.after) == ([9], 4, None)
         assert [row.number for row in page("x").rows] == [1, 2, 3, 4]
+
+    def test_whole_numbers_are_written_as_on_charts(self, ana: User, client_of: ClientOf) -> None:
+        run = make_run()
+        log_metrics(run, {"steps": [12_340, 10**15 + 1]})
+        table = client_of(ana).get(url(run) + "one/", {"name": "steps"}).context["points"]
+        texts = [row.cells[0].text for row in table.rows]
+        assert texts == ["12,340", "1,000,000,000,000,001"] == [number_text(12_340), number_text(1e15 + 1)]
 
     def test_rows_have_a_column_each(self, ana: User, client_of: ClientOf) -> None:
         run = make_run()

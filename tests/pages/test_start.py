@@ -21,6 +21,7 @@ def test_it_shows_the_example_and_its_steps(client_of: ClientOf, ana: User) -> N
     for step in ("prepare", "train-mlp", "train-softmax", "evaluate"):
         assert f">{step}</text>" in text
     assert "studio login --url http://testserver</span>" in text
+    assert "The first line is for the folder of Studio's source." in text
     assert "--token" not in text
 
 

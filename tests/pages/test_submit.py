@@ -185,6 +185,15 @@ def test_uploads_become_the_snapshot(
     assert paths is None or found == paths
 
 
+@pytest.mark.parametrize(("paths", "status"), [("[" * 100_000, 200), ("[" + "[]," * 600_000 + "[]]", 422)])
+def test_paths_that_are_no_list_of_names(client: Client, paths: str, status: int) -> None:
+    one = SimpleUploadedFile("train.py", b"print(1)")
+    content = {"index": "0", "steps-0-source": "folder", "steps-0-folder": one, "steps-0-paths": paths}
+    answer = client.post("/submit/upload/", content, headers={"HX-Request": "true"})
+    assert answer.status_code == status
+    assert ("commas" in text_of(answer)) == (status == 422)
+
+
 def test_an_upload_survives_a_refusal(client: Client) -> None:
     upload = {"steps-0-source": "file", "steps-0-file": SimpleUploadedFile("train.py", b"print(1)")}
     refused = client.post("/submit/", form(new_experiment="no such name!", **upload))
@@ -193,3 +202,70 @@ def test_an_upload_survives_a_refusal(client: Client) -> None:
     assert digest == Snapshot.objects.get().digest
     kept = {"steps-0-source": "file", "steps-0-digest": digest, "steps-0-digest_source": "file"}
     assert client.post("/submit/", form(**kept)).status_code == 303
+
+
+def source_of(example: str, **over: str) -> dict[str, Any]:
+    """The form with a bundled example as the source of its step."""
+    return form(**{"steps-0-source": "example", "steps-0-example": example, "steps-0-pasted": None, **over})
+
+
+def test_an_example_that_was_chosen_alone_runs_as_it_is_declared(client: Client) -> None:
+    client.post("/submit/", source_of("hello"))
+    run = Run.objects.get()
+    assert (run.script, run.arguments) == ("hello.py", ["--name", "Studio", "--seconds", "5"])
+
+
+def test_what_was_typed_beside_an_example_stays(client: Client) -> None:
+    client.post("/submit/", source_of("hello", **{"steps-0-arguments": "--name Ana"}))
+    cleared = source_of("hello", submission_key="another-page", **{"steps-0-script": "hello.py"})
+    client.post("/submit/", cleared)
+    assert [run.arguments for run in Run.objects.order_by("number")] == [["--name", "Ana"], []]
+
+
+def test_of_a_pipeline_example_no_script_is_guessed_and_the_whole_is_offered(client: Client) -> None:
+    refused = client.post("/submit/", source_of("digits-pipeline"))
+    assert refused.status_code == 422
+    assert not Run.objects.exists()
+    assert "Only its files are taken" in text_of(refused)
+    assert 'href="/submit/?example=digits-pipeline"' in text_of(refused)
+    client.post("/submit/", source_of("digits-pipeline", **{"steps-0-script": "prepare.py"}))
+    assert Run.objects.get().script == "prepare.py"
+
+
+@pytest.mark.parametrize(
+    ("example", "script", "arguments", "is_part"),
+    [("hello", "hello.py", "--name Studio --seconds 5", False), ("digits-pipeline", "", "", True)],
+)
+def test_a_chosen_example_answers_with_what_it_runs(
+    client: Client, example: str, script: str, arguments: str, is_part: bool
+) -> None:
+    taken = client.post(
+        "/submit/upload/", {"index": "0", "steps-0-source": "example", "steps-0-example": example}
+    )
+    assert taken.status_code == 200
+    assert f'data-script="{script}" data-arguments="{arguments}"' in text_of(taken)
+    assert ("Only its files are taken" in text_of(taken)) is is_part
+
+
+def test_the_whole_pipeline_of_an_example_needs_no_such_word(client: Client) -> None:
+    assert "Only its files are taken" not in text_of(client.get("/submit/", {"example": "digits-pipeline"}))
+
+
+def test_the_name_of_a_single_step_is_the_runs_if_it_has_no_other(client: Client) -> None:
+    named = {"steps-0-name": " spawn "}
+    client.post("/submit/", form(**named))
+    client.post("/submit/", form(submission_key="second-page", display_name="mine", **named))
+    client.post("/submit/", form(submission_key="a-third-page"))
+    assert [run.name for run in Run.objects.order_by("number")] == ["spawn", "mine", "Run 3"]
+
+
+def test_tags_are_one_a_line_and_the_form_says_so(client: Client) -> None:
+    page = text_of(client.get("/submit/"))
+    assert "One a line: key or key=value. A comma is part of the tag." in page
+    client.post("/submit/", form(tags="a=b, c\r\nd"))
+    assert {tag.key: tag.value for tag in Run.objects.get().tags.all()} == {"a": "b, c", "d": None}
+
+
+def test_the_form_says_which_ignore_file_counts(client: Client) -> None:
+    page = text_of(client.get("/submit/"))
+    assert "those in subfolders are not read" in page

@@ -114,6 +114,20 @@ class TestResubmit:
         assert response.status_code == 422
         assert "Close the quotes" in text_of(response)
 
+    @pytest.mark.parametrize("display_name", ["", "the best one"])
+    def test_the_name_of_a_single_step_comes_back(self, client: Client, display_name: str) -> None:
+        name = {"steps-0-name": "prepare", "display_name": display_name}
+        client.post("/submit/", form(**name))
+        run = Run.objects.get()
+        assert run.name == (display_name or "prepare")
+        assert fields_of(client.get("/submit/", {"from": run.run_id}))["steps-0-name"] == ["prepare"]
+
+    def test_a_single_step_that_was_not_named_has_no_name(self, client: Client) -> None:
+        client.post("/submit/", form())
+        run = Run.objects.get()
+        assert run.name == "Run 1"
+        assert fields_of(client.get("/submit/", {"from": run.run_id}))["steps-0-name"] == [""]
+
     def test_a_pipeline_comes_back_with_its_edges(self, client: Client) -> None:
         client.post("/start/")
         first = Run.objects.get(kind=Kind.PIPELINE)

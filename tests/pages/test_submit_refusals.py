@@ -15,9 +15,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from runs.models import Experiment, Run, Snapshot
+from runs.models import Draft, Experiment, Run, Snapshot
 from studio.accounts.models import User
-from tests.factories import make_experiment, make_run, make_snapshot, make_target
+from tests.factories import make_experiment, make_run, make_snapshot, make_target, make_workspace
 from tests.pages.test_submit import errors_of, form, text_of
 
 
@@ -305,6 +305,32 @@ class TestSnapshotsOfOthers:
         digest = self.digest_of_a_stranger(dan)
         held = {"steps-0-source": "zip", "steps-0-digest": digest, "steps-0-digest_source": "zip"}
         client.post("/submit/", form(action="save-draft", **held))
+        assert client.post("/submit/", form(**held)).status_code == 422
+
+    @pytest.mark.parametrize(
+        "hidden_in", ["steps-0-digest", "steps-0-foo-digest", "steps-0-foo", "foo-digest"]
+    )
+    def test_nor_does_one_with_more_fields_than_the_form_has(
+        self, client: Client, dan: User, hidden_in: str
+    ) -> None:
+        digest = self.digest_of_a_stranger(dan)
+        held = {"steps-0-source": "zip", "steps-0-digest": digest, "steps-0-digest_source": "zip"}
+        for sent in ([digest, ""], ["", digest], [digest, digest]):
+            client.post("/submit/", form(action="save-draft", **{**held, hidden_in: sent}))
+        assert Draft.objects.count() == 3
+        assert digest not in str(list(Draft.objects.values_list("content")))
+        assert client.post("/submit/", form(**held)).status_code == 422
+
+    @pytest.mark.parametrize(
+        "content", [{"steps-0-digest": ["{}", ""]}, {"steps-0-foo-digest": ["{}"]}, {"foo-digest": ["{}"]}]
+    )
+    def test_a_draft_names_what_its_form_reads_and_no_more(
+        self, client: Client, dan: User, ana: User, content: dict[str, list[str]]
+    ) -> None:
+        digest = self.digest_of_a_stranger(dan)
+        kept = {field: [text.format(digest) for text in texts] for field, texts in content.items()}
+        Draft.objects.create(workspace=make_workspace(), owner=ana, name="x", content=kept)
+        held = {"steps-0-source": "zip", "steps-0-digest": digest, "steps-0-digest_source": "zip"}
         assert client.post("/submit/", form(**held)).status_code == 422
 
     def test_their_run_cannot_be_named(self, client: Client, dan: User) -> None:

@@ -84,6 +84,16 @@ def test_axis_has_few_round_lines() -> None:
     assert [scale.tick_text(tick) for tick in scale.ticks()] == ["0m", "4m", "8m", "12m"]
 
 
+def test_axis_goes_down_to_milliseconds() -> None:
+    short = scale_for([0.014, 0.031, 0.07])
+    assert [short.tick_text(tick) for tick in short.ticks()] == ["0ms", "20ms", "40ms", "60ms"]
+    assert short.y(0.07) < short.y(0.014) - 50
+    half = scale_for([0.8, 1.2])
+    assert [half.tick_text(tick) for tick in half.ticks()] == ["0ms", "500ms", "1000ms"]
+    assert [scale_for([0.0002]).tick_text(tick) for tick in scale_for([0.0002]).ticks()] == ["0ms", "1ms"]
+    assert [scale_for([]).tick_text(tick) for tick in scale_for([]).ticks()] == ["0s", "2s", "4s"]
+
+
 def test_median_is_a_dashed_line_within_the_scale() -> None:
     runs = [Bar(n, seconds=100) for n in range(1, 5)]
     assert "chart-median" in duration_chart_svg(runs, "/x/", timedelta(seconds=100))

@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from studio.database import parse_database_url
-from studio.env import env_address, env_bool, env_broker, env_int, env_list, env_path, env_str
+from studio.env import env_address, env_bool, env_broker, env_int, env_list, env_path, env_str, env_url
 
 NAME = "STUDIO_UNDER_TEST"
 
@@ -118,8 +118,55 @@ def test_brokers_of_known_kinds(monkeypatch: pytest.MonkeyPatch, url: str) -> No
     assert env_broker(NAME) == url
 
 
+def test_a_broker_whose_database_has_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, "redis://127.0.0.1/0/x")
+    with pytest.raises(ImproperlyConfigured, match=f"{NAME} ends in the number of a database"):
+        env_broker(NAME)
+
+
 @pytest.mark.parametrize("url", ["foo", "redis", "http://127.0.0.1", "rediss:/host"])
 def test_a_broker_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv(NAME, url)
     with pytest.raises(ImproperlyConfigured, match=f"{NAME} names an unknown kind of broker"):
         env_broker(NAME)
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "63a", "-1"])
+@pytest.mark.parametrize("kind", ["redis", "amqp", "redis://one:1/0;redis"])
+def test_a_broker_whose_port_is_none_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, kind: str, port: str
+) -> None:
+    monkeypatch.setenv(NAME, f"{kind}://ana:secret@host:{port}/0")
+    with pytest.raises(ImproperlyConfigured, match=f"{NAME}: the port is no number") as refused:
+        env_broker(NAME)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["u:secret@127.0.0.1:abc/x", "u:secret@h:70000/x", "u:secret@[::1/x"])
+def test_so_is_a_database(address: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="STUDIO_DATABASE_URL: the port is no number") as refused:
+        parse_database_url(f"postgresql://{address}")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("", ""),
+        ("https://studio.lab/", "https://studio.lab"),
+        ("http://[::1]:80/here", "http://[::1]:80/here"),
+    ],
+)
+def test_the_address_of_a_web_site(monkeypatch: pytest.MonkeyPatch, text: str, meant: str) -> None:
+    monkeypatch.setenv(NAME, text)
+    assert env_url(NAME) == meant
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nonsense", "studio.lab:8000", "ftp://studio.lab", "https://", "https://a/?b", "http://a:x", "/a"],
+)
+def test_what_is_no_web_site_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(NAME, text)
+    with pytest.raises(ImproperlyConfigured, match=NAME):
+        env_url(NAME)

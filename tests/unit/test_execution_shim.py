@@ -335,12 +335,22 @@ def test_a_kill_that_nobody_here_sent_is_lack_of_memory_only_if_the_kernel_count
     watch.pid = 4711
     watch.kills_before = shim.out_of_memory_kills()
     assert not watch.died_of_memory(-signal.SIGKILL)
-    watch.kills_before = (watch.kills_before[0] - 1, watch.kills_before[1])
+    watch.kills_before -= 1
     assert watch.died_of_memory(-signal.SIGKILL)
     assert watch.died_of_memory(137)
     assert not watch.died_of_memory(1)
     watch.killed[4711, 1] = shim.Process(4711, b"4711 (python) S " + b"1 " * 30)
     assert not watch.died_of_memory(-signal.SIGKILL)
+
+
+def test_what_the_kernel_killed_long_ago_says_nothing_of_a_kill_now() -> None:
+    watch = shim.Watch("/nowhere", shim.Order(b"\0".join([b"4", b"10", b"", b"train.py", b"0"])))
+    watch.pid = 4711
+    watch.kills_before = watch.kills_lately = shim.out_of_memory_kills() - 1  # one was killed after the start
+    watch.kills_seen = 1_000.0
+    for later_s, is_lately in ((29.0, True), (30.0, True), (59.0, True), (60.0, False)):
+        watch.leave_watching(1_000.0 + later_s)
+        assert watch.died_of_memory(-signal.SIGKILL) is is_lately, later_s
 
 
 def test_a_result_that_cannot_be_written_is_written_later(place: Place) -> None:

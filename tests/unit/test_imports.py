@@ -19,7 +19,9 @@ LAYERS: list[set[str]] = [
     {"status", "errors"},
     {
         "folding",
+        "axes",
         "formats",
+        "log_gaps",
         "logtext",
         "markdown",
         "highlight",
@@ -29,6 +31,7 @@ LAYERS: list[set[str]] = [
         "guards",
         "points",
         "lines",
+        "json_size",
         "documents",
         "value_chart",
     },

@@ -67,3 +67,17 @@ def test_studio_imports_nothing_that_only_the_tests_bring() -> None:
     code = IMPORT_ALL.format(kept_out=sorted(kept_out), modules=[*modules, *LATE])
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_the_architecture_names_each_package_once() -> None:
+    section = (
+        (ROOT / "docs" / "architecture.md").read_text().split("## Dependencies", 1)[1].split("\n## ", 1)[0]
+    )
+    named = re.findall(r"[a-z0-9]+(?:[-.][a-z0-9]+)*", section.lower())
+    for file in ("requirements.txt", "requirements-dev.txt"):
+        lines = (ROOT / file).read_text().splitlines()
+        wanted = {distribution(Requirement(line).name) for line in lines if line and line[0] not in "#-"}
+        assert wanted <= {distribution(word) for word in named}
+    firsts = [row.split("|")[1] for row in section.splitlines() if row.startswith("|")]
+    packages = [name.strip() for first in firsts for name in first.split(",")]
+    assert len(packages) == len(set(packages))

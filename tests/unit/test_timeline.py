@@ -56,6 +56,16 @@ def test_without_events_there_is_no_timeline() -> None:
     assert timeline_of([], START) is None
 
 
+def test_a_long_reason_is_named_by_its_first_line() -> None:
+    long = "x" * 200
+    events = [Event(Status.QUEUED, START, why) for why in ("short", "two\nlines", long, "\n later ")]
+    line = timeline_of(events, after(3))
+    assert line is not None
+    assert [(stay.first_line, stay.is_long) for stay in line.stays] == [
+        ("short", False), ("two", True), (long, True), ("later", False),
+    ]  # fmt: skip
+
+
 def test_who_did_it_is_named_once() -> None:
     events = [
         Event(Status.QUEUED, START, "submitted by ana", Who("ana")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
 from typing import Any
 
 from django.conf import settings
@@ -19,11 +20,14 @@ class Command(BaseCommand):
     help = "Add a workspace, or rename one. Without either: list them."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", default="admin", help="who owns what is added (default: admin)")
+        in_whose_name = "in whose name; they own what is added (default: admin)"
+        parser.add_argument("--user", default="admin", help=in_whose_name)
         actions = parser.add_subparsers(dest="action")
         add = actions.add_parser("add", help="make a workspace")
-        add.add_argument("name")
         rename = actions.add_parser("rename", help="give a workspace another name; all in it stays")
+        for action in (add, rename):
+            action.add_argument("--user", default=SUPPRESS, help=in_whose_name)
+        add.add_argument("name")
         rename.add_argument("old")
         rename.add_argument("name")
 

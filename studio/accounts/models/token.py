@@ -24,9 +24,15 @@ class ApiToken(models.Model):
 
 
 class SignInLink(models.Model):
-    """A link that signs one person in, once, until it expires."""
+    """A link that signs one person in, once, until it expires.
+
+    `issued_by` is the owner who made it, whose rights it is bound to; null for whoever runs the server.
+    """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="sign_in_links")
+    issued_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+"
+    )
     digest = models.CharField(max_length=64, unique=True)  # sha256, hex
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     expires_at = models.DateTimeField()
