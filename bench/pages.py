@@ -43,7 +43,7 @@ class Asked:
 
 
 def timed(calls: Sequence[Callable[[], object]]) -> list[list[float]]:
-    """Milliseconds of each call, after three that do not count.
+    """Milliseconds of each call, after three that do not count; what they loaded is left alone, as `up` does.
 
     In turns, so that whatever else the machine does for a while slows a few rounds of all and not all of one.
     """
@@ -52,6 +52,7 @@ def timed(calls: Sequence[Callable[[], object]]) -> list[list[float]]:
             call()
     times: list[list[float]] = [[] for _ in calls]
     gc.collect()
+    gc.freeze()
     for _ in range(ROUNDS):
         for call, own in zip(calls, times, strict=True):
             begin = time.perf_counter()
