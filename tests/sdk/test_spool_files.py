@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from studio_client import segments, spool_folder
 from studio_client.batches import Batch
-from studio_client.images import Image, waiting_image
+from studio_client.image_entries import waiting_image
+from studio_client.images import Image
 from studio_client.segments import NO_STEP, SLOT_BYTES, Segment
 from studio_client.sender import MetricSender
 from studio_client.sending import send_next
@@ -268,7 +269,7 @@ def test_a_kill_after_an_image_was_sent_loses_and_doubles_nothing(
         image = Image(place, io.BytesIO(b"BM1"))
         add(0, before)
         assert spool.add_image(image)
-        entry = segments.as_json({"": [waiting_image("a.png", "a_7", image)]})
+        entry = segments.as_json({"": [waiting_image("a.png", "a_7", image.name)]})
         assert spool.add(("image", "image", ""), entry, NO_STEP, 1.0)
         send_all(spool)
         add(before, before + after)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Callable
 
 from studio_client.downloads import log_bytes, written_whole
-from studio_client.images import MARK_LETTERS
+from studio_client.image_entries import MARK_LETTERS
 
 from azureml._translate import translated
 from azureml.exceptions import (

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
-from studio_client.images import is_waiting
+from studio_client.image_entries import is_waiting
 from studio_client.segments import FLOAT, INT, NAME, NO_STEP, SLOT_BYTES, Segment, Slots
 
 #: Whole numbers up to this are the same as floats.

@@ -3,8 +3,8 @@
     <spool>/.<id>.image          while it is copied; nobody looks there
     <spool>/<id>/<image>.image   from before its entry is added until that is with the server
 
-Its entry names the file, and the path that it is to have among the files of its run. Where there is no room
-on disk, images wait in memory, as entries do.
+Its entry names the file (see `image_entries`). Where there is no room on disk, images wait in memory, as
+entries do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import io
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,8 +22,6 @@ from studio_client.errors import InvalidInput
 SUFFIX = ".image"
 #: What may wait of one spool on disk and, where that is full, in memory; entries have as much for themselves.
 DISK_BYTES, MEMORY_BYTES = 1 << 30, 64 << 20
-#: So many letters of the name that an image waits under tell it from others in its path.
-MARK_LETTERS = 8
 
 
 class Image:
@@ -150,28 +147,6 @@ class Images:
     def forget(self) -> None:
         """They are another process's."""
         self.__init__()  # type: ignore[misc]
-
-
-def waiting_image(path: str, spare: str, image: Image) -> dict[str, Any]:
-    """What an entry says of an image that waits: `spare` begins its path if another file has `path`."""
-    return {"path": path, "spare": spare, "file": image.name}
-
-
-def is_waiting(value: Any) -> bool:
-    """Whether this is what an entry says of an image that waits."""
-    return isinstance(value, dict) and all(
-        isinstance(value.get(key), str) for key in ("path", "spare", "file")
-    )
-
-
-def paths_of(waiting: dict[str, Any]) -> Iterator[str]:
-    """The paths to try, one after the other; the same ones whenever it is tried again."""
-    path, spare = waiting["path"], waiting["spare"]
-    ending = os.path.splitext(path)[1]
-    yield path
-    if f"{spare}{ending}" != path:
-        yield f"{spare}{ending}"
-    yield f"{spare}_{waiting['file'][:MARK_LETTERS]}{ending}"  # nobody else's, so no more need be tried
 
 
 def _is_name(name: str) -> bool:

@@ -14,7 +14,8 @@ from typing import IO, Any, Optional, Union
 from studio_client import config
 from studio_client.api import Api
 from studio_client.errors import Conflict, NotAllowed, NotFound, NotSignedIn, StudioClientError
-from studio_client.images import Image, waiting_image
+from studio_client.image_entries import waiting_image
+from studio_client.images import Image
 from studio_client.left_behind import send_before, send_left_behind
 from studio_client.locks import taken
 from studio_client.segments import NO_STEP, Label, as_json, clean_name
@@ -109,7 +110,7 @@ class MetricSender:
         If another one has that path, it gets one that begins with `spare`. Raises OSError of the source.
         """
         image = Image(spool_folder(), source)
-        text = as_json({"": [waiting_image(path, spare, image)]})
+        text = as_json({"": [waiting_image(path, spare, image.name)]})
         self._keep(((name, "image", description), text, NO_STEP, time.time(), image))
 
     def _keep(self, entry: Entry) -> None:

@@ -20,7 +20,7 @@ from studio_client.errors import (
     TooBig,
     is_away,
 )
-from studio_client.images import paths_of
+from studio_client.image_entries import paths_of
 from studio_client.spool_folder import Spool
 
 #: How long the server may take for one batch.
