@@ -15,6 +15,9 @@ from runs.services.runs import check_display_name, search_text_of
 from runs.services.tags import Labels, check_labels, check_properties
 from runs.status import Kind, Status
 from studio.accounts.models import User, Workspace
+from studio.prepared import PreparedInsert
+
+_new_tags = PreparedInsert(Tag)
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,13 @@ def hold_parent(parent: Run, experiment: Experiment) -> None:
 
 
 def insert_labels(runs: Sequence[tuple[Run, NewRun]]) -> None:
-    """The tags and properties of new runs. Two queries at most."""
+    """The tags and properties of new runs. Two queries, some more for thousands of labels."""
     tags = [Tag(run=run, key=key, value=value) for run, new in runs for key, value in new.tags.items()]
     properties = [
         Property(run=run, key=key, value=value) for run, new in runs for key, value in new.properties.items()
     ]
     if tags:
-        Tag.objects.bulk_create(tags)
+        _new_tags.run_all(tags)
     if properties:
         Property.objects.bulk_create(properties)
 

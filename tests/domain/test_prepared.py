@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.forms.models import model_to_dict
 from django.test.utils import CaptureQueriesContext
 
-from runs.models import Experiment, Run
+from runs.models import Experiment, Run, Tag
 from studio.accounts.models import Membership, Role, User
 from studio.prepared import Given, Prepared, PreparedInsert, PreparedUpdate
 from tests.factories import make_experiment, make_run, make_user
@@ -124,6 +124,20 @@ class TestInsert:
             differ = {name for name in found if found[name] != expected[name]}
             assert differ == {"id", "run_id", "number"}
             assert (found["run_id"], found["arguments"]) == (ours.run_id, ["--ä", "%s"])
+
+    def test_many_rows_are_as_django_stores_them_and_in_order(self, db: None) -> None:
+        ours, djangos = make_run(), make_run()
+        labels = {f"Key {number}": None if number % 2 else f"%s ä {number}" for number in range(5_000)}
+        with CaptureQueriesContext(connection) as asked:
+            PreparedInsert(Tag).run_all([Tag(run=ours, key=key, value=labels[key]) for key in labels])
+        assert len(asked) == 3
+        Tag.objects.bulk_create(Tag(run=djangos, key=key, value=labels[key]) for key in labels)
+        ours_now, djangos_now = (
+            list(Tag.objects.filter(run=run).order_by("pk").values_list("key", "value", "folded"))
+            for run in (ours, djangos)
+        )
+        assert ours_now == djangos_now
+        assert [(key, value) for key, value, _ in ours_now] == list(labels.items())
 
     def test_it_belongs_to_the_transaction(self, db: None) -> None:
         run = Run.objects.get(pk=make_run().pk)
