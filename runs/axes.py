@@ -40,12 +40,17 @@ def reach(least: float, most: float, share: float) -> tuple[float, float]:
 
 
 def ticks(least: float, most: float, wanted: int = 5) -> list[float]:
-    """Round numbers from `least` to `most`, ends that `reach` gives."""
-    rough = max((most - least) / wanted, max(abs(least), abs(most)) * _FINEST) * 0.999
-    size = Decimal(1).scaleb(math.floor(math.log10(rough)))
-    step = next(size * part for part in (1, 2, 5, 10) if size * part >= rough)
-    first, last = math.ceil(Decimal(least) / step - _SLACK), math.floor(Decimal(most) / step + _SLACK)
-    return [float(step * at) for at in range(first, last + 1)]
+    """About as many round numbers as wanted, at least two, between ends that `reach` gives."""
+    finest = max(abs(least), abs(most)) * _FINEST
+    while True:
+        rough = max((most - least) / wanted, finest) * 0.999
+        size = Decimal(1).scaleb(math.floor(math.log10(rough)))
+        step = next(size * part for part in (1, 2, 5, 10) if size * part >= rough)
+        first, last = math.ceil(Decimal(least) / step - _SLACK), math.floor(Decimal(most) / step + _SLACK)
+        found = [float(step * at) for at in range(first, last + 1)]
+        if len(found) > 1 or rough < finest:
+            return found
+        wanted += 1
 
 
 def tick_texts(at: Sequence[float]) -> list[tuple[float, str]]:

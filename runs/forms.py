@@ -361,7 +361,7 @@ class RunForm(PageForm):
         label="Existing experiment", required=False, widget=forms.Select(attrs={"class": "select"})
     )
     new_experiment = _text("New experiment", most=10_000, spellcheck="false")
-    display_name = _text("Display name", most=256)
+    display_name = _text("Display name", most=1_000)
     description = TextField(
         label="Description",
         required=False,

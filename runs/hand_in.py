@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import DataError
 
-from runs.errors import InvalidInput, NotFound, StudioError
+from runs.errors import InvalidInput, NotFound, StaleAttempt, StudioError
 from runs.execution import launch
 from runs.execution.folder import RunFolder
 from runs.lifecycle import subtree
@@ -95,7 +95,7 @@ def _answer(run: Run, run_id: str, content: bytes) -> dict[str, Any]:
     try:
         target = _writable(run, run_id)
         if content.startswith(_IMAGE):
-            _store_image(target, json.loads(content))
+            _store_image(target, json.loads(content), run)
         else:
             _store_batch(target, parse_batch(content), run)
     except StudioError as error:
@@ -112,7 +112,9 @@ def _store_batch(target: Run, batch: BatchIn, run: Run) -> None:
     write_metrics(target, series_of(batch), writer=batch.writer, seq=batch.seq, attempt=attempt)
 
 
-def _store_image(target: Run, image: dict[str, str]) -> None:
+def _store_image(target: Run, image: dict[str, str], run: Run) -> None:
+    if target.pk == run.pk and not Run.objects.filter(pk=run.pk, attempt=run.attempt).exists():
+        raise StaleAttempt("Another attempt of this run has begun, and this image is not its own.")
     with open(image["file"], "rb") as file:
         put_artifact(target, image["path"], file, by=None)
 

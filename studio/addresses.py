@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -11,6 +12,14 @@ from django.http import HttpRequest
 def whole_address(request: HttpRequest, path: str = "") -> str:
     """The address with host: below `STUDIO_URL` where that was set, else as this request reached Studio."""
     return (settings.PUBLIC_URL or request.build_absolute_uri("/").rstrip("/")) + path
+
+
+def split_address(address: str) -> SplitResult:
+    """The parts of an address that somebody sent; all are empty if it is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def remember_address(address: str) -> None:

@@ -11,7 +11,8 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from runs.errors import InvalidInput, OffsetMismatch, OutOfOrder, SearchError, StudioError, TooBig
 from runs.middleware import status_of
-from runs.services.run_tokens import why_refused
+from runs.services import run_tokens
+from studio.accounts import attempts, services
 from studio.accounts.middleware import to_sign_in
 from studio.accounts.refusals import refuse
 
@@ -47,9 +48,19 @@ def install(api: NinjaAPI) -> None:
 
 
 def _not_signed_in(request: HttpRequest, error: Any) -> HttpResponse:
-    return to_sign_in(
-        request, why_refused(request.headers.get("Authorization", "").partition(" ")[2].strip())
-    )
+    token = request.headers.get("Authorization", "").partition(" ")[2].strip()
+    why = run_tokens.why_refused(token) or services.why_refused(token)
+    if token and why is None and not attempts.try_token(request.META.get("REMOTE_ADDR", "")):
+        response = refuse(
+            request,
+            429,
+            "Too many unknown tokens came from this address.",
+            code="too_many_attempts",
+            hint=f"Wait up to {attempts.WINDOW_S // 60} minutes; a valid token is heard meanwhile.",
+        )
+        response["Retry-After"] = str(attempts.WINDOW_S)
+        return response
+    return to_sign_in(request, why)
 
 
 def _refused(request: HttpRequest, error: Any) -> HttpResponse:

@@ -95,6 +95,7 @@ def log_read(request: ApiRequest, run_id: str, path: Text, part: Annotated[LogPa
     waiter = request.auth.parent_of(run) if part.wait > 0 else None
     is_old = part.attempt is not None and part.attempt < run.attempt
     if waiter is not None and not run.is_terminal and not is_old:
+        log_state(run, path, part.attempt)  # who asks for a log that is not there does not wait for it
         wait_for_child(waiter, run)
 
     def is_news(state: LogState) -> bool:

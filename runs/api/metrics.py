@@ -155,7 +155,7 @@ def metric_values(request: ApiRequest, run_id: str, asked: Annotated[MetricsAske
     if count > MOST_VALUES:
         raise TooBig(
             f"These metrics have {count:,} values, and an answer has at most {MOST_VALUES:,}.",
-            hint="Ask for one run and one metric (name) at a time, or for a chart.",
+            hint="Ask for one run and one metric (name) at a time; of one that is too much, for a chart.",
         )
     points = read_points(rows)
     runs: dict[str, list[dict[str, Any]]] = {}

@@ -123,11 +123,13 @@ def _once(runs: Iterable[Run]) -> list[Run]:
 def add_properties(run: Run, properties: Mapping[str, str], *, by: User | None) -> None:
     """Add properties, all or none; the same key and value again changes nothing.
 
-    Raises PropertyIsSet naming key, kept and refused value when one has another value already; InvalidTag.
+    Raises PropertyIsSet naming key, kept and refused value when one has another value already; InvalidTag;
+    RunFinished if the run is archived.
     """
     checked = check_properties(properties)
     try:
         with transaction.atomic():
+            hold_unarchived([run], "properties", field="properties")
             known = dict(Property.objects.filter(run=run, key__in=checked).values_list("key", "value"))
             for key, kept in known.items():
                 if kept != checked[key]:

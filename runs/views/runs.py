@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET, require_http_methods
 
+from runs.errors import InvalidInput
 from runs.filters import RunFilter
 from runs.lists import columns
 from runs.lists.capped import Count
@@ -219,10 +220,15 @@ def _heads(runs: RunList, shown: list[columns.Column]) -> list[dict[str, Any]]:
 
 
 def csv_response(runs: RunList, name: str, choices: Sequence[Choice] = ()) -> StreamingHttpResponse:
-    """All runs that match, children too, as sorted as the list, with these metrics; sent while it is read."""
-    matching = runs.in_order() if runs.is_valid else Run.objects.none()
+    """All runs that match, children too, as sorted as the list, with these metrics; sent while it is read.
+
+    Raises InvalidInput if the search cannot be read.
+    """
+    if not runs.is_valid:
+        said = (text for texts in runs.filter.errors.values() for text in texts)
+        raise InvalidInput(" ".join(said), field="q", hint="Nothing was exported.")
     rows: Iterator[Run] = (
-        matching.for_table("description", "exit_code", "parent__run_id")  # type: ignore[attr-defined]
+        runs.in_order().for_table("description", "exit_code", "parent__run_id")  # type: ignore[attr-defined]
         .select_related("parent").iterator(chunk_size=_EXPORT_CHUNK)
     )  # fmt: skip
     filename = f"{name}-{timezone.now():%Y-%m-%d}.csv"

@@ -134,7 +134,9 @@ const asked = new WeakSet();
 
 async function isSignedIn() {
   const headers = { "HX-Request": "true", "HX-Current-URL": location.href };
-  return (await fetch(location.href, { method: "HEAD", headers })).status !== 401 && !isSomebodyElse();
+  const { status } = await fetch(location.href, { method: "HEAD", headers });
+  if (isAway(status)) throw new Error(`a proxy answers ${status}`);
+  return status !== 401 && !isSomebodyElse();
 }
 
 document.addEventListener("submit", async (event) => {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY
@@ -19,6 +19,7 @@ from studio.accounts.models import Membership
 from studio.accounts.permissions import REFUSED, has_role, is_public, role_for
 from studio.accounts.refusals import is_api, is_htmx, refuse
 from studio.accounts.services import check_token, why_refused
+from studio.addresses import split_address
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
@@ -65,6 +66,13 @@ class SecureHeadersMiddleware:
         return response
 
 
+#: Who has found a token must not make another one of it, which would outlive the first.
+_READS_ONLY = (
+    "A token reads pages and changes nothing there.",
+    "The API has operations that change something.",
+)
+
+
 class PersonMiddleware:
     """Sets `request.user` and `request.membership`, and lets nobody in who may not.
 
@@ -83,8 +91,10 @@ class PersonMiddleware:
         by_session = False
         if scheme and is_api(request):
             pass  # each operation of the API says which tokens it takes, and reads them itself
-        elif scheme.lower() == "bearer":
+        elif scheme.lower() == "bearer" and request.method in ("GET", "HEAD"):
             self._by_token(request, text.strip())
+        elif scheme.lower() == "bearer":
+            return to_sign_in(request, _READS_ONLY)
         else:
             by_session = True
             self._by_session(request)
@@ -142,8 +152,6 @@ class PersonMiddleware:
         if known is None:
             return
         request.user, _ = known
-        # No browser sends this header by itself, so another site cannot forge the request.
-        request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
         memberships = Membership.objects.filter(user=request.user).select_related("workspace")
         request.membership = memberships.order_by("pk").first()  # type: ignore[attr-defined]
 
@@ -151,12 +159,12 @@ class PersonMiddleware:
 def _page_of_form(request: HttpRequest) -> str:
     """The page from which a form was sent, "" if nobody says so."""
     address = request.headers.get("Referer", "")
-    return _local(address) if urlsplit(address).netloc == request.get_host() else ""
+    return _local(address) if split_address(address).netloc == request.get_host() else ""
 
 
 def _local(address: str) -> str:
     """Path and query of an address."""
-    page = urlsplit(address)
+    page = split_address(address)
     return f"{page.path}?{page.query}" if page.query else page.path
 
 

@@ -30,7 +30,7 @@ from studio.accounts.permissions import is_public, member, owner, public
 from studio.accounts.refusals import is_api, refuse
 from studio.accounts.requests import MemberRequest
 from studio.accounts.sessions import SessionStore
-from studio.addresses import whole_address
+from studio.addresses import split_address, whole_address
 
 BACKEND = settings.AUTHENTICATION_BACKENDS[0]
 BY_LINK = "by_link"
@@ -141,7 +141,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     view = request.resolver_match
     if not (known or is_api(request) or view is None or is_public(view.func)):
         return to_sign_in(request)
-    page = urlsplit(request.headers.get("Referer", ""))
+    page = split_address(request.headers.get("Referer", ""))
     back = page.path if page.netloc == request.get_host() else "/"
     message = "Nothing was changed, because this page is out of date. Load it again and repeat what you did."
     hint = f"You are signed in as {request.user}." if known else "Cookies have to be allowed."

@@ -250,12 +250,14 @@ def test_a_run_that_follows_the_log_of_its_child_waits_for_it(api_of: Callable[.
     api = api_of(parent)
 
     def holds(**query: Any) -> bool:
-        api.get(f"/runs/{child.run_id}/logs/user_logs/std_log.txt", query)
+        expected = 404 if query.get("attempt") == 3 else 200
+        assert api.get(f"/runs/{child.run_id}/logs/user_logs/std_log.txt", query).status_code == expected
         return Run.objects.get(pk=parent.pk).holds_slot
 
     assert holds()
     assert holds(wait=0.1, attempt=1)
-    assert not holds(wait=0.1, attempt=3)
+    assert holds(wait=0.1, attempt=3)  # which has not begun
+    assert not holds(wait=0.1)
     Run.objects.filter(pk=parent.pk).update(waits_until=Now() - timedelta(seconds=1))
     assert not holds(wait=0.1)
     assert take_slots_back() == 0

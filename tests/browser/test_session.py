@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import urljoin
 
 import pytest
 from django.test import Client
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from studio.accounts.models import User
 from tests.browser.test_submit import sign_out_elsewhere
@@ -168,6 +169,12 @@ def test_a_page_whose_person_is_another_now_keeps_what_was_typed_and_sends_nothi
     assert not chi.api_tokens.exists()
 
 
+def proxy(status: int, route: Route) -> None:
+    """What a proxy answers in the place of a server that is away."""
+    assert route.request.method != "POST"
+    route.fulfill(status=status, body="a page of the proxy's")
+
+
 def test_a_form_that_does_not_reach_the_server_keeps_what_was_typed(open_page: OpenPage, ana: User) -> None:
     page = open_page("/tokens/", user=ana)
     page.get_by_label("Name").fill("laptop")
@@ -175,6 +182,13 @@ def test_a_form_that_does_not_reach_the_server_keeps_what_was_typed(open_page: O
     page.get_by_role("button", name="Make token").click()
     expect(page.locator(".toast")).to_contain_text("nothing was sent")
     page.context.set_offline(False)
+    for status in (502, 503, 504):
+        page.route("**/*", partial(proxy, status))
+        page.locator(".toast").evaluate_all("toasts => toasts.forEach(toast => toast.remove())")
+        page.get_by_role("button", name="Make token").click()
+        expect(page.locator(".toast")).to_contain_text("nothing was sent")
+        expect(page.get_by_label("Name")).to_have_value("laptop")
+        page.unroute("**/*")
     page.get_by_role("button", name="Make token").click()
     expect(page.get_by_text("Token laptop")).to_be_visible()
 

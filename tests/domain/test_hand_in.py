@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from django.core.files.storage import default_storage
+from django.db.models import F
 
 from runs.execution import launch
 from runs.execution.folder import RunFolder
 from runs.execution.outcome import Outcome
+from runs.hand_in import hand_in_metrics
 from runs.models import Artifact, Metric, Run
 from runs.reporter import LAUNCH_LOG, RunReporter
 from runs.script_environment import SDK, run_environment
@@ -197,6 +199,15 @@ def test_images_are_stored_before_the_entries_that_name_them(reporter):
     assert paths == {"a.png": 1, "a_7.png": 3, "b.png": 4}
     assert "does not take an entry of 'refused'" in launch_log(reporter.run)
     assert not left_aside(reporter.folder)
+
+
+def test_an_older_attempt_brings_no_images(reporter):
+    leave_metrics(reporter, reporter.run, code=LOGGING_IMAGES)
+    Run.objects.filter(pk=reporter.run.pk).update(attempt=F("attempt") + 1)
+    notes = " ".join(hand_in_metrics(reporter.run, reporter.folder))
+    assert "Another attempt of this run has begun" in notes
+    assert not reporter.run.artifacts.exists()
+    assert counts(reporter.run) == []
 
 
 def test_images_wait_for_a_storage_that_refuses(reporter, storage, monkeypatch):

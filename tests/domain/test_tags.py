@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from runs.errors import InvalidTag, RunFinished
 from runs.models import Run, Tag
 from runs.services.runs import about_run, archive_runs, edit_run
-from runs.services.tags import add_tags, parse_tag, remove_tag, remove_tags, set_tag
+from runs.services.tags import add_properties, add_tags, parse_tag, remove_tag, remove_tags, set_tag
 from runs.status import Status
 from studio.accounts.changes import changes_of
 from tests.factories import make_run
@@ -118,10 +118,12 @@ class TestOnePerson:
             lambda: remove_tag(run, "a", by=ana),
             lambda: edit_run(run, by=ana, display_name="other"),
             lambda: edit_run(run, by=ana, description="other"),
+            lambda: add_properties(run, {"key": "value"}, by=ana),
         ):
             with pytest.raises(RunFinished, match="archived"):
                 change()
         assert tags_of(run) == {"a": "1"}
+        assert not run.properties.exists()
         run.refresh_from_db()
         assert (run.display_name, run.description) == ("baseline", "")
 

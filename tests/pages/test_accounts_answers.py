@@ -294,6 +294,18 @@ class TestOutOfDate:
         assert (answer.status_code, answer["Location"]) == (302, "/sign-in/?next=%2Ftokens%2F")
         assert client.post("/tokens/", headers=HTMX).status_code == 401
 
+    @pytest.mark.parametrize("signed_in", [True, False])
+    def test_what_is_no_address_leads_nowhere(self, ana: User, signed_in: bool) -> None:
+        client = Client(enforce_csrf_checks=True)
+        if signed_in:
+            client.force_login(ana)
+        answer = client.post("/tokens/", {"name": "x"}, headers={"Referer": "http://[bad"})
+        assert (answer.status_code, answer.get("Location")) == (
+            (403, None) if signed_in else (302, "/sign-in/")
+        )
+        part = Client().get("/tokens/", headers=HTMX | {"HX-Current-URL": "http://[bad"})
+        assert (part.status_code, part["HX-Redirect"]) == (401, "/sign-in/?next=%2F")
+
     def test_a_sign_in_without_cookies_says_that_it_needs_them(self, db: None) -> None:
         answer = Client(enforce_csrf_checks=True).post("/sign-in/", {"username": "ana", "password": "x"})
         assert answer.status_code == 403

@@ -282,7 +282,7 @@ class TestCost:
         headers = {**PART, "Authorization": f"Bearer {make_token(ben, 'script')[1]}"}
         client.get("/tokens/", headers=headers)
         with django_assert_num_queries(2):  # the token with its person; the membership with its workspace
-            assert client.post(reverse("run-list"), headers=headers).status_code == 403
+            assert client.get("/members/", headers=headers).status_code == 403
 
     def test_nobody_costs_nothing(self, client: Client, db: None, django_assert_num_queries: Any) -> None:
         with django_assert_num_queries(0):
@@ -291,11 +291,15 @@ class TestCost:
 
 
 class TestToken:
-    def test_acts_in_the_name_of_its_person_without_csrf(self, ana: User) -> None:
-        client = Client(enforce_csrf_checks=True)
+    @pytest.mark.parametrize("enforced", [True, False])
+    def test_reads_pages_and_makes_no_other_token(self, ana: User, enforced: bool) -> None:
+        client = Client(enforce_csrf_checks=enforced)
         headers = {"Authorization": f"Bearer {make_token(ana, 'script')[1]}"}
-        assert client.post("/tokens/", {"name": "next"}, headers=headers).status_code == 200
-        assert ana.api_tokens.filter(name="next").exists()
+        assert client.get("/runs/?format=csv", headers=headers).status_code == 200
+        answer = client.post("/tokens/", {"name": "next"}, headers=headers)
+        assert answer.status_code == 401
+        assert "A token reads pages and changes nothing there." in answer.content.decode()
+        assert not ana.api_tokens.filter(name="next").exists()
 
     def test_a_wrong_one_is_refused_beside_a_good_session(self, client_of: ClientOf, ana: User) -> None:
         answer = client_of(ana).get("/tokens/", headers={"Authorization": "Bearer stu_wrong"})

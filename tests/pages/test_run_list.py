@@ -180,6 +180,9 @@ def test_what_was_typed_is_never_markup(ana: User, client_of: ClientOf) -> None:
 
 def test_the_csv_of_a_search(ana: User, client_of: ClientOf) -> None:
     make_runs()
+    refused = client_of(ana).get('/runs/?q=tag:"hers&format=csv')
+    assert (refused.status_code, refused["Content-Type"]) == (422, "text/html; charset=utf-8")
+    assert "At letter" in refused.content.decode()
     response = client_of(ana).get("/runs/?q=hers&format=csv")
     lines = b"".join(response.streaming_content).decode().splitlines()  # type: ignore[attr-defined]
     assert len(lines) == 2

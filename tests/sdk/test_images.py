@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from azureml.core import Experiment, Run, ScriptRunConfig, Workspace
-from studio_client import images
+from studio_client import images, spool_folder
 from studio_client.api import Api
 
 from tests.fixtures.processes import wait_until
@@ -300,6 +300,23 @@ def test_a_full_disk_is_said_and_nothing_else_is_lost(run: Run, signed_in: Signe
     ]
     assert run.get_metrics("n") == {"n": [0, 1, 2]}
     assert names_in(run, "p1") == run.get_file_names()
+
+
+def test_an_image_whose_entry_has_no_room_takes_none_either(
+    run: Run, wire: Wire, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    wire.cut()
+    run.log("n", 1)
+    with monkeypatch.context() as full:
+        for limit in ("DISK_BYTES", "MEMORY_BYTES"):
+            full.setattr(spool_folder, limit, 0)
+        run.log_image("p", plot=Plot(1), description="x" * 100_000)
+    (spool,) = spools(home)
+    assert not list(spool.glob("*.image"))
+    assert "than there is room for" in capsys.readouterr().err
+    monkeypatch.setattr(images, "DISK_BYTES", len(png(1)))
+    run.log_image("q", plot=Plot(1))
+    assert len(list(spool.glob("*.image"))) == 1
 
 
 def test_they_leave_room_on_the_disk(

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import zlib
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,22 @@ def test_documents_come_back_as_they_were(run: Run) -> None:
         assert math.isnan(found["data"]["a"][2])
     with pytest.raises(UserErrorException):
         run.log_residuals("x", "{")
+
+
+def test_more_than_one_answer_takes_come_in_several(run: Run) -> None:
+    million = 1_000_000
+    (child,) = run.create_children(1)
+    zeros = b64encode(bytes(8 * million)).decode()
+    for one, name, batches in ((run, "a", 3), (child, "b", 3)):
+        for seq in range(1, batches + 1):
+            column = {"name": "", "type": "i8", "data": zeros}
+            series = [{"name": name, "columns": [column]}]
+            run._api.send_metrics(one.id, json.dumps({"writer": "w", "seq": seq, "series": series}).encode())
+    found = run.get_metrics(recursive=True)
+    assert {key: {name: len(values) for name, values in of.items()} for key, of in found.items()} == {
+        run.id: {"a": 3 * million},
+        child.id: {"b": 3 * million},
+    }
 
 
 def test_children_are_found_with_theirs(run: Run) -> None:

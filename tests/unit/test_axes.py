@@ -14,7 +14,7 @@ from runs.axes import reach, tick_texts, ticks
 NUMBERS = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**60), 2**60).map(float))
 
 
-@given(NUMBERS, st.one_of(NUMBERS, st.integers(0, 64)), st.integers(4, 10))
+@given(NUMBERS, st.one_of(NUMBERS, st.integers(0, 64)), st.integers(2, 10))
 @example(1.0, 1, 4)
 @example(2.0**53, 3, 4)
 @example(1e300, 1, 4)
@@ -30,7 +30,7 @@ def test_an_axis_has_a_few_ticks_with_different_texts(one: float, other: float, 
         least, most = reach(min(one, other), max(one, other), share)
         at = ticks(least, most, wanted)
         texts = [text for _, text in tick_texts(at)]
-        assert 1 <= len(at) <= wanted + 1
+        assert 2 <= len(at) <= max(5, wanted + 1)
         assert len(set(at)) == len(set(texts)) == len(at)
         assert at == sorted(at)
         slack = (most - least) / 1e6

@@ -14,7 +14,7 @@ from typing import IO, Any, Optional
 from urllib.parse import quote
 
 from studio_client import config
-from studio_client.errors import NotFound
+from studio_client.errors import NotFound, TooBig
 from studio_client.records import (
     ArtifactRecord,
     ExperimentRecord,
@@ -260,9 +260,22 @@ class Api:
     def metric_values(
         self, run_id: str, *, name: str | None = None, recursive: bool = False
     ) -> dict[str, list[Any]]:
-        """All points, by run id, as series of columns."""
+        """All points, by run id, as series of columns.
+
+        What is too much for one answer is asked for metric by metric. Raises TooBig if one is too much.
+        """
         query = [("name", name), ("recursive", recursive)]
-        return dict(self._get(_run(run_id, "metrics", "values"), query, timeout_s=300)["runs"])
+        try:
+            return dict(self._get(_run(run_id, "metrics", "values"), query, timeout_s=300)["runs"])
+        except TooBig:
+            known = self._get(_run(run_id, "metrics"), query)["items"]
+            if len(known) < 2:
+                raise
+        runs: dict[str, list[Any]] = {}
+        for metric in known:
+            of_run = self.metric_values(metric["run_id"], name=metric["name"])
+            runs.setdefault(metric["run_id"], []).extend(of_run.get(metric["run_id"], []))
+        return runs
 
     # Logs
 

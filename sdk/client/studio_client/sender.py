@@ -145,6 +145,8 @@ class MetricSender:
             self._say_it_is_lost(label[0], image)
             return
         kept = spool.add(label, value, step, at)
+        if image is not None and not kept:
+            spool.images.drop(image.name, spool.folder)
         if not kept or image is not None or spool.has_grown or spool.sent == spool.added - 1:
             self._note(spool, kept)
 
