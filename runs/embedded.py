@@ -26,6 +26,7 @@ from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.db import DatabaseError, connections, transaction
+from django.db import Error as DatabaseTrouble
 from django.db.migrations.executor import MigrationExecutor
 from django.urls import reverse
 from waitress.server import create_server
@@ -111,6 +112,7 @@ class Studio:
                 if is_new:
                     shutil.rmtree(settings.DATA_DIR, ignore_errors=True)
                 raise
+            connections.close_all()  # the next look is at the end, when the database has long been another
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._on_signal)
             signal.signal(CLAIM_NO_MORE, signal.SIG_IGN)  # inherited by the node until it has a handler
@@ -269,6 +271,17 @@ class Studio:
             return None
 
     def _stop(self, server: Any, number: int) -> None:
+        try:
+            self._see_to_runs(number)
+        except DatabaseTrouble as error:
+            self.say(f"\nThe database does not answer: {' '.join(str(error).split())}. What runs goes on.")
+        self._stop_node()
+        server.task_dispatcher.shutdown(timeout=ANSWERS_S)  # to find the server closed is an error for them
+        server.close()
+        self.say("Studio has stopped.")
+
+    def _see_to_runs(self, number: int) -> None:
+        """Say what goes on without Studio, and cancel what runs if somebody asks for it again."""
         if active := self._names_of_active():
             self.say(f"\nActive: {active}. They go on, and are taken up at the next start.")
         if queued := self._queued():
@@ -276,10 +289,6 @@ class Studio:
             self.say(f"{they} for the next start, or for another node, whatever happens to those that run.")
         if active and number == signal.SIGINT and self._ctrl_c_again():
             self._cancel()
-        self._stop_node()
-        server.task_dispatcher.shutdown(timeout=ANSWERS_S)  # to find the server closed is an error for them
-        server.close()
-        self.say("Studio has stopped.")
 
     def _ctrl_c_again(self) -> bool:
         self.say(f"Press Ctrl-C again within {SECOND_CTRL_C_S:.0f} s to cancel them first.")

@@ -298,6 +298,35 @@ def test_a_pipeline_leads_to_the_log_that_failed(
     expect(page.locator("#log-lines")).to_contain_text("ValueError: no data")
 
 
+def test_the_page_stays_below_the_word_that_the_server_is_away(
+    run: Run, ana: User, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(path_of(run), user=ana)
+    page.context.set_offline(True)
+    banner = page.locator("#connection")
+    expect(banner).to_be_visible()
+    top, bottom = banner.evaluate(
+        "box => [box.getBoundingClientRect().top, box.getBoundingClientRect().bottom]"
+    )
+    assert top == 48
+    assert page.locator("h1").evaluate("box => box.getBoundingClientRect().top") >= bottom
+
+
+def test_what_is_written_from_the_right_is_seen(ana: User, open_page: Callable[..., Page]) -> None:
+    run = make_run(status=Status.COMPLETED)
+    grow(run, "x" * 20_000 + "\nשלום עולם\n")
+    page = open_page(path_of(run), user=ana)
+    expect(lines_of(page)).to_have_count(2)
+    left = page.evaluate(
+        """() => {
+          const range = document.createRange();
+          range.selectNodeContents(document.querySelectorAll(".log-line > bdi")[1]);
+          return range.getBoundingClientRect().left;
+        }"""
+    )
+    assert left < 1440
+
+
 @pytest.mark.parametrize(("width", "theme"), LOOKS)
 def test_it_is_accessible(
     run: Run,

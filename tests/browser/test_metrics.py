@@ -400,7 +400,9 @@ def test_an_experiment_draws_the_curves_of_its_newest_runs(
     run: Run, ana: User, open_page: OpenPage, axe: Callable[[Page], list[str]], width: int, theme: str
 ) -> None:
     for number in range(6):
-        log_metrics(make_run(), {"loss": [(number + 1) / (step + 1) for step in range(20)]})
+        log_metrics(
+            make_run(display_name="x " * 100), {"loss": [(number + 1) / (step + 1) for step in range(20)]}
+        )
     page = open_page("/experiments/mnist/?over=loss&curve=loss", user=ana, width=width, theme=theme)
     page.locator("[data-curves]").scroll_into_view_if_needed()
     expect(page.locator("[data-curves] canvas")).to_be_visible()

@@ -110,11 +110,13 @@ def test_no_tab_has_a_barrier(
 ) -> None:
     make_node()
     queued = make_run(status=Status.QUEUED)
+    broken = make_pipeline(status=Status.FAILED, statuses={"train": Status.FAILED})
     against = f"?against={failed.resubmitted_from and failed.resubmitted_from.run_id}"
     paths = [
         url_of(failed), url_of(failed, "run-children"), url_of(failed, "run-outputs"),
         url_of(failed, "run-snapshot"), url_of(failed, "run-snapshot") + against, url_of(queued),
         url_of(queued, "run-cancel"), url_of(pipeline) + "?step=train", url_of(pipeline, "run-overview"),
+        url_of(broken, "run-overview"),
     ]  # fmt: skip
     page = open_page(paths[0], user=ana, width=width, theme=theme)
     origin = page.url.removesuffix(paths[0])

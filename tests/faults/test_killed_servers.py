@@ -100,3 +100,27 @@ def test_a_killed_postgresql_costs_no_line(
     soon_over.assert_whole(person.log(ends))
     assert person.ended(person.submit("print('after')\n").location) == "Completed"
     assert [row["number"] for row in person.runs()] == ["1", "2", "3"]
+    assert studio.stop() == 0
+    assert "Studio has stopped." in studio.text
+
+
+def test_studio_stops_in_order_without_its_postgresql(
+    database: Server, make_studio: Callable[..., StudioProcess], counting: Counting
+) -> None:
+    studio = make_studio(STUDIO_DATABASE_URL=database.address)
+    studio.start()
+    person = Visitor(studio)
+    counts = person.submit(counting.script).location
+    wait_until(lambda: "3\n" in person.log(counts))
+
+    database.kill()
+    assert studio.stop() == 0
+    told = studio.text.partition("The database does not answer: ")[2].splitlines()
+    assert told[0].endswith("What runs goes on.")
+    assert told[-1] == "Studio has stopped."
+
+    database.start()
+    studio.start()
+    counting.finish()
+    assert person.ended(counts) == "Completed"
+    counting.assert_whole(person.log(counts))
