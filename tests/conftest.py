@@ -21,7 +21,7 @@ from tests.factories import make_user, make_workspace
 hypothesis.settings.register_profile("studio", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis.settings.load_profile("studio")
 
-pytest_plugins = ["tests.fixtures.processes", "tests.fixtures.browser"]
+pytest_plugins = ["tests.fixtures.migrated", "tests.fixtures.processes", "tests.fixtures.browser"]
 
 
 def pytest_configure() -> None:

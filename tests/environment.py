@@ -22,6 +22,8 @@ for name in [name for name in os.environ if name.startswith("STUDIO_") and name 
 #: The data folder of this test process. Those of parallel processes are inside that of the first.
 FOLDER = Path(tempfile.mkdtemp(prefix="studio-tests-", dir=os.environ.get(_FOLDER_OF_ALL)))
 os.environ.setdefault(_FOLDER_OF_ALL, str(FOLDER))
+#: What parallel processes share, and in a run of the whole suite also those of its steps.
+FOLDER_OF_ALL = Path(os.environ[_FOLDER_OF_ALL])
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
 os.environ["STUDIO_DATA"] = str(FOLDER)

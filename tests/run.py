@@ -111,7 +111,9 @@ def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would compile the same modules
     results = [run_check(name, words) for name, words in CHECKS.items()]
     if "--only-checks" not in sys.argv[1:]:
-        results += run_all_tests()
+        with tempfile.TemporaryDirectory(prefix="studio-tests-") as folder:
+            os.environ["STUDIO_TESTS_FOLDER"] = folder  # steps find there what one has made for all
+            results += run_all_tests()
     print("\n" + "\n".join(map(str, results)))
     failed = sum(result.failed for result in results)
     print(f"\n{sum(result.passed for result in results)} passed, {failed} failed")

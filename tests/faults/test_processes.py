@@ -28,7 +28,7 @@ def test_a_node_takes_a_queued_run_and_runs_its_script(worker: NodeProcess) -> N
 def test_a_studio_starts_from_an_empty_folder_and_leaves_nothing_behind(
     make_studio: Callable[..., StudioProcess],
 ) -> None:
-    studio = make_studio()
+    studio = make_studio(is_new=True)
     studio.start()
     assert studio.sign_in_link.startswith(studio.url)
     studio.stop()
