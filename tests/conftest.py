@@ -42,6 +42,18 @@ def pytest_configure() -> None:
     post_migrate.disconnect(create_contenttypes)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """No test runs on one engine only that has to do with the database of the suite."""
+    given = {"db", "transactional_db", "live_server"}
+    wrong = [
+        item.nodeid
+        for item in items
+        if item.get_closest_marker("own_servers") and given & set(getattr(item, "fixturenames", ()))
+    ]
+    if wrong:
+        raise pytest.UsageError(f"own_servers, and yet on the database of the suite: {wrong}")
+
+
 @pytest.fixture(autouse=True)
 def storage(settings: Any, tmp_path: Path) -> Path:
     """A storage folder of the test's own."""

@@ -16,7 +16,7 @@ import pytest
 from tests.fixtures.processes import REPOSITORY, StudioProcess
 from tests.web_kit import Answer, Visitor
 
-pytestmark = pytest.mark.worker
+pytestmark = [pytest.mark.worker, pytest.mark.own_servers]
 
 PEOPLE = 16
 EACH = 4

@@ -13,7 +13,7 @@ from tests.fixtures.processes import StudioProcess, wait_until
 from tests.servers import Server, postgresql_server, redis_server
 from tests.web_kit import Visitor
 
-pytestmark = pytest.mark.worker
+pytestmark = [pytest.mark.worker, pytest.mark.own_servers]
 
 
 @pytest.fixture

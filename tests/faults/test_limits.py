@@ -12,7 +12,7 @@ from tests.faults.test_up import node_of
 from tests.fixtures.processes import StudioProcess
 from tests.web_kit import Visitor
 
-pytestmark = pytest.mark.worker
+pytestmark = [pytest.mark.worker, pytest.mark.own_servers]
 
 #: What a process may usually open.
 FILES = 1_024

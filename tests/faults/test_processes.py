@@ -25,6 +25,7 @@ def test_a_node_takes_a_queued_run_and_runs_its_script(worker: NodeProcess) -> N
     assert processes_below(worker.folder) == []
 
 
+@pytest.mark.own_servers
 def test_a_studio_starts_from_an_empty_folder_and_leaves_nothing_behind(
     make_studio: Callable[..., StudioProcess],
 ) -> None:

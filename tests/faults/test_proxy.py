@@ -13,7 +13,7 @@ import pytest
 from studio.accounts.attempts import PER_PERSON
 from tests.fixtures.processes import StudioProcess, wait_until
 
-pytestmark = pytest.mark.worker
+pytestmark = [pytest.mark.worker, pytest.mark.own_servers]
 LAB = {"STUDIO_URL": "https://studio.lab/", "STUDIO_ALLOWED_HOSTS": "studio.lab,127.0.0.1"}
 
 

@@ -19,7 +19,7 @@ import pytest
 from tests.fixtures.processes import REPOSITORY, StudioProcess, wait_until
 from tests.servers import free_port
 
-pytestmark = pytest.mark.worker
+pytestmark = [pytest.mark.worker, pytest.mark.own_servers]
 
 SUBMIT = """
 from runs.models import ComputeTarget
