@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ from playwright.sync_api import Response, sync_playwright
 
 from bench.processes import environment, manage, studio
 from bench.table import Figure
+from tests.chromium import find_chromium
 
 SECTION = "Embedded, idle"
 STARTS = 5
@@ -55,10 +55,9 @@ def _pss_mib(process: psutil.Process) -> float:
 
 def _first_load(link: str, url: str) -> tuple[int, int]:
     """Requests and bytes on the wire of the Runs page with an empty cache."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     got: list[Response] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=_FLAGS)
         signed_in = browser.new_context()
         page = signed_in.new_page()
         page.goto(link)

@@ -6,8 +6,9 @@ set -eu
 missing=""
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || missing="$missing postgresql"
 command -v redis-server >/dev/null || missing="$missing redis-server"
-command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
-    missing="$missing chromium fonts-dejavu-core"
+command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null ||
+    command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+    missing="$missing chromium-headless-shell fonts-dejavu-core"
 [ -n "$missing" ] || exit 0
 
 as_root=""
