@@ -31,14 +31,14 @@ def loads(text: str) -> Any:
         raise ValueError(str(error)) from None
 
 
-def dumps(content: Any) -> str:
-    """The YAML text of dictionaries, lists and plain values."""
+def dumps(content: Any, *, is_ascii: bool = False) -> str:
+    """The YAML text of dictionaries, lists and plain values; with `is_ascii` other letters are escaped."""
     from ruamel.yaml import YAML
 
     yaml: Any = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False
-    yaml.allow_unicode = True
+    yaml.allow_unicode = not is_ascii
     yaml.width = sys.maxsize  # a value stays on the line of its name
     target = io.StringIO()
     yaml.dump(content, target)

@@ -18,6 +18,7 @@ from studio_client import __version__
 from studio_client.cli import account, folder, lists, logs, pipelines, runs, submit, watch
 from studio_client.cli.completion import completion
 from studio_client.cli.frame import Failed, Group
+from studio_client.cli.letters import escape_on_stdout
 from studio_client.cli.sync import sync
 from studio_client.errors import StudioClientError
 
@@ -98,6 +99,7 @@ def run(words: Sequence[str] | None = None) -> int:
             "ERROR: Standard output is closed, so nothing was done. Give > /dev/null instead.", err=True
         )
         return 1
+    escape_on_stdout()
     try:
         code = studio.main(list(words), prog_name=_name(), standalone_mode=False, color=_color())
         sys.stdout.flush()

@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 import click
 
+from studio_client.cli.letters import can_write
 from studio_client.cli.query import Built
 from studio_client.cli.tables import LEFT_OUT, table
 
@@ -48,7 +49,9 @@ def rendered(
     if form in ("yaml", "yamlc"):
         from studio_client.yaml_files import dumps
 
-        return dumps(_sorted(result)).rstrip("\n")
+        whole = _sorted(result)
+        text = dumps(whole)
+        return (text if can_write(text) else dumps(whole, is_ascii=True)).rstrip("\n")
     text = as_json(result)
     return _coloured(text) if form == "jsonc" and sys.stdout.isatty() else text
 

@@ -6,11 +6,12 @@ import datetime
 import re
 import shutil
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+
+from studio_client.cli.letters import of_same_width, width_of
 
 STATUS_COLOURS = {
     "Completed": "green",
@@ -46,7 +47,7 @@ def table(rows: Sequence[Mapping[str, Any]], *, room: int | None = None, left_ou
     if not names:
         return ""
     texts = {name: [plain(name), *(_text(row.get(name)) for row in rows)] for name in names}
-    natural = {name: max(map(_width, column)) for name, column in texts.items()}
+    natural = {name: max(map(width_of, column)) for name, column in texts.items()}
     widths = natural if room is None else _fitted(natural, room, left_out)
     lines = [
         "  ".join(
@@ -55,7 +56,8 @@ def table(rows: Sequence[Mapping[str, Any]], *, room: int | None = None, left_ou
         ).rstrip()
         for line in range(len(rows) + 1)
     ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths.values()), *lines[1:]])
+    lines.insert(1, "  ".join("-" * width for width in widths.values()))
+    return of_same_width("\n".join(lines))
 
 
 def plain(value: Any) -> str:
@@ -126,10 +128,10 @@ def _total(widths: Mapping[str, int]) -> int:
 
 def _cut(text: str, width: int) -> str:
     """At most so many columns of a terminal; an ellipsis stands for the rest."""
-    if _width(text) <= width:
+    if width_of(text) <= width:
         return text
     begin = text[:width]
-    while _width(begin) >= width:
+    while width_of(begin) >= width:
         begin = begin[:-1]
     return begin + "…"
 
@@ -139,14 +141,8 @@ def _text(value: Any) -> str:
     return text if len(text) <= LONGEST_CELL or " " not in text else text[: LONGEST_CELL - 1] + "…"
 
 
-def _width(text: str) -> int:
-    """In columns of a terminal."""
-    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    return len(text) + wide - sum(bool(unicodedata.combining(letter)) for letter in text)
-
-
 def _cell(name: str, text: str, width: int, row: Mapping[str, Any]) -> str:
     """Padded, and a status painted."""
     shown = _cut(text, width)
     colour = STATUS_COLOURS.get(str(row.get(name))) if name.lower() == "status" else None
-    return (click.style(shown, fg=colour) if colour else shown) + " " * (width - _width(shown))
+    return (click.style(shown, fg=colour) if colour else shown) + " " * (width - width_of(shown))

@@ -1,0 +1,45 @@
+"""Output in encodings that lack letters of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from studio_client.yaml_files import loads
+
+from tests.sdk.command_line import Shell
+
+TAG, NAME = (
+    "größe 日本 😀",
+    "A long name … with 日本, and more words than there is room for in any cell of a table",
+)
+
+
+@pytest.fixture
+def written(studio: Shell, train: Path) -> str:
+    """A run whose tag and name have letters of many scripts."""
+    run_id = str(studio("studio run submit-script -e letters --async train.py").json["run_id"])
+    assert studio.words("studio", "run", "update", "-r", run_id, "--add-tag", TAG).code == 0
+    assert studio.words("studio", "run", "update", "-r", run_id, "--display-name", NAME).code == 0
+    return run_id
+
+
+def test_letters_that_the_encoding_lacks_are_escaped(studio: Shell, written: str) -> None:
+    def shown(rest: str, encoding: str = "latin-1") -> str:
+        done = studio(f"PYTHONIOENCODING={encoding} studio run {rest} > out")
+        assert (done.code, done.err) == (0, "")
+        return Path("out").read_bytes().decode(encoding)
+
+    changed = shown(f"update -r {written} --add-tag 'größe 日本 😀'=ü")
+    assert json.loads(changed)["tags"] == {TAG: "ü"}
+    assert "größe \\u65e5\\u672c \\ud83d\\ude00" in changed
+    assert json.loads(shown(f"show -r {written} -o jsonc", "koi8-r"))["display_name"] == NAME
+    assert loads(shown(f"show -r {written} -o yaml"))["tags"] == {TAG: "ü"}
+    assert "\\u65e5" in shown("list -e letters --query '[].display_name' -o tsv")
+    head, dashes, row = shown("list -e letters -o table").splitlines()
+    assert "größe ???? ??=ü" in row
+    assert "A long name ~ with ????, and more words than there is ro" in row
+    assert row.index(written) == head.index("Run id")
+    assert len(dashes) == len(row)
+    assert "\\u65e5" in shown("watch -e letters --until-done")
