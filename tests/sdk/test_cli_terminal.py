@@ -52,6 +52,23 @@ def test_a_live_table_fits_the_terminal(studio: Shell, tagged: str, columns: int
         assert _RUN_ID.fullmatch(one) or (columns == 30 and one.endswith("…")), shown
 
 
+def test_no_color_takes_colours_and_leaves_the_live_table(studio: Shell, tagged: str) -> None:
+    def shown(line: str) -> str:
+        return Screen(studio, line, 120).rest()
+
+    assert "\x1b[32mCompleted" in shown("studio run list -e widths -o table")
+    assert "\x1b[34m" in shown(f"studio run show -r {tagged} -o jsonc")
+    studio.env = {"NO_COLOR": "1"}
+    assert "\x1b" not in shown("studio run list -e widths -o table")
+    assert "\x1b" not in shown(f"studio run show -r {tagged} -o jsonc")
+    screen = Screen(studio, "studio run watch -e widths --interval 0.2", 120)
+    watched = screen.read_until(lambda shown: shown.count("Number") >= 3)
+    screen.process.send_signal(signal.SIGINT)
+    screen.rest()
+    assert watched.count("F\x1b[J") >= 2
+    assert "m" not in set(re.findall("\x1b\\[[?0-9;]*([A-Za-z])", watched))
+
+
 @pytest.fixture
 def held(studio: Shell, folder: Path) -> Iterator[tuple[str, Path]]:
     """A run that ends once the file is there."""

@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
@@ -101,7 +101,7 @@ def run(words: Sequence[str] | None = None) -> int:
         return 1
     escape_on_stdout()
     try:
-        code = studio.main(list(words), prog_name=_name(), standalone_mode=False, color=_color())
+        code = studio.main(list(words), prog_name=_name(), standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
@@ -134,10 +134,6 @@ def _write_no_more() -> None:
 def _name() -> str:
     name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     return "studio" if name in ("", "__main__", "-c") else name
-
-
-def _color() -> Any:
-    return False if os.environ.get("NO_COLOR") else None
 
 
 def _refuse_usage(error: click.ClickException) -> int:

@@ -7,11 +7,9 @@ import re
 import sys
 from typing import Any, Callable
 
-import click
-
 from studio_client.cli.letters import can_write
 from studio_client.cli.query import Built
-from studio_client.cli.tables import LEFT_OUT, table
+from studio_client.cli.tables import LEFT_OUT, painted, table
 
 FORMATS = ("json", "jsonc", "table", "tsv", "yaml", "yamlc", "none")
 _NOT_SHOWN = frozenset({"id", "type", "etag"})
@@ -109,6 +107,6 @@ def _sorted(value: Any) -> Any:
 
 def _coloured(text: str) -> str:
     def paint(match: re.Match[str]) -> str:
-        return click.style(match[0], fg=_COLOURS[match.lastgroup or "text"])
+        return painted(match[0], _COLOURS[match.lastgroup or "text"])
 
     return _TOKEN.sub(paint, text)

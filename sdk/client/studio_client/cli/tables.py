@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import shutil
 import sys
@@ -58,6 +59,11 @@ def table(rows: Sequence[Mapping[str, Any]], *, room: int | None = None, left_ou
     ]
     lines.insert(1, "  ".join("-" * width for width in widths.values()))
     return of_same_width("\n".join(lines))
+
+
+def painted(text: str, colour: str) -> str:
+    """The text in a colour, unless NO_COLOR is set. It takes colours only: what moves the cursor stays."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour)
 
 
 def plain(value: Any) -> str:
@@ -145,4 +151,4 @@ def _cell(name: str, text: str, width: int, row: Mapping[str, Any]) -> str:
     """Padded, and a status painted."""
     shown = _cut(text, width)
     colour = STATUS_COLOURS.get(str(row.get(name))) if name.lower() == "status" else None
-    return (click.style(shown, fg=colour) if colour else shown) + " " * (width - width_of(shown))
+    return (painted(shown, colour) if colour else shown) + " " * (width - width_of(shown))
