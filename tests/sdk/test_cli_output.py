@@ -71,12 +71,19 @@ def test_columns_are_left_out_where_the_terminal_is_too_narrow() -> None:
     def names(room: int) -> str:
         return " ".join(word.strip()[:3] for word in heads(room) if word)
 
-    assert names(200) == names(114) == "Num Nam Sta Sta Dur Tar Sub Tag Run"
+    assert names(200) == names(115) == "Num Nam Sta Sta Dur Tar Sub Tag Run"
     assert names(95) == "Num Nam Sta Sta Dur Tar Run"
     assert names(80) == "Num Nam Sta Dur Run"
     assert names(60) == "Num Nam Sta Run"
     assert names(50) == names(30) == "Num Sta Run"
     assert table(run_rows(), room=200, left_out=LEFT_OUT) == table(run_rows())
+
+
+def test_a_head_is_not_cut_where_all_below_it_fits() -> None:
+    rows = [{"Submitter": "ana", "Tags": "a" * 40, "Run id": "x"}]
+    for room in range(22, 56):
+        head = table(rows, room=room, left_out=LEFT_OUT).splitlines()[0]
+        assert "…" not in head
 
 
 @given(st.integers(1, 150), st.booleans())

@@ -25,9 +25,12 @@ STATUS_COLOURS = {
 }
 LONGEST_CELL = 60
 #: Columns of the tables of runs, the first to be left out first where there is no room for all.
-LEFT_OUT = ("Tags", "Submitter", "RunType", "Target", "EndTime", "Started", "StartTime", "Duration", "Name")
-#: What is cut, down to so many letters, before a column is left out.
-_CUT_FIRST, _CUT_TO = frozenset({"Name", "Tags", "Submitter", "Target"}), 8
+LEFT_OUT = (
+    *("Tags", "Submitter", "RunType", "Target", "EndTime", "Started", "StartTime", "Duration"),
+    *("Experiment", "Name"),
+)
+#: What is cut, down to so many letters or its head, before a column is left out.
+_CUT_FIRST, _CUT_TO = frozenset({"Name", "Tags", "Submitter", "Target", "Experiment"}), 8
 _GAP = 2
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TURNING = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
@@ -107,22 +110,25 @@ def _fitted(natural: Mapping[str, int], room: int, left_out: Sequence[str]) -> d
     """The columns for which there is room, with their widths."""
     left = {name: min(width, room) for name, width in natural.items()}
     for name in (*left_out, ""):
-        widths = _narrowed(left, room, [name for name in left if name in _CUT_FIRST and left_out], _CUT_TO)
+        cut = {name: max(_CUT_TO, width_of(name)) for name in left if name in _CUT_FIRST and left_out}
+        widths = _narrowed(left, room, cut)
         if _total(widths) <= room:
             return widths
         if len(left) > 1:
             left.pop(name, None)
     while _total(dict.fromkeys(left, 1)) > room and len(left) > 1:
         left.popitem()
-    return _narrowed(left, room, list(left), 1)
+    return _narrowed(left, room, dict.fromkeys(left, 1))
 
 
-def _narrowed(widths: Mapping[str, int], room: int, names: Sequence[str], least: int) -> dict[str, int]:
-    """These columns narrower, the widest first, until there is room or none is wider than `least`."""
+def _narrowed(widths: Mapping[str, int], room: int, least: Mapping[str, int]) -> dict[str, int]:
+    """The columns that `least` names narrower, those first that can give most, until there is room or none is
+    wider than that.
+    """
     made = dict(widths)
-    while names and _total(made) > room:
-        widest = max(names, key=lambda name: made[name])
-        if made[widest] <= least:
+    while _total(made) > room:
+        widest = max(least, key=lambda name: made[name] - least[name], default="")
+        if not widest or made[widest] <= least[widest]:
             break
         made[widest] -= 1
     return made
