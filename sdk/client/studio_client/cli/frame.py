@@ -44,6 +44,12 @@ def settings() -> Settings:
     return found
 
 
+def is_typed(option: str) -> bool:
+    """Whether an option of the command that runs was written, and is not of the environment or a default."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
 def say(text: str) -> None:
     """A line for people, on stderr; `--only-show-errors` keeps it back."""
     if not settings().only_show_errors:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from studio_client.cli.frame import Failed, say
+from studio_client.cli.frame import Failed, is_typed, say, settings
 from studio_client.cli.place import Place, located, metadata_file
 from studio_client.cli.runs import run
 from studio_client.cli.shapes import run_json, run_rows
@@ -28,6 +28,8 @@ _NAME = click.option("--name", metavar="LOG", help="Which log; else the one that
 )
 def logs(place: Place, run_id: str, name: str | None, is_followed: bool) -> None:
     """Print the log of a run as it is now, on stdout; with -f, on stderr also why it is queued."""
+    if is_typed("output") or settings().query is not None:
+        raise click.UsageError("A log is printed as it is: -o and --query do not go with it.")
     place.run(run_id)
     if is_followed:
         for _, text in follow(place.api, run_id, name, tell=say):

@@ -57,7 +57,21 @@ def rendered(
 def as_json(result: Any) -> str:
     """JSON with sorted keys; letters of all scripts stay as they are."""
     text = json.dumps(result, indent=2, sort_keys=True, ensure_ascii=False)
-    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _CONTROL.sub(_escape, text)
+
+
+def as_lines(result: Any, form: str) -> str:
+    """A line for each object of a result, as JSON or tsv; "" for None."""
+    if form not in ("json", "jsonc"):
+        return rendered(result, form, None)
+    lines = (
+        json.dumps(item, sort_keys=True, ensure_ascii=False) for item in _items(result) if result is not None
+    )
+    return "\n".join(_CONTROL.sub(_escape, line) for line in lines)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def _items(result: Any) -> list[Any]:

@@ -40,6 +40,7 @@ class Place:
         self.typed_group = group
         self.typed_subscription = subscription
         self.typed_experiment = experiment
+        self.is_whole_workspace = False
         self.path = os.path.abspath(path)
 
     @cached_property
@@ -79,6 +80,10 @@ class Place:
         """The subscription, as it was typed, or as it is known."""
         kept = self._first(self.typed_subscription, "subscription_id", "subscription")
         return kept or self.workspace["subscription_id"]
+
+    def experiment_or_all(self) -> str | None:
+        """The name of the experiment; None for the whole workspace, as `--all-experiments` asks for it."""
+        return None if self.is_whole_workspace else self.experiment()
 
     def experiment(self) -> str:
         """The name of the experiment. Raises ConfigError if nothing names one."""
@@ -166,6 +171,21 @@ def checked_name(experiment: str) -> str:
             hint="It is 1-255 ASCII letters, digits, _ and -, and begins with a letter or a digit.",
         )
     return experiment
+
+
+def all_experiments(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--all-experiments` to a command that lists runs: `place` then names no experiment."""
+
+    @wraps(function)
+    def wrapped(place: Place, *args: Any, everywhere: bool, **rest: Any) -> Any:
+        if everywhere and place.typed_experiment:
+            raise click.UsageError("--all-experiments and -e cannot be used together.")
+        place.is_whole_workspace = everywhere
+        return function(place, *args, **rest)
+
+    return click.option(
+        "--all-experiments", "everywhere", is_flag=True, help="Those of the whole workspace; not with -e."
+    )(wrapped)
 
 
 def located(*, experiment: bool = False, run: bool = False) -> Callable[[Callable[..., Any]], Any]:

@@ -10,7 +10,7 @@ import click
 from studio_client.cli import completion
 from studio_client.cli.frame import AnyCase, Command, Failed, Group, key_value, say
 from studio_client.cli.output import Sentence
-from studio_client.cli.place import Place, located, metadata_file, not_empty
+from studio_client.cli.place import Place, all_experiments, located, metadata_file, not_empty
 from studio_client.cli.shapes import minimal_json, run_json, run_rows
 from studio_client.errors import Conflict, NotFound
 from studio_client.records import STATUSES, TERMINAL, RunRecord
@@ -51,6 +51,7 @@ def run() -> None:
     shell_complete=completion.run_ids,
     help="Only steps of this pipeline run; not with -e.",
 )
+@all_experiments
 @click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="How many at most.")
 @click.option(
     "--status",
@@ -77,7 +78,7 @@ def list_runs(
     compute_target_name: str | None,
     minimal: bool,
 ) -> list[dict[str, Any]]:
-    """List runs of an experiment, the newest first; children only with --parent-run-id.
+    """List runs of an experiment, or of a workspace, the newest first; children only with --parent-run-id.
 
     A query is applied after --last: it looks at no more runs than that.
     """
@@ -89,7 +90,7 @@ def list_runs(
     if parent:
         place.typed_workspace = place.run(parent)["workspace"]
     filters = [
-        ("experiment", place.typed_experiment if parent else place.experiment()),
+        ("experiment", place.typed_experiment if parent else place.experiment_or_all()),
         ("parent", parent),
         ("status", status),
         ("target", compute_target_name),

@@ -79,10 +79,11 @@ def _uuid(run_id: str) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_OID, run_id))
 
 
-def run_row(run: dict[str, Any]) -> dict[str, Any]:
+def run_row(run: dict[str, Any], *, with_experiment: bool = False) -> dict[str, Any]:
     """A run as people look for it in a table, out of `run_json`."""
     tags = run["tags"]
     return {
+        **({"Experiment": run["_experiment_name"]} if with_experiment else {}),
         "Number": run["run_number"],
         "Name": run.get("display_name") or run.get("name"),
         "Status": run["status"],
@@ -96,11 +97,15 @@ def run_row(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_rows(result: Any) -> list[dict[str, Any]]:
-    """Rows for runs, or for one; those of `--minimal` as they are."""
+    """Rows for runs, or for one; those of `--minimal` as they are.
+
+    Only runs of several experiments name theirs.
+    """
     runs = result if isinstance(result, list) else [result]
     if runs and "run_id" not in runs[0]:
         return [{**run, "Tags": ", ".join(sorted(run["Tags"]))} for run in runs]
-    return [run_row(run) for run in runs]
+    several = len({run["_experiment_name"] for run in runs}) > 1
+    return [run_row(run, with_experiment=several) for run in runs]
 
 
 def experiment_json(record: ExperimentRecord) -> dict[str, Any]:

@@ -6,25 +6,31 @@ import itertools
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
-from studio_client.cli.place import Place, located
+from studio_client.cli.frame import is_typed, say, settings
+from studio_client.cli.output import as_lines
+from studio_client.cli.place import Place, all_experiments, located
+from studio_client.cli.query import Query
 from studio_client.cli.runs import run
-from studio_client.cli.shapes import run_json, run_row
+from studio_client.cli.shapes import run_json, run_row, run_rows
 from studio_client.cli.tables import LEFT_OUT, plain, table, terminal_width
-from studio_client.errors import StudioClientError, is_away
+from studio_client.errors import NotFound, StudioClientError, is_away
 from studio_client.records import TERMINAL, RunRecord
 
 _NO_WRAP, _WRAP, _HIDE, _SHOW, _CLEAR_BELOW = "\x1b[?7l", "\x1b[?7h", "\x1b[?25l", "\x1b[?25h", "\x1b[J"
+#: The values of -o that make a line of each change.
+_BY_LINE = ("json", "jsonc", "tsv", "none")
 
 
 @run.command(
     "watch", examples=["studio run watch -e digits", "studio run watch -e digits --until-done | tee runs.txt"]
 )
 @located(experiment=True)
+@all_experiments
 @click.option(
     "--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs at most."
 )
@@ -41,11 +47,13 @@ _NO_WRAP, _WRAP, _HIDE, _SHOW, _CLEAR_BELOW = "\x1b[?7l", "\x1b[?7h", "\x1b[?25l
 def watch(place: Place, last: int, interval: float, include_children: bool, until_done: bool) -> None:
     """Show a live table of runs, of an experiment or of the whole workspace, until Ctrl-C.
 
-    Where stdout is no terminal, a line is written whenever a run changes its status.
+    Where stdout is no terminal, a line is written whenever a run changes its status; with -o json or tsv, or
+    with --query, that line is the run, or what the query finds in the list of those that have changed.
     """
-    filters = [("experiment", place.typed_experiment), ("include_children", include_children)]
+    show = _view()
+    experiment = None if place.is_whole_workspace else place.typed_experiment or place.attached_experiment
+    filters = [("experiment", experiment or None), ("include_children", include_children)]
     looks = _looks(place, filters, last, interval)
-    show = _Live() if sys.stdout.isatty() else _Lines()
     say_waiting = place.api.transport.when_away
 
     def away() -> None:
@@ -61,16 +69,40 @@ def watch(place: Place, last: int, interval: float, include_children: bool, unti
                 return
 
 
+def _view() -> _Live | _Lines:
+    """What shows the runs as `-o` and `--query` ask for it. Raises click.UsageError."""
+    asked = settings()
+    form = asked.output if is_typed("output") else "table"
+    if asked.query is not None and not is_typed("output"):
+        form = asked.output if asked.output in _BY_LINE else "json"
+    if form in _BY_LINE:
+        return _Lines(_Results(form, asked.query))
+    if form != "table" or asked.query is not None:
+        raise click.UsageError(
+            f"Runs are watched as a table, or with -o {', '.join(_BY_LINE)} and --query line by line, "
+            f"and not with -o {form}{' and a query' if asked.query is not None else ''}."
+        )
+    return _Live() if sys.stdout.isatty() else _Lines(_write_change)
+
+
 def _looks(
     place: Place, filters: list[tuple[str, Any]], last: int, interval: float
 ) -> Iterator[list[RunRecord]]:
-    """The runs, again and again. A server that is away is waited for."""
+    """The runs, again and again. A server that is away is waited for, and so is an experiment that a folder
+    was attached with.
+    """
     workspace = place.workspace["name"]
+    is_told = False
     while True:
         try:
             yield list(itertools.islice(place.api.runs(workspace, filters, limit=min(last, 500)), last))
         except StudioClientError as error:
-            if not is_away(error):
+            if isinstance(error, NotFound) and place.attached_experiment and not place.typed_experiment:
+                if not is_told:
+                    say(f"Experiment {place.attached_experiment} of the attached folder has no runs yet.")
+                is_told = True
+                yield []
+            elif not is_away(error):
                 raise
         time.sleep(interval)
 
@@ -94,7 +126,7 @@ class _Live:
     def update(self, records: list[RunRecord]) -> None:
         """Draw it anew, as far as the window is high enough."""
         height = max(1, shutil.get_terminal_size().lines - 1)
-        rows = [run_row(run_json(record)) for record in records]
+        rows = run_rows([run_json(record) for record in records])
         lines = (table(rows, room=terminal_width(), left_out=LEFT_OUT) or "There are no runs.").splitlines()[
             :height
         ]
@@ -104,9 +136,10 @@ class _Live:
 
 
 class _Lines:
-    """A line for every change of a status."""
+    """Something is written for every change of a status."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[list[RunRecord]], None]) -> None:
+        self._write = write
         self._known: dict[str, str] = {}
 
     def __enter__(self) -> None:
@@ -119,12 +152,39 @@ class _Lines:
         """Nothing is drawn, so nothing is in the way."""
 
     def update(self, records: list[RunRecord]) -> None:
-        """Write what has changed, the oldest run first."""
-        for record in reversed(records):
-            run_id, status = record["run_id"], record["status"]
-            if self._known.get(run_id) != status:
-                self._known[run_id] = status
-                row = run_row(run_json(record))
-                words = (record["experiment"], row["Number"], status, row["Duration"], row["Name"], run_id)
-                click.echo("  ".join(plain(word) for word in words if word not in (None, "")))
-        sys.stdout.flush()
+        """Write those that have changed, the oldest run first."""
+        changed = [one for one in reversed(records) if self._known.get(one["run_id"]) != one["status"]]
+        self._known.update((one["run_id"], one["status"]) for one in changed)
+        if changed:
+            self._write(changed)
+            sys.stdout.flush()
+
+
+def _write_change(records: list[RunRecord]) -> None:
+    """A line for people for each."""
+    for record in records:
+        row = run_row(run_json(record))
+        words = (record["experiment"], row["Number"], row["Status"], row["Duration"], row["Name"])
+        click.echo("  ".join(plain(word) for word in (*words, row["Run id"]) if word not in (None, "")))
+
+
+class _Results:
+    """Lines for programs: runs, or what a query finds in a list of them."""
+
+    def __init__(self, form: str, query: Query | None) -> None:
+        self._form, self._query = form, query
+        self._said: set[str] = set()
+
+    def __call__(self, records: list[RunRecord]) -> None:
+        """Write them."""
+        result: Any = [run_json(record) for record in records]
+        if self._query is not None:
+            result = self._query.search(result, self._say)
+        text = as_lines(result, self._form)
+        if text:
+            click.echo(text)
+
+    def _say(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            say(text)
