@@ -90,6 +90,16 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         config.clean_url(url)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://bob:pw123@host", "bob:pw123@host/x", "http://bob:pw@123@host", "pw123@"]
+)
+def test_a_password_in_an_address_is_never_shown(url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        config.clean_url(url)
+    for text in ("bob", "pw", "123"):
+        assert text not in refused.value.message
+
+
 def test_a_token_is_never_shown(home: Path) -> None:
     login = Login("http://one:8000", SECRET, "a test")
     assert SECRET not in repr(login)

@@ -429,3 +429,12 @@ def test_nan_never_becomes_invalid_json(script: Script, transport: Any) -> None:
     script.will(200, {})
     with pytest.raises(ValueError, match="JSON"):
         transport().send("POST", "/x", json_body={"x": float("nan")})
+
+
+def test_a_server_without_tls_is_told_apart_soon(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_HANDSHAKE_TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for port in (silent.getsockname()[1], int(script.url.rpartition(":")[2])):
+            client = Transport(Login(f"https://127.0.0.1:{port}", SECRET, "a test"), patience_s=0)
+            with pytest.raises(errors.Unreachable, match="begin with http:// rather than https://"):
+                client.send("GET", "/x", timeout_s=30.0)

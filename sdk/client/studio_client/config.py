@@ -81,10 +81,16 @@ def clean_url(url: str) -> str:
     text = (text if "://" in text else f"http://{text}").rstrip("/")
     if any(c.isspace() or c in "@?#\\" for c in text) or not _is_address(text):
         raise ConfigError(
-            f"{url!r} is not the address of a server.",
+            f"{_without_person(url)!r} is not the address of a server.",
             hint="It looks like http://127.0.0.1:8000, without a name in it.",
         )
     return text[: -len("/api/v1")] if text.endswith("/api/v1") else text
+
+
+def _without_person(url: str) -> str:
+    """The address without a name and password, which stand before its last @."""
+    _, at, rest = url.rpartition("@")
+    return f"...@{rest}" if at else url
 
 
 def _is_address(text: str) -> bool:

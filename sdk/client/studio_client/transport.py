@@ -34,6 +34,8 @@ from studio_client.idle_connections import IdleConnections
 API_VERSION = 1
 PREFIX = f"/api/v{API_VERSION}"
 TIMEOUT_S = 60.0
+#: A server of plain HTTP waits silently for the rest of what is to it half a line.
+_HANDSHAKE_TIMEOUT_S = 10.0
 #: How long an idempotent request is tried, at a prompt and inside a run that was submitted.
 PATIENCE_S = 10.0
 PATIENCE_IN_RUN_S = 300.0
@@ -315,12 +317,19 @@ class Transport:
         if kept is not None and kept.sock is not None:
             kept.sock.settimeout(timeout_s)
             return kept
-        made = self._new_connection(timeout_s)
+        is_secure = self._parts.scheme == "https"
+        made = self._new_connection(min(timeout_s, _HANDSHAKE_TIMEOUT_S) if is_secure else timeout_s)
         try:
             made.connect()
         except OSError as error:
+            is_plain = (
+                is_secure and made.sock is not None and not isinstance(error, ssl.SSLCertVerificationError)
+            )
             made.close()
-            raise _NotConnected(_reason(error)) from error
+            raise (_NotEncrypted if is_plain else _NotConnected)(_reason(error)) from error
+        if is_secure:
+            made.timeout = timeout_s
+            made.sock.settimeout(timeout_s)
         return made
 
     def close(self) -> None:
@@ -363,9 +372,15 @@ class Transport:
         return f"{self._parts.scheme}://{self._parts.netloc}{address}" if plain_proxy else address
 
     def _unreachable(self, error: Exception) -> Unreachable:
+        where = f"It comes from {self.login.source}."
+        if isinstance(error, _NotEncrypted):
+            return Unreachable(
+                f"The Studio at {self.url} does not answer with an encrypted connection: {_reason(error)}.",
+                hint=f"Does its address begin with http:// rather than https://? {where}",
+            )
         return Unreachable(
             f"The Studio at {self.url} does not answer: {_reason(error)}.",
-            hint=f"Is it running, and is the address right? It comes from {self.login.source}.",
+            hint=f"Is it running, and is the address right? {where}",
         )
 
 
@@ -403,6 +418,10 @@ class _Request:
 
 class _NotConnected(OSError):
     """No connection was made, so nothing can have been done."""
+
+
+class _NotEncrypted(_NotConnected):
+    """Something has taken the connection, and does not speak TLS as far as can be told."""
 
 
 def _size(body: Any) -> int:
