@@ -49,7 +49,11 @@ def list_experiments(place: Place, archived: bool) -> list[dict[str, Any]]:
 @located(experiment=True)
 def show_experiment(place: Place) -> dict[str, Any]:
     """Show an experiment."""
-    return experiment_json(place.api.experiment(place.workspace["name"], place.experiment()))
+    workspace, name = place.workspace["name"], place.experiment()
+    try:
+        return experiment_json(place.api.experiment(workspace, name))
+    except NotFound:
+        raise place.unknown_experiment(name) from None
 
 
 @click.group("computetarget", cls=Group)

@@ -4,6 +4,7 @@ defaults, in this order.
 
 from __future__ import annotations
 
+import itertools
 import os
 from functools import cached_property, partial, wraps
 from typing import Any, Callable
@@ -22,6 +23,9 @@ from studio_client.run_configs import EXPERIMENT_NAME
 
 _NO_WORKSPACE = "It is not said which workspace is meant."
 _HOW_WORKSPACE = "Attach this folder: `studio folder attach -w WORKSPACE`, or give -w."
+
+#: So many experiments are named to whoever asks for one that is not there.
+_MOST_NAMES = 10
 
 
 class Place:
@@ -107,7 +111,10 @@ class Place:
         try:
             record = self.api.run(run_id)
         except NotFound as error:
-            raise Failed(f"There is no run {run_id} at {self.api.url}.", hint=error.hint) from None
+            hint = (
+                error.hint or "`studio run list --all-experiments -o table` shows the newest with their ids."
+            )
+            raise Failed(f"There is no run {run_id} at {self.api.url}.", hint=hint) from None
         if self.typed_workspace and record["workspace"] != self.workspace["name"]:
             raise Failed(
                 f"Run {run_id} is in workspace {record['workspace']}, not in {self.typed_workspace}."
@@ -117,6 +124,16 @@ class Place:
                 f"Run {run_id} is in experiment {record['experiment']}, not in {self.typed_experiment}."
             )
         return record
+
+    def unknown_experiment(self, name: str) -> Failed:
+        """What to raise where the workspace has no experiment of this name; it names some that are there."""
+        workspace = self.workspace["name"]
+        names = [one["name"] for one in itertools.islice(self.api.experiments(workspace), _MOST_NAMES + 1)]
+        more = " and more: `studio experiment list`" if len(names) > _MOST_NAMES else ""
+        return Failed(
+            f"There is no experiment {name} in workspace {workspace}.",
+            hint=f"There are: {', '.join(names[:_MOST_NAMES]) or 'none'}{more}.",
+        )
 
     def _workspace_name(self) -> tuple[str, str]:
         """The name, and in words where it comes from."""

@@ -11,7 +11,7 @@ from studio_client.cli import completion
 from studio_client.cli.frame import AnyCase, Command, Failed, Group, key_value, say
 from studio_client.cli.output import Sentence
 from studio_client.cli.place import Place, all_experiments, located, metadata_file, not_empty
-from studio_client.cli.shapes import minimal_json, run_json, run_rows
+from studio_client.cli.shapes import LOCAL, minimal_json, run_json, run_rows
 from studio_client.errors import Conflict, NotFound
 from studio_client.records import STATUSES, TERMINAL, RunRecord
 from studio_client.streaming import wait_until_ended
@@ -93,7 +93,7 @@ def list_runs(
         ("experiment", place.typed_experiment if parent else place.experiment_or_all()),
         ("parent", parent),
         ("status", status),
-        ("target", compute_target_name),
+        *_on_target(compute_target_name),
         *(("tag", tag) for tag in tags),
     ]
     if status in _NEVER:
@@ -103,6 +103,13 @@ def list_runs(
     if not found and compute_target_name:
         _tell_of_no_target(place, compute_target_name)
     return found
+
+
+def _on_target(name: str | None) -> list[tuple[str, Any]]:
+    """The filters for a compute target; a run without one counts as local, as it is shown."""
+    if name != LOCAL:
+        return [("target", name)]
+    return [("q", f"target:{LOCAL} OR -target:*"), ("include_children", False)]
 
 
 def _tell_of_no_target(place: Place, name: str) -> None:
@@ -121,7 +128,9 @@ def _found(place: Place, filters: list[tuple[str, Any]], last: int) -> Any:
     try:
         yield from place.api.runs(workspace, filters, limit=min(last, 500))
     except NotFound:
-        if place.typed_experiment or not place.attached_experiment:
+        if place.typed_experiment:
+            raise place.unknown_experiment(place.typed_experiment) from None
+        if not place.attached_experiment:
             raise
         say(f"Experiment {place.attached_experiment} of the attached folder has no runs yet.")
 
@@ -146,7 +155,7 @@ def cancel(place: Place, run_id: str) -> Sentence:
     else:
         record = place.api.act(run_id, "cancel")["run"]
     if record["status"] not in TERMINAL:
-        record = wait_until_ended(place.api, run_id, timeout_s=STOPPED_WITHIN_S)
+        record = _stopped(place, run_id, "The cancel goes on")
     if record["status"] not in ("Canceled", "CancelRequested"):
         raise Failed(f"Run {run_id} has ended as {record['status']} before it could be canceled.")
     return Sentence("Experiment run canceled successfully.")
@@ -179,7 +188,20 @@ def _end(place: Place, run_id: str, act: str, content: dict[str, Any]) -> RunRec
         if status not in TERMINAL:
             raise
         raise Failed(f"Run {run_id} has ended as {status} already. Nothing was changed.") from error
-    return wait_until_ended(place.api, run_id, timeout_s=STOPPED_WITHIN_S)
+    return _stopped(place, run_id, "It is ended all the same")
+
+
+def _stopped(place: Place, run_id: str, goes_on: str) -> RunRecord:
+    """The run once its processes are stopped, as far as they are in time. Ctrl-C says what `goes_on`."""
+    record = place.run(run_id)
+    if record["status"] in TERMINAL:
+        return record
+    say(f"Waiting up to {STOPPED_WITHIN_S:.0f} s for run {run_id} to stop ...")
+    try:
+        return wait_until_ended(place.api, run_id, timeout_s=STOPPED_WITHIN_S)
+    except KeyboardInterrupt:
+        click.echo(f"\n{goes_on}. To see how it stands: studio run show -r {run_id}", err=True)
+        raise
 
 
 @run.command(

@@ -10,6 +10,8 @@ from studio_client.cli.tables import duration, local_time
 from studio_client.records import ExperimentRecord, RunRecord, TargetRecord, WorkspaceRecord
 from studio_client.run_errors import error_of
 
+#: What stands for the compute target of a run that has none.
+LOCAL = "local"
 TYPES = {"script": "azureml.scriptrun", "pipeline": "azureml.PipelineRun", "step": "azureml.StepRun"}
 
 
@@ -33,7 +35,7 @@ def run_json(record: RunRecord) -> dict[str, Any]:
         "run_type": run_type,
         "run_type_v2": {"orchestrator": "Execution", "traits": []},
         "script_name": record["script"] or None,
-        "target": record["target"] or "local",
+        "target": record["target"] or LOCAL,
         "node": record["node"],
         "created_utc": record["created_at"],
         "start_time_utc": record["started_at"],
@@ -61,7 +63,7 @@ def minimal_json(record: RunRecord) -> dict[str, Any]:
         "Status": record["status"],
         "StartTime": record["started_at"],
         "EndTime": record["ended_at"],
-        "Target": record["target"] or "local",
+        "Target": record["target"] or LOCAL,
         "Tags": record["tags"],
     }
 
@@ -81,7 +83,6 @@ def _uuid(run_id: str) -> str:
 
 def run_row(run: dict[str, Any], *, with_experiment: bool = False) -> dict[str, Any]:
     """A run as people look for it in a table, out of `run_json`."""
-    tags = run["tags"]
     return {
         **({"Experiment": run["_experiment_name"]} if with_experiment else {}),
         "Number": run["run_number"],
@@ -91,9 +92,13 @@ def run_row(run: dict[str, Any], *, with_experiment: bool = False) -> dict[str, 
         "Duration": duration(run.get("start_time_utc"), run.get("end_time_utc")),
         "Target": run["target"],
         "Submitter": run.get("user_id"),
-        "Tags": ", ".join(key if value is None else f"{key}={value}" for key, value in sorted(tags.items())),
+        "Tags": _labels(run["tags"]),
         "Run id": run["run_id"],
     }
+
+
+def _labels(tags: dict[str, str | None]) -> str:
+    return ", ".join(key if value is None else f"{key}={value}" for key, value in sorted(tags.items()))
 
 
 def run_rows(result: Any) -> list[dict[str, Any]]:
@@ -103,7 +108,7 @@ def run_rows(result: Any) -> list[dict[str, Any]]:
     """
     runs = result if isinstance(result, list) else [result]
     if runs and "run_id" not in runs[0]:
-        return [{**run, "Tags": ", ".join(sorted(run["Tags"]))} for run in runs]
+        return [{**run, "Tags": _labels(run["Tags"])} for run in runs]
     several = len({run["_experiment_name"] for run in runs}) > 1
     return [run_row(run, with_experiment=several) for run in runs]
 

@@ -102,6 +102,8 @@ def _looks(
                     say(f"Experiment {place.attached_experiment} of the attached folder has no runs yet.")
                 is_told = True
                 yield []
+            elif isinstance(error, NotFound) and place.typed_experiment:
+                raise place.unknown_experiment(place.typed_experiment) from None
             elif not is_away(error):
                 raise
         time.sleep(interval)
