@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from studio_client.cli import runs
 from studio_client.cli.main import studio
 
 ROOT = Path(__file__).parents[2]
@@ -33,15 +34,24 @@ def commands(group: click.Group = studio) -> Iterator[click.Command]:
             yield one
 
 
+def groups(group: click.Group = studio) -> Iterator[click.Group]:
+    """This one, and those in it."""
+    yield group
+    for one in group.commands.values():
+        if isinstance(one, click.Group):
+            yield from groups(one)
+
+
 def examples() -> list[str]:
     """The lines that help shows."""
-    shown = (example for command in commands() for example in getattr(command, "examples", ()))
+    shown = (example for one in (*commands(), *groups()) for example in getattr(one, "examples", ()))
     return [line.removeprefix('eval "$(').removesuffix(')"') for line in dict.fromkeys(shown)]
 
 
-def test_every_command_shows_an_example() -> None:
+def test_every_command_and_group_shows_an_example() -> None:
     assert len(list(commands())) > 25
-    assert [one.name for one in commands() if not getattr(one, "examples", ())] == []
+    assert [one.name for one in (*commands(), *groups()) if not getattr(one, "examples", ())] == []
+    assert "Examples:\n  studio run submit-script" in runs.run.get_help(click.Context(runs.run))
 
 
 @pytest.mark.parametrize("line", [*lines(), *examples()])

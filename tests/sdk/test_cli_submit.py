@@ -160,7 +160,12 @@ def test_bash_completes_commands_options_and_names(studio: Shell, train: Path) -
     assert {"run", "folder", "login"} <= offered("studio")
     assert {"list", "submit-script"} <= offered("studio", "ml", "run")
     assert "completed-names" in offered("studio", "run", "list", "-e")
-    assert {"sklearn", "local"} <= offered("studio", "run", "submit-script", "-c")
+    (train.parent / "config").mkdir()
+    for name in ("top", "config/train", "local"):
+        (train.parent / f"{name}.runconfig").touch()
+    configurations = offered("studio", "run", "submit-script", "-c")
+    assert {"sklearn", "local", "top", "config/train"} <= configurations
+    assert not any(name.startswith(".") for name in configurations)
     assert "gpu-compute" in offered("studio", "compute", "show", "-n")
     assert {"NotStarted", "Completed"} <= offered("studio", "run", "list", "--status")
     connect().change_experiment("default", "completed-names", description="Two lines,\nand a\ttab.")

@@ -7,6 +7,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from studio_client import yaml_files
@@ -65,6 +66,16 @@ def names_in(root: str) -> list[str]:
         for file in sorted(os.listdir(os.path.join(root, place)))
         if file.endswith(ENDING)
     ]
+
+
+def names_beside(root: str) -> list[str]:
+    """Those of the files in the project's folder, and in folders of it that are not hidden."""
+    found = (path.relative_to(root) for glob in ("*", "*/*") for path in Path(root).glob(glob + ENDING))
+    return sorted(
+        path.as_posix()[: -len(ENDING)]
+        for path in found
+        if path.parts[0] not in FOLDERS and not path.parts[0].startswith(".")
+    )
 
 
 def load(root: str, name: str | None) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def logout(url: str | None, username: str | None) -> None:
     say(f"Signed out of {forgotten}." if forgotten else "You were not signed in.")
 
 
-@click.group("account", cls=Group)
+@click.group("account", cls=Group, examples=["studio account show", "studio account list -o table"])
 def account() -> None:
     """Show who is signed in, and where."""
 
@@ -282,7 +282,7 @@ def version() -> dict[str, Any]:
     return {"studio-client": __version__, "python": platform.python_version(), "extensions": {}}
 
 
-@click.group("extension", cls=Group)
+@click.group("extension", cls=Group, examples=["studio extension list"])
 def extension() -> None:
     """Accept what scripts for az do about extensions; there are none to add."""
 

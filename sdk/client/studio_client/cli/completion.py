@@ -64,9 +64,9 @@ def _targets(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
 
 
 def _configurations(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
-    from studio_client.run_configs import names_in
+    from studio_client.run_configs import names_beside, names_in
 
-    return ((name, "") for name in names_in(place.path))
+    return ((name, "") for name in dict.fromkeys([*names_in(place.path), *names_beside(place.path)]))
 
 
 def files(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

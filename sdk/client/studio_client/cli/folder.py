@@ -22,7 +22,7 @@ _CONDA_FILE = "conda_dependencies.yml"
 _PACKAGES = ("scikit-learn",)
 
 
-@click.group("folder", cls=Group)
+@click.group("folder", cls=Group, examples=["studio folder attach -w default -e digits"])
 def folder() -> None:
     """Attach folders to workspaces."""
 

@@ -156,16 +156,21 @@ class Command(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The examples."""
-        if self.examples:
-            with formatter.section("Examples"):
-                for example in self.examples:
-                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+        _write_examples(formatter, self.examples)
 
 
 class Group(click.Group):
     """A group of commands; without one of them it shows its help."""
 
     command_class = Command
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The examples."""
+        _write_examples(formatter, self.examples)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Nothing after it: its help, which is a mistake only below the top."""
@@ -185,6 +190,13 @@ class Group(click.Group):
 
 
 Group.group_class = Group
+
+
+def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    if examples:
+        with formatter.section("Examples"):
+            for example in examples:
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
 
 
 def emit(result: Any, people: People | None = None) -> None:

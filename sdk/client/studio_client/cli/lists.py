@@ -23,7 +23,9 @@ _TARGETS_ARE_MADE = (
 )
 
 
-@click.group("experiment", cls=Group)
+@click.group(
+    "experiment", cls=Group, examples=["studio experiment list -o table", "studio experiment show -e digits"]
+)
 def experiment() -> None:
     """Find experiments."""
 
@@ -56,12 +58,14 @@ def show_experiment(place: Place) -> dict[str, Any]:
         raise place.unknown_experiment(name) from None
 
 
-@click.group("computetarget", cls=Group)
+@click.group("computetarget", cls=Group, examples=["studio computetarget list -o table"])
 def computetarget() -> None:
     """Find compute targets."""
 
 
-@click.group("compute", cls=Group)
+@click.group(
+    "compute", cls=Group, examples=["studio compute list -o table", "studio compute show -n gpu-compute"]
+)
 def compute() -> None:
     """Find compute targets, with the nodes that serve them."""
 
@@ -138,7 +142,9 @@ for _name in ("create", "attach", "detach", "delete", "update"):
     _not_here(compute, _name, _TARGETS_ARE_MADE)
 
 
-@click.group("workspace", cls=Group)
+@click.group(
+    "workspace", cls=Group, examples=["studio workspace list -o table", "studio workspace show -w default"]
+)
 def workspace() -> None:
     """Find workspaces."""
 

@@ -56,7 +56,16 @@ def _absent(name: str) -> click.Command:
     return refuse
 
 
-@click.group(cls=Ml, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Ml,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    examples=[
+        "studio login --url http://127.0.0.1:8000",
+        "studio folder attach -w default",
+        "studio run submit-script -e digits train.py --rate 0.1",
+        "studio run watch -e digits",
+    ],
+)
 @click.version_option(__version__, "-V", "--version", prog_name="studio-client")
 def studio() -> None:
     """Studio's command line: submit runs, find them, watch them, end them.
@@ -65,7 +74,7 @@ def studio() -> None:
     """
 
 
-@studio.group("ml", cls=Ml)
+@studio.group("ml", cls=Ml, examples=["studio ml run list -e digits -o table"])
 def ml() -> None:
     """The same commands under the name that they have in az."""
 

@@ -22,7 +22,16 @@ _NEVER = ("Provisioning",)
 STOPPED_WITHIN_S = 12.0
 
 
-@click.group("run", cls=Group)
+@click.group(
+    "run",
+    cls=Group,
+    examples=[
+        "studio run submit-script -e digits train.py --rate 0.1",
+        "studio run list -e digits -o table",
+        "studio run logs -r RUN_ID -f",
+        "studio run cancel -r RUN_ID",
+    ],
+)
 def run() -> None:
     """Submit runs, find them, watch them, end them, label them."""
 
