@@ -217,7 +217,32 @@ def test_a_run_config_wins_over_what_else_is_given(project: Path) -> None:
 
 def test_a_command_takes_the_place_of_a_script(project: Path) -> None:
     config = ScriptRunConfig(".", command=["echo", "a", "&&", "echo", "b"])
-    assert config.to_submit()[1]["command"] == ["/bin/sh", "-c", "echo a && echo b"]
+    content = config.to_submit()[1]
+    assert content["command"] == ["/bin/sh", "-c", "echo a && echo b"]
+    assert content["run_configuration"]["command"] == "echo a && echo b"
+
+
+def test_the_definition_says_only_what_is_run(project: Path) -> None:
+    (project / "a.py").touch()
+    run_config = RunConfiguration(command="echo a")
+    definition = ScriptRunConfig(".", "a.py", ["x"], run_config).to_submit()[1]["run_configuration"]
+    assert (definition["script"], definition["command"], definition["arguments"]) == ("a.py", "", ["x"])
+    run_config = RunConfiguration("a.py", ["x"])
+    config = ScriptRunConfig(".", run_config=run_config, command="echo a")
+    definition = config.to_submit()[1]["run_configuration"]
+    assert (definition["script"], definition["command"], definition["arguments"]) == (None, "echo a", [])
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ([], ""),
+        (["python", "a b.py"], "python 'a b.py'"),
+        (["/bin/sh", "-c", "echo a", "b"], "/bin/sh -c 'echo a' b"),
+    ],
+)
+def test_the_text_of_a_command_that_no_shell_was_given(words: list[str], text: str) -> None:
+    assert run_configs.shell_text(words) == text
 
 
 @pytest.mark.parametrize("script", [None, "missing.py", "../out.py", "/etc/passwd"])

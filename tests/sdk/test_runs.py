@@ -322,12 +322,8 @@ def test_a_submitted_run(exp: Experiment, attached: Path, capsys: pytest.Capture
         f"\nExecution Summary\n=================\nRunId: {run.id}\nWeb View: {page}\n\n"
     )
     assert details["status"] == "Completed"
-    definition = details["runDefinition"]
-    assert (definition["script"], definition["arguments"], definition["target"]) == (
-        "hello.py",
-        ["--n", "3"],
-        "local",
-    )
+    ran = {key: details["runDefinition"][key] for key in ("script", "command", "arguments", "target")}
+    assert ran == {"script": "hello.py", "command": "", "arguments": ["--n", "3"], "target": "local"}
     assert run.get_tags() == {"n": "1"}
     assert {"outputs/x.txt", "user_logs/std_log.txt"} <= set(run.get_file_names())
     assert isinstance(run.get_environment(), Environment)
@@ -352,7 +348,10 @@ def test_a_run_that_fails_is_raised_or_printed(
 def test_a_command(exp: Experiment, attached: Path) -> None:
     run = exp.submit(ScriptRunConfig(".", command="echo one && echo two"))
     run.wait_for_completion()
-    assert run.get_details_with_logs()["logFiles"]["user_logs/std_log.txt"] == "one\ntwo\n"
+    details = run.get_details_with_logs()
+    assert details["logFiles"]["user_logs/std_log.txt"] == "one\ntwo\n"
+    ran = {key: details["runDefinition"][key] for key in ("script", "command", "arguments")}
+    assert ran == {"script": "", "command": "echo one && echo two", "arguments": []}
 
 
 def test_what_cannot_be_submitted(exp: Experiment, attached: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from studio_client.run_configs import shell_text
 from studio_client.run_errors import error_of
 
 from azureml._run_list import SUBMITTED
@@ -42,7 +43,12 @@ def properties_of(record: RunRecord) -> dict[str, str]:
 
 def _definition(record: RunRecord) -> dict[str, Any]:
     kept = dict(record.get("run_configuration") or {})
-    kept.update(script=record["script"], arguments=record["arguments"], target=record["target"] or LOCAL)
+    kept.update(
+        script=record["script"],
+        command=shell_text(record["command"]),
+        arguments=record["arguments"],
+        target=record["target"] or LOCAL,
+    )
     kept.setdefault("framework", "Python")
     kept.setdefault("communicator", "None")
     kept.setdefault("nodeCount", 1)

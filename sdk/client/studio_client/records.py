@@ -33,6 +33,7 @@ class RunRecord(TypedDict):
     node: str | None
     script: str | None
     arguments: list[str]
+    command: list[str]
     run_configuration: dict[str, Any] | None
     snapshot: str | None
     tags: dict[str, str | None]

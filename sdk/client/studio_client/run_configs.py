@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,12 @@ def texts(arguments: Any) -> list[str]:
 def words(command: Any) -> list[str]:
     """A command as a shell is given it: one text, or words that are joined by blanks."""
     return ["/bin/sh", "-c", command if isinstance(command, str) else " ".join(str(word) for word in command)]
+
+
+def shell_text(command: Sequence[str]) -> str:
+    """The text behind `words`; of other programs, what a shell would take for them."""
+    is_of_shell = len(command) == 3 and list(command[:2]) == words("")[:2]
+    return command[2] if is_of_shell else shlex.join(command)
 
 
 def script_in(folder: str, script: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from studio_client import run_configs
 from studio_client.errors import ConfigError, InvalidSource
-from studio_client.run_configs import NO_LIMIT_S, script_in, words
+from studio_client.run_configs import NO_LIMIT_S, script_in, shell_text, words
 
 from azureml.core.runconfig import (
     MpiConfiguration,
@@ -107,25 +107,25 @@ class ScriptRunConfig:
             )
         folder = os.path.abspath(self.source_directory)
         content = self._described(config)
-        if warning := run_configs.warning(content["run_configuration"]):
+        definition = content["run_configuration"]
+        if warning := run_configs.warning(definition):
             warnings.warn(warning, stacklevel=2)
         if script and not self.command:
             content["script"] = _script_in(folder, script)
             content["arguments"] = arguments_of(self.arguments) or arguments_of(config.arguments)
+            definition.update(script=script, command="", arguments=content["arguments"])
         else:
             content["command"] = words(command)
+            definition.update(script=None, command=shell_text(content["command"]), arguments=[])
         return folder, content
 
     def _described(self, config: RunConfiguration) -> dict[str, Any]:
         config.environment.validate()
-        definition = config.to_dict()
-        arguments = arguments_of(self.arguments) or arguments_of(config.arguments)
-        definition.update(script=self.script or config.script, arguments=arguments)
         return {
             "target": config.target,
             "environment_variables": config.all_environment_variables(),
             "time_limit_s": _limit_s(config.max_run_duration_seconds),
-            "run_configuration": definition,
+            "run_configuration": config.to_dict(),
         }
 
 
