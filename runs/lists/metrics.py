@@ -163,7 +163,7 @@ def _shape(metric: Metric, x: str) -> str:
         return "empty"
     if metric.kind in DOCUMENTS:
         return "document"
-    if metric.kind in (MetricKind.ROW, MetricKind.TABLE):
+    if metric.kind in (MetricKind.ROW, MetricKind.TABLE) or len(metric.columns) > 1:
         return "line" if x and metric.count > 1 else "table"
     has_numbers = metric.last is not None or any(column["type"] == F8 for column in metric.columns)
     return "line" if has_numbers and metric.count > 1 else "value"

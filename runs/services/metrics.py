@@ -29,6 +29,7 @@ from runs.points import (
     JSON,
     Points,
     Summary,
+    Values,
     concatenated,
     narrow_type,
     nothing,
@@ -266,9 +267,9 @@ def _sum_up(metric: Metric, series: Series) -> None:
     """Bring count, columns and sums of a metric up to date."""
     points = series.points
     known = {column["name"]: column for column in metric.columns}
+    names = dict.fromkeys([*known, *points.columns])
     metric.columns = [
-        _column(name, known.get(name), points, had=metric.count)
-        for name in dict.fromkeys([*known, *points.columns])
+        _column(name, known.get(name), points, had=metric.count, is_alone=len(names) == 1) for name in names
     ]
     shown = next((column for column in metric.columns if column["last"] is not None), metric.columns[0])
     metric.last, metric.least, metric.most = shown["last"], shown["least"], shown["most"]
@@ -277,13 +278,19 @@ def _sum_up(metric: Metric, series: Series) -> None:
     metric.count += len(points)
 
 
-def _column(name: str, known: dict[str, Any] | None, points: Points, *, had: int) -> dict[str, Any]:
-    """What is known of a column after these points; `had` entries were there before."""
+def _column(
+    name: str, known: dict[str, Any] | None, points: Points, *, had: int, is_alone: bool
+) -> dict[str, Any]:
+    """What is known of a column after these points; `had` entries were there before.
+
+    Unless it `is_alone` its last value is that of the last entry that has one.
+    """
     values = points.columns.get(name, nothing(len(points)))
     types = {narrow_type(values)} if len(points) or not known else set()
     types |= {known["type"] if known else JSON} if had else set()
     was = Summary(known["last"], known["least"], known["most"], known["text"]) if known else Summary()
-    now = was.plus(summary(values), len(values))
+    said = values if is_alone else _without_end(values)
+    now = was.plus(summary(said), len(said))
     return {
         "name": name,
         "type": JSON if JSON in types else F8 if F8 in types else I8,
@@ -292,6 +299,14 @@ def _column(name: str, known: dict[str, Any] | None, points: Points, *, had: int
         "most": now.most,
         "text": now.text,
     }
+
+
+def _without_end(values: Values) -> Values:
+    """The values up to the last that is there."""
+    end = len(values)
+    while end and values[end - 1] is None:
+        end -= 1
+    return values[:end]
 
 
 # Reading ------------------------------------------------------------------------------------------------
@@ -415,9 +430,11 @@ def _thinned(
 def drawn_columns(metric: Metric) -> tuple[str, str]:
     """The column that a metric's chart draws, and the one on its other axis ("" for steps or time).
 
-    A row or table of exactly two columns of numbers is drawn as the second against the first.
+    A row or table of exactly two columns of numbers is drawn as the second against the first, unless one of
+    them holds single values that were logged under the same name.
     """
     numeric = [column["name"] for column in metric.columns if column["last"] is not None]
-    if metric.kind in (MetricKind.ROW, MetricKind.TABLE) and len(numeric) == 2 == len(metric.columns):
+    has_rows = metric.kind in (MetricKind.ROW, MetricKind.TABLE) and "" not in numeric
+    if has_rows and len(numeric) == 2 == len(metric.columns):
         return numeric[1], numeric[0]
     return (numeric or [column["name"] for column in metric.columns] or [""])[0], ""

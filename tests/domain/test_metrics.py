@@ -211,6 +211,14 @@ class TestSums:
         assert (metric.last_text, metric.last) == (text, last)
         assert same(stored(run, "message").columns[""], values)
 
+    def test_an_entry_without_a_column_leaves_what_came_last_of_it(self, workspace: Any) -> None:
+        run = make_run()
+        log_metrics(run, {"kk": [0.5, 1]})
+        log_rows(run, "kk", {"a": [2, 3, None]})
+        metric = find_metric(run, "kk")
+        assert (metric.last, metric.last_text, metric.count) == (1.0, "", 5)
+        assert [(one["last"], one["text"]) for one in metric.columns] == [(1.0, ""), (3.0, "")]
+
     def test_rows_have_sums_for_each_column(self, workspace: Any) -> None:
         run = make_run()
         log_rows(run, "scores", {"fold": ["a", "b"], "auc": [0.5, 0.75]})

@@ -74,6 +74,19 @@ class TestCards:
             "nothing": "empty", "roc": "line", "folds": "table", "matrix": "document",
         }  # fmt: skip
 
+    def test_values_and_rows_of_one_name_are_a_table(self, ana: User, client_of: ClientOf) -> None:
+        run = make_run()
+        log_metrics(run, {"kk": [1]})
+        log_rows(run, "kk", {"a": [2]})
+        log_rows(run, "roc", {"fpr": [0, 1]})
+        log_metrics(run, {"roc": [0.5]})
+        response = client_of(ana).get(url(run))
+        cards = {card.metric.name: card for card in response.context["page"].cards}
+        assert {name: card.shape for name, card in cards.items()} == {"kk": "table", "roc": "table"}
+        assert cards["kk"].heads == ["", "a"]
+        assert [[cell.text for cell in row] for row in cards["kk"].rows] == [["1", ""], ["", "2"]]
+        assert "null" not in response.content.decode()
+
     def test_figures_are_there_without_a_script(self, ana: User, client_of: ClientOf) -> None:
         run = make_run()
         log_metrics(run, {"loss": [3.0, 0.125, 0.25], "message": ["Hello <b>"], "off": [1.0, math.nan]})

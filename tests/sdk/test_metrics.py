@@ -95,6 +95,34 @@ def test_what_is_logged_comes_back(run: Run) -> None:
     assert run.get_metrics("unknown") == {}
 
 
+@pytest.mark.parametrize("is_online", [True, False])
+def test_a_name_of_values_and_rows_gives_both_in_their_order(exp: Experiment, is_online: bool) -> None:
+    run = exp.start_logging(snapshot_directory=None, outputs=None) if is_online else Run.get_context()
+    run.log("value first", 1)
+    run.flush()
+    run.log_row("value first", a=2)
+    run.log_list("list first", [0.5, 1])
+    run.log_row("list first", a="x", b=2)
+    run.log_row("row first", a=2)
+    run.log("row first", 1)
+    run.log_table("row first", {"b": [3, 4]})
+    assert run.get_metrics() == {
+        "value first": [1, {"a": 2}],
+        "list first": [0.5, 1, {"a": "x", "b": 2}],
+        "row first": [{"a": 2}, 1, {"b": 3}, {"b": 4}],
+    }
+
+
+def test_a_value_under_the_name_of_an_image_is_given_back(run: Run, attached: Path) -> None:
+    (attached / "a.png").write_bytes(png())
+    run.log_image("picture", path="a.png")
+    run.log("picture", 0.5)
+    run.log_row("picture", a=1)
+    address, *others = run.get_metrics()["picture"]
+    assert address.endswith("/a.png")
+    assert others == [0.5, {"a": 1}]
+
+
 def test_images_are_kept_and_named(run: Run, attached: Path) -> None:
     (attached / "picture.png").write_bytes(png())
     run.log_image("file", path="picture.png")
