@@ -64,7 +64,7 @@ def test_several_errors_are_one() -> None:
         (errors.Conflict("x", status=409, code="conflict"), ServiceException),
         (errors.InvalidInput("x", status=422), UserErrorException),
         (errors.InvalidInput("x", status=422, code="unknown_target"), ComputeTargetException),
-        (errors.TooBig("x", status=413), SnapshotException),
+        (errors.TooBig("x", status=413), UserErrorException),
         (errors.SourceTooBig("x"), SnapshotException),
         (errors.Unreachable("x"), ServiceException),
         (errors.ServerFailed("x", status=503), ServiceException),

@@ -10,11 +10,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from traceback import TracebackException
 from typing import Any
 
 import pytest
-from studio_client import errors
+from studio_client import errors, snapshots
 from studio_client import transport as module
 from studio_client.api import Api, connect
 from studio_client.config import Login
@@ -401,6 +402,14 @@ def test_a_refusal_that_comes_before_the_body_is_through_is_taken_for_one() -> N
             Api(Transport(login, patience_s=5.0)).put_snapshot("w", io.BytesIO(bytes(60 << 20)))
         listener.shutdown(socket.SHUT_RDWR)
     assert len(asked) == 1
+
+
+def test_a_source_that_a_proxy_refuses_for_its_size(script: Script, transport: Any, tmp_path: Path) -> None:
+    (tmp_path / "train.py").touch()
+    script.will(404, {"error": {"code": "not_found", "message": "There is none."}})
+    script.will(413, b"")
+    with pytest.raises(errors.SourceTooBig, match="413"):
+        snapshots.take(Api(transport()), "w", tmp_path)
 
 
 def test_a_redirect_is_not_followed_with_the_token(script: Script, transport: Any) -> None:

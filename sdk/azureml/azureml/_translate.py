@@ -37,7 +37,7 @@ def translate(error: errors.StudioClientError) -> AzureMLException:
     text = str(error)
     if isinstance(error, (errors.NotSignedIn, errors.ConfigError)):
         return AuthenticationException(text, error)
-    if isinstance(error, (errors.InvalidSource, errors.TooBig)):
+    if isinstance(error, errors.InvalidSource):
         return SnapshotException(text, error)
     if not isinstance(error, errors.Refused):
         return ServiceException(text, error)
@@ -47,6 +47,6 @@ def translate(error: errors.StudioClientError) -> AzureMLException:
         text = f"{text} Here experiment.reactivate() brings it back."
     id_is_taken = isinstance(error, errors.Conflict) and error.field == "run_id"
     is_final = error.code in ("property_is_set", "run_finished")
-    if id_is_taken or is_final or isinstance(error, errors.InvalidInput):
+    if id_is_taken or is_final or isinstance(error, (errors.InvalidInput, errors.TooBig)):
         return UserErrorException(text, error, code="UserError", inner_error={"code": error.code})
     return ServiceException(text, error, status_code=error.status, details=error.code, code=error.code)

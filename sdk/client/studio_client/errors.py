@@ -123,7 +123,7 @@ class Conflict(Refused):
 
 
 class TooBig(Refused):
-    """What was sent is larger than the server takes."""
+    """What was sent is larger than the server takes, or what was asked for than it gives at once."""
 
 
 class InvalidInput(Refused):

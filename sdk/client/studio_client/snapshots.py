@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
 from studio_client.api import Api
-from studio_client.errors import InvalidSource, NotFound, SourceTooBig
+from studio_client.errors import InvalidSource, NotFound, SourceTooBig, TooBig
 from studio_client.ignore import IGNORE_FILES, Rules, always_left_out, ways_to
 from studio_client.progress import Progress
 
@@ -52,7 +52,8 @@ def take(
     """The digest of the folder's snapshot on the server, which is sent only what it lacks.
 
     At a terminal it says how far it is with a large one, unless `quiet`. Raises InvalidSource and
-    SourceTooBig, whose advice spares the script, before anything is sent, and what `Api` raises.
+    SourceTooBig, whose advice spares the script, before anything is sent, SourceTooBig also if the server, or
+    a proxy before it, takes no more, and what `Api` raises.
     """
     with Progress(api.transport, quiet=quiet) as progress:
         files = read(folder, script=script, progress=progress)
@@ -62,7 +63,10 @@ def take(
         except NotFound:
             with packed(files, progress=progress) as archive:
                 sent = progress.reading("Uploading the snapshot", archive)
-                digest = str(api.put_snapshot(workspace, sent)["digest"])
+                try:
+                    digest = str(api.put_snapshot(workspace, sent)["digest"])
+                except TooBig as error:
+                    raise SourceTooBig(error.message, hint=error.hint) from error
                 progress.end("Uploaded the snapshot.")
     return digest
 
