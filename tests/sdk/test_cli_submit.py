@@ -149,6 +149,12 @@ def test_without_a_folder_that_is_attached_it_says_how(studio: Shell, project: P
     assert "config.json" in studio("studio run submit-script -e x train.py").refused()
 
 
+def test_the_summary_stands_apart_from_a_log_without_a_newline_at_its_end(studio: Shell, train: Path) -> None:
+    train.write_text("print('no newline', end='')\n")
+    said = studio("studio run submit-script train.py").err
+    assert "\n\nno newline\n\nExecution Summary\n" in said
+
+
 def test_bash_completes_commands_options_and_names(studio: Shell, train: Path) -> None:
     studio("studio run submit-script --async -e completed-names train.py")
     script = 'eval "$(studio completion bash)"\n'

@@ -88,18 +88,26 @@ def follow(
 
 
 def print_log(api: Api, record: RunRecord, out: TextIO) -> None:
-    """Write whose log it is and the log as it comes, until the run has ended."""
+    """Write whose log it is and the log as it comes, until the run has ended; whole lines."""
     _head(record, out)
     out.write("\n")
     out.flush()
-    shown = ""
+    shown, end = "", "\n"
     for name, text in follow(api, record["run_id"], tell=lambda line: print(line, file=out, flush=True)):
         if name != shown:
             shown = name
             title = f"Streaming {name}"
-            out.write(f"{title}\n{'=' * len(title)}\n\n")
+            out.write(f"{_line_end(end)}{title}\n{'=' * len(title)}\n\n")
         out.write(text)
         out.flush()
+        end = text[-1]
+    out.write(_line_end(end))
+    out.flush()
+
+
+def _line_end(end: str) -> str:
+    """What ends a line that ended so; a script need not end its last one."""
+    return "" if end == "\n" else "\n"
 
 
 def print_summary(record: RunRecord, out: TextIO) -> None:
