@@ -139,6 +139,8 @@ def test_images_are_kept_and_named(run: Run, attached: Path) -> None:
             run.log_image("x", **wrong)
     with pytest.raises(FileNotFoundError):
         run.log_image("x", path="missing.png")
+    with pytest.raises(UserErrorException, match=r"plot of 'x' .*with savefig, not of type int"):
+        run.log_image("x", plot=5)
 
 
 IMAGES = {

@@ -157,6 +157,8 @@ def test_documents_are_checked_and_strict() -> None:
     for value in ("{", "[]", {"data": 1}, 3):
         with pytest.raises(UserErrorException):
             _values.document("m", value, "residuals")
+    with pytest.raises(UserErrorException, match="is for log_residuals, not for log_confusion_matrix"):
+        _values.document("m", text, "confusion_matrix")
 
 
 def test_names_have_a_limit_that_is_told() -> None:

@@ -262,11 +262,16 @@ def _cut(stem: str, after: str, room: int = 0) -> str:
 
 def check_image(name: str, path: str | None, plot: Any) -> None:
     """Raises AzureMLException unless one is given, FileNotFoundError, and UserErrorException for a file
-    that is none of the images that Studio shows.
+    that is none of the images that Studio shows, and for a plot that cannot be saved.
     """
     if (path is None) == (plot is None):
         raise AzureMLException(f"log_image takes a path or a plot for {name!r}, exactly one of them.")
     if path is None:
+        if not callable(getattr(plot, "savefig", None)):
+            raise UserErrorException(
+                f"The plot of {name!r} is matplotlib.pyplot or a figure of it, with savefig, not "
+                f"of type {type(plot).__name__}."
+            )
         return
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no file {path}.")

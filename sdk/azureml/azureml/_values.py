@@ -15,6 +15,7 @@ from azureml.exceptions import AzureMLException, UserErrorException
 Scalar = Union[None, bool, int, float, str]
 NAME_LENGTH = 255
 _INT_END = 2**63
+_DOCUMENTS = ("confusion_matrix", "accuracy_table", "residuals", "predictions")
 _SERIES = (list, range, GeneratorType, set, frozenset)
 _NESTED = (list, tuple, dict, set, frozenset, range, GeneratorType)
 
@@ -195,6 +196,11 @@ def document(name: str, value: Any, kind: str) -> dict[str, Any]:
     missing = [key for key in ("schema_type", "schema_version", "data") if key not in value]
     if missing:
         raise UserErrorException(f"The value of {name!r} lacks {', '.join(missing)}.")
+    said = value["schema_type"]
+    if said != kind and said in _DOCUMENTS:
+        raise UserErrorException(
+            f"The schema_type of {name!r} is {said}, which is for log_{said}, not for log_{kind}."
+        )
     return {str(key): _strict(item) for key, item in value.items()}
 
 
