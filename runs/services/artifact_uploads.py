@@ -93,7 +93,7 @@ def _is_taken(path: str) -> Conflict:
     return Conflict(
         f"The run has another file {archives.shown(path)} already.",
         field="path",
-        hint="Choose another name, or say that it is to be overwritten.",
+        hint="Choose another name. Over the API, overwrite=true replaces the file.",
     )
 
 

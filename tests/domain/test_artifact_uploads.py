@@ -59,7 +59,7 @@ def test_the_same_again_changes_nothing(storage: Path, ana: User, ben: User) -> 
 def test_other_content_needs_to_be_told_to_overwrite(storage: Path, ana: User) -> None:
     run = make_run()
     put(run, "a.txt", b"old")
-    with pytest.raises(Conflict, match=r"another file “a\.txt” already"):
+    with pytest.raises(Conflict, match=r"another file “a\.txt” already.*API, overwrite=true"):
         put(run, "a.txt", b"new")
     assert data_of(run.artifacts.get()) == b"old"
     artifact, changed = put(run, "a.txt", b"new!", overwrite=True, by=ana)

@@ -165,8 +165,9 @@ def test_names_have_a_limit_that_is_told() -> None:
     assert _values.name_of(3) == "3"
     with pytest.raises(UserErrorException, match="at most 255"):
         _values.name_of("x" * 256)
-    with pytest.raises(UserErrorException):
-        _values.name_of("")
+    for name, word in (("", "empty"), (None, "None")):
+        with pytest.raises(UserErrorException, match=f"a text and not {word}"):
+            _values.name_of(name)
 
 
 @pytest.mark.parametrize("step", ["x", 3.7, 2**70, -(2**63), float("nan")])

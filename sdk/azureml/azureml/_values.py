@@ -24,7 +24,8 @@ def name_of(name: Any) -> str:
     """The name of a metric. Raises UserErrorException for one that cannot be."""
     text = name if isinstance(name, str) else str(name)
     if name is None or not text:
-        raise UserErrorException("A metric has a name, which is a text and not None.")
+        wrong = "None" if name is None else "empty"
+        raise UserErrorException(f"A metric has a name, which is a text and not {wrong}.")
     if len(text) > NAME_LENGTH:
         raise UserErrorException(
             f"The name of a metric has at most {NAME_LENGTH} letters; {text[:40]!r}… has {len(text)}."
