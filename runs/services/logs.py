@@ -133,6 +133,11 @@ def log_files_of(run_pks: Iterable[int]) -> dict[int, list[LogFile]]:
     return files
 
 
+def has_log(run: Run) -> bool:
+    """Whether any attempt of the run has a log. One query."""
+    return LogChunk.objects.filter(run=run).exists()
+
+
 def read_log(
     run: Run, name: str, start: int, end: int, attempt: int | None = None, *, lost: Note | None = None
 ) -> bytes:

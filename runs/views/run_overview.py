@@ -15,6 +15,7 @@ from runs.execution.tracebacks import exception_line
 from runs.markdown import render_markdown
 from runs.models import Run
 from runs.services.compute import Waiting, why_waiting
+from runs.services.logs import has_log
 from runs.services.runs import about_run
 from runs.status import ErrorClass, Kind, Status
 from runs.timeline import timeline_of
@@ -74,7 +75,7 @@ def run_overview(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
 
 def overview_page(request: HttpRequest, run: Run) -> HttpResponse:
-    """The same for a run that was found already. 8 queries, 6 more while it is queued."""
+    """The same for a run that was found already. 8 queries, 1 more with an error, 6 while it is queued."""
     part = wants_part(request, "run-overview")
     context = {
         **run_frame(run, request, tab="overview"),
@@ -89,6 +90,7 @@ def overview(run: Run, *, may_contribute: bool) -> dict[str, Any]:
         "timeline": timeline_of(list(run.events.select_related("by")), timezone.now()),
         "error_title": error_title(run),
         "error_text": error_text(run),
+        "has_log": bool(run.error_class) and has_log(run),
         "traceback": trace_lines(run.error_traceback),
         "failed_steps": _failed_steps(run),
         "queue": _queue_card(run),

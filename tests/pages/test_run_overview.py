@@ -10,6 +10,7 @@ import pytest
 from django.test import Client
 
 from runs.models import Run
+from runs.services.logs import STD_LOG, append_log
 from runs.status import ErrorClass, Kind, Status
 from runs.views.run_overview import ERROR_TITLES
 from studio.accounts.models import User
@@ -64,6 +65,17 @@ def test_the_error_card_has_exception_exit_code_and_traceback_escaped(page_of: C
     assert "attempt <b>1 of 3</b>" in page
     assert '<span class="trace-error">FloatingPointError: loss is nan &lt;b&gt;</span>' in page
     assert url_of(run, "run-logs") in page
+
+
+@pytest.mark.parametrize("has_log", [True, False])
+@pytest.mark.parametrize("kind", [Kind.SCRIPT, Kind.INTERACTIVE])
+def test_the_error_card_leads_to_a_log_that_is_there(
+    page_of: Callable[[Run], str], kind: Kind, has_log: bool
+) -> None:
+    run = make_run(kind=kind, status=Status.FAILED, error_class=ErrorClass.LOST, error_message="It was lost.")
+    if has_log:
+        append_log(run, run.attempt, STD_LOG, 0, b"Hello\n")
+    assert ("Open the log at its end" in page_of(run)) is has_log
 
 
 def test_an_exception_with_its_text_on_the_next_line_is_marked(page_of: Callable[[Run], str]) -> None:
