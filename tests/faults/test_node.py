@@ -54,7 +54,9 @@ def test_a_second_node_on_one_work_folder(
 ) -> None:
     second = make_worker()
     second.env["STUDIO_WORK"] = str(worker.folder / "work")
-    assert f"Another node uses {worker.folder / 'work'} (process {worker.pid})." in refusal(second)
+    line = refusal(second)
+    assert f"Another node uses {worker.folder / 'work'} (process {worker.pid})." in line
+    assert "set STUDIO_WORK and STUDIO_NODE" in line
 
 
 def test_it_deletes_sources_that_nothing_uses(

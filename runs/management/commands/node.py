@@ -114,7 +114,10 @@ def _lock_work_folder() -> IO[str]:
         settings.WORK_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
         return hold_lock(settings.WORK_DIR / "node.lock")
     except LockTaken as error:
-        raise CommandError(f"Another node uses {settings.WORK_DIR} (process {error.holder}).") from None
+        raise CommandError(
+            f"Another node uses {settings.WORK_DIR} (process {error.holder}). A second one on this machine "
+            "needs a folder and a name of its own: set STUDIO_WORK and STUDIO_NODE."
+        ) from None
     except OSError as error:
         folder = error.filename or settings.WORK_DIR
         raise CommandError(f"The work folder {folder} cannot be used: {error.strerror}.") from None
