@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from itertools import islice
 from typing import ClassVar
 from zlib import crc32
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 
 from runs.charts import BarRun
 from runs.formats import numbers_apart
@@ -64,7 +65,8 @@ class Curve:
 class OverRuns:
     """A metric by run number: the `names` that can be chosen, and the one that is drawn, `over`.
 
-    "" stands for the durations. `values` has its `sum` for each of the runs that has it, by number.
+    "" stands for the durations. `values` has its `sum` for each of the runs that has it, by number; what came
+    last may be NaN or infinite. A run that logged a text last has none.
     """
 
     names: list[str]
@@ -72,6 +74,11 @@ class OverRuns:
     sum: str
     values: dict[int, float]
     sums: ClassVar[tuple[str, ...]] = tuple(SUMS)
+
+    @property
+    def n_odd(self) -> int:
+        """How many of the values are NaN or infinite."""
+        return sum(not math.isfinite(value) for value in self.values.values())
 
 
 @dataclass(frozen=True)
@@ -231,6 +238,8 @@ def over_runs(
     if over:
         found = Metric.objects.filter(
             run__experiment=experiment, run__number__in=[bar.number for bar in bars], name=over
-        ).values_list("run__number", SUMS[sum_])
-        values = {number: value for number, value in found if value is not None}
+        ).annotate(number=F("run__number"))
+        rows = found.defer("columns", "description")
+        shown = {metric.number: _value(metric, sum_) for metric in rows}
+        values = {number: value for number, value in shown.items() if isinstance(value, float)}
     return OverRuns(names, over, sum_, values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -298,6 +299,27 @@ class TestCharts:
         page = client.get(URL, {"over": "loss"}).content.decode()
         assert 'aria-label="#1 first: loss 0.75"' in page
         assert client.get(URL, {"over": "zebra", "sum": "mean"}).context["metrics"].over == ""
+
+    def test_a_run_that_ended_without_a_finite_number_has_a_mark_and_no_dot(
+        self, ana: User, client_of: ClientOf
+    ) -> None:
+        log_metrics(make_run(), {"loss": [0.5, 0.25]})
+        log_metrics(make_run(), {"loss": [0.125, math.nan]})
+        log_metrics(make_run(), {"loss": [0.125, -math.inf]})
+        log_metrics(make_run(), {"loss": [math.nan]})
+        log_metrics(make_run(), {"loss": [0.125, "gone"]})
+        page = client_of(ana).get(URL, {"over": "loss"}).content.decode()
+        said = re.findall(r'aria-label="#(\d) [^"]*: loss ([^"]*)".*?class="([^"]*)"', page)
+        assert said == [
+            ("1", "0.25", "bar bar-completed value-dot"),
+            ("2", "NaN", "value-odd"),
+            ("3", "-Infinity", "value-odd"),
+            ("4", "NaN", "value-odd"),
+        ]
+        assert "not finite: 3" in page
+        page = client_of(ana).get(URL, {"over": "loss", "sum": "min"}).content.decode()
+        assert page.count("value-dot") == 4
+        assert "not finite" not in page
 
     def test_curves_of_the_newest_runs_with_their_figures(self, ana: User, client_of: ClientOf) -> None:
         for number in range(7):
