@@ -97,6 +97,11 @@ class ChartsAsked(Schema):
 
     name: list[Text] = Field(min_length=1, max_length=MOST_CHARTS)
     count: list[int] = Field([], max_length=MOST_CHARTS)
+    column: list[Text] = Field(
+        [],
+        max_length=MOST_CHARTS,
+        description="Of a row or table, for each name; empty for the one that its chart draws.",
+    )
     width: int = Field(300, ge=1, le=MOST_DOTS)
 
 
@@ -197,7 +202,11 @@ def metric_charts(request: ApiRequest, run_id: str, asked: Annotated[ChartsAsked
     """The charts of several metrics, those that nothing was added to left out."""
     seen = dict(zip(asked.name, asked.count, strict=False))
     rows = [one for one in metrics_of([request.run.pk], asked.name) if seen.get(one.name) != one.count]
-    items = [chart_out(one, request.run.run_id) for one in charts(rows, dots=asked.width)]
+    columns = dict(zip(asked.name, asked.column, strict=False))
+    for one in rows:
+        _check_column(one, columns.get(one.name) or None, "column")
+    drawn = charts(rows, dots=asked.width, columns=columns)
+    items = [chart_out(one, request.run.run_id) for one in drawn]
     return answer({"items": items})
 
 

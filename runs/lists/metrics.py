@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,7 +17,7 @@ from runs.formats import exact_text, number_text, numbers_apart
 from runs.lists.export import safe_cell
 from runs.models import Artifact, Metric, MetricKind, Run
 from runs.points import F8, NO_STEP, Points, Values, finite_number, value_text
-from runs.services.metrics import drawn_columns, ends_of, iter_points
+from runs.services.metrics import columns_to_draw, drawn_columns, ends_of, iter_points
 
 #: Cards of a page; the rest is on the next ones.
 CARDS = 60
@@ -55,12 +55,17 @@ class Shown:
 
 @dataclass
 class Card:
-    """One metric of the tab. `shape` is line, value, table, document or empty."""
+    """One metric of the tab. `shape` is line, value, table, document or empty.
+
+    A line is of `column`, one of the `columns` that could be drawn, by `x` ("" for steps or time).
+    """
 
     metric: Metric
     shape: str
     column: str = ""
     x: str = ""
+    columns: list[str] = field(default_factory=list)
+    choices: list[tuple[str, str]] = field(default_factory=list)  # column and address, set by the view
     heads: list[str] = field(default_factory=list)
     rows: list[list[Shown]] = field(default_factory=list)
     document: Document | None = None
@@ -69,7 +74,7 @@ class Card:
     @property
     def key(self) -> str:
         """A word for this metric that an id may hold."""
-        return f"{crc32(self.metric.name.encode()):x}"
+        return key_of(self.metric)
 
     @property
     def has_figures(self) -> bool:
@@ -120,6 +125,11 @@ class CardPage:
         return [(look, cards) for look, cards in groups.items() if cards]
 
 
+def key_of(metric: Metric) -> str:
+    """A word for this metric that an id or an address may hold."""
+    return f"{crc32(metric.name.encode()):x}"
+
+
 def last_value(metric: Metric) -> str | float | None:
     """What came last of a metric; a text of at most 255 letters for what is no number."""
     text = metric.last_text
@@ -137,13 +147,18 @@ def shown_number(number: float | None, text: str) -> Shown:
     return Shown(text, is_number=True, exact="" if exact == text else exact)
 
 
-def card_page(run: Run, *, search: str = "", after: str = "") -> CardPage:
-    """Metrics of a run whose names hold `search`, by name. Queries: how many, the metrics, their ends."""
+def card_page(
+    run: Run, *, search: str = "", after: str = "", chosen: Mapping[str, str] | None = None
+) -> CardPage:
+    """Metrics of a run whose names hold `search`, by name. Queries: how many, the metrics, their ends.
+
+    `chosen` has columns that are drawn, by the keys of their metrics.
+    """
     rows = _named(run, search)
     found = rows.count()
     metrics = list(rows.filter(name__gt=after.replace("\0", "")).order_by("name")[: CARDS + 1])
     next_after = metrics[CARDS - 1].name if len(metrics) > CARDS else ""
-    cards = [_card(metric) for metric in metrics[:CARDS]]
+    cards = [_card(metric, (chosen or {}).get(key_of(metric), "")) for metric in metrics[:CARDS]]
     _fill(cards)
     return CardPage(cards, after, next_after, found)
 
@@ -153,9 +168,10 @@ def _named(run: Run, search: str) -> QuerySet[Metric]:
     return rows.filter(name__icontains=search.replace("\0", "")) if search else rows
 
 
-def _card(metric: Metric) -> Card:
-    column, x = drawn_columns(metric)
-    return Card(metric, _shape(metric, x), column, x)
+def _card(metric: Metric, chosen: str) -> Card:
+    columns = columns_to_draw(metric)
+    column, x = drawn_columns(metric, chosen if chosen in columns else "")
+    return Card(metric, _shape(metric, x), column, x, columns)
 
 
 def _shape(metric: Metric, x: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -54,6 +54,8 @@ LAST_SEQ = 2**63 - 1
 #: How many of an experiment's newest runs are looked at for those that have a metric.
 NEWEST = 500
 
+#: Columns of rows and tables that count what the others are about.
+_COUNTING = frozenset({"epoch", "step", "global_step", "iteration", "iter", "batch", "round"})
 _NAMES_AT_ONCE = 500
 _ROWS_AT_ONCE = 64
 _SUMS = ["description", "count", "last", "least", "most", "last_text", "columns", "tail_start"]
@@ -404,9 +406,15 @@ def chart(
     return _thinned(metric, column, x, start, end, lines, dots)
 
 
-def charts(metrics: Sequence[Metric], *, dots: int = 300) -> list[Chart]:
-    """The charts of the column that each of these metrics is drawn by, in their order. One query."""
-    asked = {metric.pk: (metric, *drawn_columns(metric)) for metric in metrics}
+def charts(
+    metrics: Sequence[Metric], *, dots: int = 300, columns: Mapping[str, str] | None = None
+) -> list[Chart]:
+    """A chart of each of these metrics, in their order, of the column that `columns` has for its name.
+
+    Without one it is the column that the metric is drawn by. One query.
+    """
+    chosen = columns or {}
+    asked = {one.pk: (one, *drawn_columns(one, chosen.get(one.name, ""))) for one in metrics}
     found: dict[int, Chart] = {}
     for pk, blocks in _by_metric(MetricBlock.objects.filter(metric__in=asked)):
         metric, column, x = asked[pk]
@@ -427,14 +435,37 @@ def _thinned(
     return Chart(metric, column, x, start, end, thin(lines, size), is_whole)
 
 
-def drawn_columns(metric: Metric) -> tuple[str, str]:
+def drawn_columns(metric: Metric, chosen: str = "") -> tuple[str, str]:
     """The column that a metric's chart draws, and the one on its other axis ("" for steps or time).
 
-    A row or table of exactly two columns of numbers is drawn as the second against the first, unless one of
-    them holds single values that were logged under the same name.
+    `chosen` if that is one of its columns, else the first one with numbers that is not the axis.
     """
-    numeric = [column["name"] for column in metric.columns if column["last"] is not None]
-    has_rows = metric.kind in (MetricKind.ROW, MetricKind.TABLE) and "" not in numeric
-    if has_rows and len(numeric) == 2 == len(metric.columns):
-        return numeric[1], numeric[0]
-    return (numeric or [column["name"] for column in metric.columns] or [""])[0], ""
+    x, names = _axis(metric), [column["name"] for column in metric.columns]
+    if chosen in names:
+        return chosen, "" if x == chosen else x
+    return (columns_to_draw(metric) or names or [""])[0], x
+
+
+def columns_to_draw(metric: Metric) -> list[str]:
+    """The columns with numbers, without the one on the other axis."""
+    x = _axis(metric)
+    return [name for name in _numeric(metric) if not x or name != x]
+
+
+def _axis(metric: Metric) -> str:
+    """The column of a row or table that its chart draws the others against, "" for none.
+
+    One that counts, by its name or because it goes up by one from row to row; else the first of exactly two.
+    None where "" holds single values that were logged under the same name.
+    """
+    numeric = _numeric(metric)
+    if metric.kind not in (MetricKind.ROW, MetricKind.TABLE) or len(numeric) < 2 or "" in numeric:
+        return ""
+    named = next((name for name in numeric if name.casefold() in _COUNTING), "")
+    first = next(column for column in metric.columns if column["name"] == numeric[0])
+    counts = first["type"] == I8 and first["last"] == first["most"] == first["least"] + metric.count - 1
+    return named or (numeric[0] if counts or len(numeric) == 2 == len(metric.columns) else "")
+
+
+def _numeric(metric: Metric) -> list[str]:
+    return [column["name"] for column in metric.columns if column["last"] is not None]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_GET
 
-from runs.lists.metrics import card_page, csv_cells, image_groups, point_page
+from runs.lists.metrics import card_page, csv_cells, image_groups, key_of, point_page
 from runs.models import Metric, Run
-from runs.services.metrics import drawn_columns, find_metric
+from runs.services.metrics import columns_to_draw, drawn_columns, find_metric
 from runs.versions import version_word
 from runs.views.live import is_seen, part_url
 from runs.views.log_frame import number_in
@@ -25,6 +25,8 @@ from runs.views.run_frame import find_run, run_frame, run_url
 
 #: What of an address says how charts are drawn; the script of the page writes it there.
 _LOOKS = ("x", "log", "logx", "smooth")
+#: Which column of a row or table is drawn: its metric's key, a colon and the column, once for each metric.
+_COLUMN = "col"
 _LINES_AT_ONCE = 1_000
 
 
@@ -42,10 +44,13 @@ def run_metrics(request: HttpRequest, name: str, number: int) -> HttpResponse:
     search = request.GET.get("q", "").strip()
     state = request.GET.copy()
     state.pop("seen", None)
+    page = card_page(run, search=search, after=request.GET.get("after", ""), chosen=_chosen(request))
+    for card in page.cards:
+        card.choices = _choices(state, card.key, card.columns)
     context = {
         **run_frame(run, request, tab="metrics"),
         **_looks(request, run),
-        "page": card_page(run, search=search, after=request.GET.get("after", "")),
+        "page": page,
         "search": search,
         "part_url": part_url(request.path, state, version),
     }
@@ -66,9 +71,31 @@ def _looks(request: HttpRequest, run: Run) -> dict[str, Any]:
         "by_log": bool(asked["log"]),
         "by_logx": bool(asked["logx"]),
         "smooth": smooth if smooth < 100 else 0,
-        "kept": [(key, value) for key, value in asked.items() if value],
+        "kept": [
+            *((key, value) for key, value in asked.items() if value),
+            *((_COLUMN, text) for text in request.GET.getlist(_COLUMN)),
+        ],
         "charts_url": f"/api/v1/runs/{run.run_id}/metrics/charts",
     }
+
+
+def _chosen(request: HttpRequest) -> dict[str, str]:
+    """The columns that the address chooses, by the keys of their metrics."""
+    pairs = (text.partition(":") for text in request.GET.getlist(_COLUMN))
+    return {key: column for key, _, column in pairs}
+
+
+def _choices(state: QueryDict, key: str, columns: Sequence[str]) -> list[tuple[str, str]]:
+    """Each column with the query that draws it instead, nothing where there is no choice."""
+    if len(columns) < 2:
+        return []
+    others = [text for text in state.getlist(_COLUMN) if text.partition(":")[0] != key]
+    links = []
+    for column in columns:
+        query = state.copy()
+        query.setlist(_COLUMN, [*others, f"{key}:{column}"])
+        links.append((column, f"?{query.urlencode()}"))
+    return links
 
 
 @gzip_page
@@ -77,13 +104,15 @@ def run_metric(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """One metric, `?name=`: its chart, and its points as a table from entry `?from=` on."""
     run = find_run(request, name, number)
     metric = find_metric(run, request.GET.get("name", ""))
-    column, x = drawn_columns(metric)
+    columns, chosen = columns_to_draw(metric), _chosen(request).get(key_of(metric), "")
+    column, x = drawn_columns(metric, chosen if chosen in columns else "")
     context = {
         **run_frame(run, request, tab="metrics"),
         **_looks(request, run),
         "metric": metric,
         "column": column,
         "x_column": x,
+        "choices": _choices(request.GET, key_of(metric), columns),
         "is_drawn": metric.count > 1 and _is_numeric(metric),
         "csv_query": urlencode({"name": metric.name}),
         "points": point_page(metric, number_in(request, "from") or 0),

@@ -42,6 +42,8 @@ async function zoomed(box, from, to) {
   const asked = (known.asked = {});
   const query = new URLSearchParams({ name: box.dataset.plot, width: box.clientWidth || 300, from });
   if (to !== null) query.set("to", to);
+  query.set("column", known.chart.column);
+  query.set("x", known.chart.x_column);
   try {
     const chart = await get(root().dataset.charts.replace(/charts$/, "chart"), query);
     if (!chart || plots.get(box)?.asked !== asked) return;
@@ -63,6 +65,7 @@ async function ask() {
         waiting.delete(box);
         query.append("name", box.dataset.plot);
         query.append("count", plots.get(box)?.chart?.count ?? -1);
+        query.append("column", box.dataset.column);
       }
       const widest = Math.max(...boxes.map((box) => box.clientWidth || 300));
       query.set("width", Math.min(2000, Math.max(100, widest)));
@@ -108,9 +111,10 @@ function look() {
   }
   for (const box of document.querySelectorAll("[data-plot]")) {
     const known = plots.get(box);
-    if (known && known.name !== box.dataset.plot) Object.assign(known, { name: box.dataset.plot, chart: null });
+    const what = `${box.dataset.plot} ${box.dataset.column}`;
+    if (known && known.what !== what) Object.assign(known, { what, chart: null });
     if (!known) {
-      plots.set(box, { name: box.dataset.plot, isSeen: false });
+      plots.set(box, { what, isSeen: false });
       seen.observe(box);
     }
     want(box);
@@ -126,7 +130,7 @@ function keep() {
   const changed = (address) => {
     const url = new URL(address, location.href);
     for (const [key, value] of Object.entries(written)) if (value) url.searchParams.set(key, value); else url.searchParams.delete(key);
-    return url.pathname + url.search;
+    return url.pathname + url.search + url.hash;
   };
   history.replaceState(history.state, "", changed(location.href));
   const part = root();

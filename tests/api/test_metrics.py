@@ -338,6 +338,17 @@ class TestCharts:
         path = f"/runs/{run.run_id}/metrics/charts?name=loss&count=2&name=acc&count=0&name=none&count=0"
         assert [one["name"] for one in api.get(path).json()["items"]] == ["acc"]
 
+    def test_of_each_the_column_that_is_asked_for(self, api: Api, run: Run) -> None:
+        log_rows(run, "row", {"epoch": [1, 2], "loss": [4, 2], "acc": [0.25, 0.5]})
+        log_metrics(run, {"plain": [1.0, 2.0]})
+        path = f"/runs/{run.run_id}/metrics/charts?name=plain&column=&name=row&column="
+        found = {
+            one["name"]: (one["column"], one["x_column"]) for one in api.get(path + "acc").json()["items"]
+        }
+        assert found == {"plain": ("", ""), "row": ("acc", "epoch")}
+        answer = api.get(path + "zebra")
+        assert (answer.status_code, refusal(answer)["field"]) == (422, "column")
+
     def test_one_metric_over_the_newest_runs(self, api: Api, ana: User) -> None:
         runs = [make_run(metrics={"loss": float(number)}) for number in range(4)]
         make_run(metrics={"acc": 1.0})

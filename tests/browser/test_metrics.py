@@ -294,6 +294,30 @@ def test_ticks_of_a_time_axis_are_told_apart(
     assert all(re.fullmatch(ticks, text) for text in written)
 
 
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_a_column_of_a_row_is_chosen_on_its_card(
+    ana: User, open_page: OpenPage, axe: Callable[[Page], list[str]], width: int, theme: str
+) -> None:
+    run = make_run()
+    log_rows(run, "fit", {"epoch": [1, 2, 3], "label": ["a"] * 3, "loss": [4, 2, 1], "acc": [5, 6, 7]})
+    page = open_page(url(run) + "?log=1", user=ana, width=width, theme=theme)
+    drawn(page, "fit")
+    hover_end(page, "fit")
+    expect(page.locator(".plot-tip")).to_have_text("epoch 31")
+    page.get_by_role("button", name="Column: loss").click()
+    assert axe(page) == []
+    page.get_by_role("link", name="acc").click()
+    page.wait_for_url(re.compile(r"\?log=1&col="))
+    drawn(page, "fit")
+    hover_end(page, "fit")
+    expect(page.locator(".plot-tip")).to_have_text("epoch 37")
+    page.get_by_role("link", name="3 values of fit").click()
+    drawn(page, "fit")
+    expect(page.get_by_role("button", name="Column: acc")).to_be_visible()
+    assert axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_log_scale_says_what_it_leaves_out(run: Run, ana: User, open_page: OpenPage) -> None:
     log_metrics(run, {"falling": [4.0, 2.0, 0.0, -2.0, math.nan, 1.0]})
     page = open_page(url(run), user=ana)

@@ -310,6 +310,37 @@ class TestChart:
         assert (one.column, one.x) == ("tpr", "fpr")
         assert list(zip(one.line.x, one.line.values, strict=True)) == [(0, 0), (0.5, 0.9), (1, 1)]
 
+    @pytest.mark.parametrize(
+        ("columns", "drawn", "choices"),
+        [
+            ({"epoch": [1, 2], "label": ["a", "b"], "loss": [4, 2], "acc": [0, 1]}, "loss epoch", "loss acc"),
+            ({"loss": [4.0, 2.0], "Step": [10, 20], "acc": [0, 1]}, "loss Step", "loss acc"),
+            ({"loss": [4.0, 2.0], "epoch": [1, 2]}, "loss epoch", "loss"),
+            ({"fold": [0, 1, 2], "auc": [0.5, 0.6, 0.7], "f1": [1, 2, 3]}, "auc fold", "auc f1"),
+            ({"fold": ["a", "b"], "auc": [0.5, 0.6], "f1": [0.1, 0.2]}, "auc", "auc f1"),
+            ({"width": [64, 32], "loss": [0.5, 0.25], "acc": [0.5, 1.0]}, "width", "width loss acc"),
+            ({"epoch": [1, 2], "said": ["a", "b"]}, "epoch", "epoch"),
+        ],
+    )
+    def test_a_column_that_only_counts_is_the_axis_of_the_others(
+        self, workspace: Any, columns: dict[str, list[Any]], drawn: str, choices: str
+    ) -> None:
+        run = make_run()
+        log_rows(run, "row", columns)
+        row = find_metric(run, "row")
+        assert " ".join(filter(None, metrics.drawn_columns(row))) == drawn
+        assert metrics.columns_to_draw(row) == choices.split()
+
+    def test_another_column_can_be_drawn(self, workspace: Any) -> None:
+        run = make_run()
+        log_rows(run, "row", {"epoch": [1, 2], "loss": [4, 2], "acc": [0.25, 0.5]})
+        row = find_metric(run, "row")
+        one = charts([row], columns={"row": "acc"})[0]
+        assert (one.column, one.x) == ("acc", "epoch")
+        assert list(zip(one.line.x, one.line.values, strict=True)) == [(1, 0.25), (2, 0.5)]
+        assert metrics.drawn_columns(row, "epoch") == ("epoch", "")
+        assert metrics.drawn_columns(row, "zebra") == ("loss", "epoch")
+
     def test_many_charts_cost_one_query(
         self, workspace: Any, django_assert_num_queries: Callable[..., Any]
     ) -> None:

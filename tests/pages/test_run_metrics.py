@@ -123,6 +123,35 @@ class TestCards:
         card = client_of(ana).get(url(run)).context["page"].cards[0]
         assert [[cell.text for cell in row] for row in card.rows] == [[f"f{n}", f"1,00{n}"] for n in range(6)]
 
+    def test_the_column_that_a_row_draws_can_be_chosen(self, ana: User, client_of: ClientOf) -> None:
+        run = make_run()
+        log_rows(run, "fit", {"epoch": [1, 2], "label": ["a", "b"], "loss": [4, 2], "acc": [0, 1]})
+        log_rows(run, "val", {"epoch": [1, 2], "loss": [4, 2], "acc": [0, 1]})
+        client = client_of(ana)
+        fit, val = client.get(url(run), {"log": "1"}).context["page"].cards
+        assert (fit.shape, fit.column, fit.x) == ("line", "loss", "epoch")
+        (loss, _), (acc, query) = fit.choices
+        assert (loss, acc) == ("loss", "acc")
+        query = val.choices[1][1].replace(f"col={val.key}", f"col={fit.key}%3Aacc&col={val.key}")
+        response = client.get(url(run) + query)
+        assert [card.column for card in response.context["page"].cards] == ["acc", "acc"]
+        assert (
+            response.context["page"]
+            .cards[0]
+            .choices[0][1]
+            .endswith(f"?log=1&col={val.key}%3Aacc&col={fit.key}%3Aloss")
+        )
+        page = response.content.decode()
+        assert page.count('data-column="acc"') == 2
+        assert f'<input type="hidden" name="col" value="{fit.key}:acc">' in page
+        assert f"col={fit.key}%3Aacc" in response.context["part_url"]
+        for column in ("zebra", "label", "epoch"):
+            context = client.get(url(run), {"col": f"{fit.key}:{column}"}).context
+            assert context["page"].cards[0].column == "loss"
+        one = client.get(url(run) + "one/", {"name": "fit", "col": f"{fit.key}:acc"})
+        assert (one.context["column"], one.context["x_column"]) == ("acc", "epoch")
+        assert f"?name=fit&amp;col={fit.key}%3Aloss" in one.content.decode()
+
     def test_documents_are_drawn_with_their_numbers(self, ana: User, client_of: ClientOf) -> None:
         run = make_run()
         kinds = {
