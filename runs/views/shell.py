@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs.context import load_shell
 
 
-@require_GET
+@require_safe
 def shell(request: HttpRequest) -> HttpResponse:
-    """The menu with its counts; 204 while they are those of `?seen=`. One query."""
+    """The menu with its counts; 204 while they are those of `?seen=`. One query.
+
+    HEAD says whether anybody is signed in: pages ask before they send a form that holds typed text.
+    """
     fresh = load_shell(request.membership)  # type: ignore[attr-defined]
     if fresh.seen == request.GET.get("seen"):
         return HttpResponse(status=204)

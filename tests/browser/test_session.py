@@ -193,6 +193,20 @@ def test_a_form_that_does_not_reach_the_server_keeps_what_was_typed(open_page: O
     expect(page.get_by_text("Token laptop")).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("path", "field", "button"), [("/tokens/", "Name", "Make token"), ("/members/", "User name", "Add")]
+)
+def test_whether_somebody_is_signed_in_can_be_asked_on_every_page(
+    open_page: OpenPage, chi: User, path: str, field: str, button: str
+) -> None:
+    page = open_page(path, user=chi)
+    page.get_by_label(field, exact=True).first.fill("laptop")
+    with page.expect_response(lambda answer: answer.request.method == "HEAD") as asked:
+        page.get_by_role("button", name=button).first.click()
+    assert asked.value.ok
+    expect(page.get_by_text("laptop").first).to_be_visible()
+
+
 def test_a_form_that_asks_first_asks_once(open_page: OpenPage, ana: User) -> None:
     page = open_page("/submit/?example=digits-pipeline", user=ana)
     page.get_by_label("Arguments", exact=False).first.fill("--seed 8")
