@@ -16,6 +16,7 @@ from runs.highlight import highlight
 from runs.models import Run, Snapshot
 from runs.services.snapshots import FileDiff, Text, diff, open_zip, read_text, tree
 from runs.status import Kind
+from runs.submission import find_run as run_meant
 from runs.views.parts import wants_part
 from runs.views.run_frame import find_run, run_frame, run_url
 
@@ -93,7 +94,7 @@ def _comparable(run: Run) -> list[Run]:
 
 
 def _difference(request: HttpRequest, run: Run, snapshot: Snapshot, against: str) -> dict[str, Any]:
-    """What changed from another run's source to this one's; `against` is its id or its number here."""
+    """What changed from another run's source to this one's; `against` is its number, id or address."""
     context: dict[str, Any] = {"is_difference": True, "against": against, "others": _comparable(run)}
     other = _other_run(request, run, against)
     if other is None:
@@ -110,12 +111,14 @@ def _difference(request: HttpRequest, run: Run, snapshot: Snapshot, against: str
 
 
 def _other_run(request: HttpRequest, run: Run, against: str) -> Run | None:
-    rows = Run.objects.filter(workspace=request.membership.workspace_id)  # type: ignore[attr-defined]
-    rows = rows.select_related("experiment", "snapshot").defer("search_text")
     text = against.removeprefix("#")
     if text.isascii() and text.isdecimal() and len(text) < 16:
-        return rows.filter(experiment=run.experiment_id, number=int(text)).first()
-    return rows.filter(run_id=against.replace("\0", "")).first()
+        rows = Run.objects.filter(experiment=run.experiment_id, number=int(text))
+        return rows.select_related("experiment", "snapshot").defer("search_text").first()
+    try:
+        return run_meant(request.membership.workspace, against)  # type: ignore[attr-defined]
+    except NotFound:
+        return None
 
 
 def diff_lines(change: FileDiff) -> list[DiffLine]:

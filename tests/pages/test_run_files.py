@@ -176,7 +176,12 @@ def test_the_difference_to_another_run_is_shown(ana_client: Client) -> None:
     before = make_run(snapshot=make_snapshot({"train.py": "one\nold\n", "gone.py": "x\n"}))
     after = make_run(snapshot=make_snapshot({"train.py": "one\nnew <b>\n", "more.py": "y\n"}))
     url = url_of(after, "run-snapshot")
-    for against in (before.run_id, str(before.number), f"#{before.number}"):
+    addresses = [
+        url_of(before),
+        f"https://studio.example/{url_of(before)}?path=a#L2",
+        f"mnist#{before.number}",
+    ]
+    for against in (before.run_id, str(before.number), f"#{before.number}", *addresses):
         page = ana_client.get(url, {"against": against}).content.decode()
         assert '<div class="diff-removed">-old</div>' in page
         assert '<div class="diff-added">+new &lt;b&gt;</div>' in page
