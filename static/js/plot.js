@@ -149,7 +149,7 @@ export class Plot {
   acrossReach(u, min, max) {
     const { isTime, isCounted } = this.lines[0];
     if (min === null) return [null, null];
-    if (u.data[0].length === 1) min = max = u.data[0][0]; // which uPlot has given some room already
+    if (u.data[0][0] === u.data[0].at(-1)) min = max = u.data[0][0]; // which uPlot has given some room already
     if (this.looks.byLogX) return min === max ? logReach(min, max, 0) : stretched(min, max, 0, 1e-11);
     if (min === max && !isCounted) return isTime ? [min, min + 1] : reach(min, max, 0);
     return stretched(min, max, isCounted ? 1 : isTime ? 1e-5 : 0);

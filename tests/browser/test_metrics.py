@@ -272,6 +272,7 @@ def test_entries_are_counted_as_in_the_table(ana: User, open_page: OpenPage) -> 
 @pytest.mark.parametrize(
     ("apart", "ticks"),
     [
+        (0.0, r"0s|\d00 ms|1\.0s"),
         (0.0005, r"0s|[01](\.\d)? ms"),
         (0.5, r"0s|\d00 ms|1\.\ds"),
         (1200.0, r"0s|\d?[05]m 00s|1h 00m"),
