@@ -66,7 +66,7 @@ class Card:
     x: str = ""
     columns: list[str] = field(default_factory=list)
     choices: list[tuple[str, str]] = field(default_factory=list)  # column and address, set by the view
-    heads: list[str] = field(default_factory=list)
+    heads: list[Shown] = field(default_factory=list)
     rows: list[list[Shown]] = field(default_factory=list)
     document: Document | None = None
     document_text: str = ""
@@ -193,9 +193,13 @@ def _fill(cards: Sequence[Card]) -> None:
             continue
         first, last = ends[card.metric.pk]
         if card.shape == "table":
-            card.heads = [column["name"] for column in card.metric.columns][:COLUMNS]
+            heads = [column["name"] for column in card.metric.columns][:COLUMNS]
             part = first.cut(0, PREVIEW)
-            columns = [_shown_apart(part.columns.get(head, [None] * len(part))) for head in card.heads]
+            columns = [_shown_apart(part.columns.get(head, [None] * len(part))) for head in heads]
+            card.heads = [
+                Shown(head or "Value", is_number=all(cell.is_number for cell in cells if cell.text))
+                for head, cells in zip(heads, columns, strict=True)
+            ]
             card.rows = [list(cells) for cells in zip(*columns, strict=True)]
         else:
             document = next(iter(last.columns.values()))[-1]

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from django.utils.safestring import SafeString
 
@@ -52,6 +53,21 @@ class Preview:
     html: SafeString = _NO_HTML
     image_type: str = ""
     note: str = ""
+
+    @property
+    def table(self) -> list[list[tuple[str, bool]]]:
+        """The rows, each cell with whether its column holds numbers below the head, and nothing else."""
+        columns = list(zip_longest(*self.rows[1:], fillvalue=""))
+        numeric = [any(column) and all(map(_is_number, filter(None, column))) for column in columns]
+        return [list(zip(row, numeric + [False] * len(row), strict=False)) for row in self.rows]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def preview_kind(artifact: Artifact) -> str:

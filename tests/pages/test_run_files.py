@@ -72,6 +72,11 @@ def test_half_of_a_surrogate_pair_is_shown_as_it_was_spelled(ana_client: Client,
         ("a.md", b"# Hi\n<script>x</script>", "Hi</h3>"),
         ("a.bin", b"\0\1", "The file is binary."),
         ("a.zip", b"PK", "There is no preview of this kind of file."),
+        ("a.txt", b"", "The file is empty."),
+        ("b.csv", b"", "The file is empty."),
+        ("a.csv", b"k,n\nx,2\ny,\n", '<th scope="col">k</th><th scope="col" class="num">n</th>'),
+        ("b.csv", b"k,n\nx,-2e3\ny,nan\n", '<td>x</td><td class="num">-2e3</td>'),
+        ("c.csv", b"k,n\nx,2\ny,z\n", "<td>x</td><td>2</td>"),
     ],
 )
 def test_files_are_shown_safely(ana_client: Client, keep: Keep, name: str, data: bytes, seen: str) -> None:

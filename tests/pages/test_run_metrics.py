@@ -122,6 +122,7 @@ class TestCards:
         log_rows(run, "folds", {"fold": [f"f{n}" for n in range(9)], "n": [1000 + n for n in range(9)]})
         card = client_of(ana).get(url(run)).context["page"].cards[0]
         assert [[cell.text for cell in row] for row in card.rows] == [[f"f{n}", f"1,00{n}"] for n in range(6)]
+        assert [(head.text, head.is_number) for head in card.heads] == [("fold", False), ("n", True)]
 
     def test_the_column_that_a_row_draws_can_be_chosen(self, ana: User, client_of: ClientOf) -> None:
         run = make_run()
