@@ -1,9 +1,8 @@
 // The canvas of the submit page: step boxes, edges between them, dragging and zooming. It knows no form:
 // what it shows is handed to `draw`, and what people do with it comes back through the handlers of `startCanvas`.
 
-const WIDTH = 228;
-const COLUMN = 290;
-const ROW = 164;
+import { arranged, beside, curve, isArranged, ROOM, way, WIDTH } from "./layout.js";
+
 const MARGIN = 16;
 const SVG = "http://www.w3.org/2000/svg";
 const ZOOMS = [0.4, 0.5, 0.67, 0.8, 1, 1.25, 1.5];
@@ -20,55 +19,32 @@ const node = (index) => get("nodes").querySelector(`.node[data-step="${index}"]`
 const heightOf = (index) => node(index)?.offsetHeight || 132;
 const make = (tag, className, text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
 
-/** The order of columns: each step right of all that it runs after. Steps in a circle count as first. */
-function depths() {
-  const found = new Map();
-  const depth = (step, seen) => {
-    if (found.has(step.index)) return found.get(step.index);
-    if (seen.has(step.index)) return 0;
-    seen.add(step.index);
-    const before = step.after.map(byIndex).filter(Boolean);
-    const own = before.length ? 1 + Math.max(...before.map((other) => depth(other, seen))) : 0;
-    found.set(step.index, own);
-    return own;
-  };
-  steps.forEach((step) => depth(step, new Set()));
-  return found;
-}
+const shapeOf = (some) => JSON.stringify(some.map((step) => [step.index, step.after]));
 
-/** Give a place to the steps that have none: all of them in columns, or a new one beside the others. */
-function place() {
+/**
+ * Give a place to the steps that have none. As long as nobody has moved one, all stand in the order of the run, also
+ * after a step or an edge came or went; later a new one goes beside the others. Whether any has moved by it.
+ */
+function place(before) {
   const placeless = steps.filter((step) => step.x === null || step.y === null);
-  if (!placeless.length) return;
-  const box = get("canvas");
-  if (placeless.length === steps.length) {
-    const columns = new Map();
-    for (const [index, depth] of depths()) columns.set(depth, [...(columns.get(depth) ?? []), index]);
-    const tallest = Math.max(...[...columns.values()].map((column) => column.length));
-    const wide = columns.size * COLUMN - (COLUMN - WIDTH);
-    const left = Math.max(MARGIN, (box.clientWidth - wide) / 2);
-    const top = Math.max(72, (box.clientHeight - tallest * ROW) / 2.4);
-    for (const [depth, column] of columns) {
-      column.forEach((index, row) => {
-        Object.assign(byIndex(index), { x: left + depth * COLUMN, y: top + (row + (tallest - column.length) / 2) * ROW });
-      });
-    }
-  } else {
-    for (const step of placeless) placeBeside(step);
+  const isFirst = placeless.length === steps.length;
+  const isOther = before.length > 0 && shapeOf(before) !== shapeOf(steps);
+  if (isFirst || (isOther && isArranged(before))) {
+    const canvas = get("canvas");
+    const places = arranged(steps, { width: canvas.clientWidth / zoom, height: canvas.clientHeight / zoom });
+    for (const step of steps) putTo(step, places.get(step.index));
+    return true;
   }
   for (const step of placeless) {
-    [step.x, step.y] = [Math.round(step.x), Math.round(step.y)];
-    on.place(step.index, step.x, step.y);
+    const placed = steps.filter((other) => other.x !== null);
+    putTo(step, beside(placed.find((other) => other.index === selected) ?? placed.at(-1), placed));
   }
+  return placeless.length > 0;
 }
 
-function placeBeside(step) {
-  const placed = steps.filter((other) => other.x !== null);
-  const from = placed.find((other) => other.index === selected) ?? placed.at(-1);
-  let [x, y] = [from.x + COLUMN, from.y];
-  const taken = () => placed.some((other) => Math.abs(other.x - x) < WIDTH && Math.abs(other.y - y) < ROW - 20);
-  while (taken()) y += ROW;
-  Object.assign(step, { x, y });
+function putTo(step, { x, y }) {
+  [step.x, step.y] = [Math.round(x), Math.round(y)];
+  on.place(step.index, step.x, step.y);
 }
 
 /** An icon of the sprite, whose address is that of any icon on the page. */
@@ -115,9 +91,11 @@ function fill(box, step) {
 
 /** Show these steps: [{index, title, source, script, arguments, target, after, x, y, wrong}]. */
 export function draw(shown, chosen) {
+  const before = steps;
   steps = shown;
+  const isMoved = place(before);
+  const isOther = chosen !== selected;
   selected = chosen;
-  place();
   const list = get("nodes");
   const known = new Map([...list.children].map((box) => [box.dataset.step, box]));
   for (const step of steps) {
@@ -127,12 +105,19 @@ export function draw(shown, chosen) {
   }
   for (const gone of known.values()) gone.remove();
   drawEdges();
+  if (isMoved || isOther) bringIntoSight(byIndex(selected));
 }
 
-const curve = (x1, y1, x2, y2) => {
-  const bend = Math.max(36, Math.abs(x2 - x1) / 2);
-  return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
-};
+/** Scroll as little as shows the whole of a box, beside the tools of the canvas. */
+function bringIntoSight(step) {
+  if (!step) return;
+  const canvas = get("canvas");
+  const nearest = (now, first, last) => Math.max(Math.min(now, first), last);
+  canvas.scrollTo(
+    nearest(canvas.scrollLeft, step.x * zoom - ROOM.side, (step.x + WIDTH) * zoom + MARGIN - canvas.clientWidth),
+    nearest(canvas.scrollTop, step.y * zoom - ROOM.top, (step.y + heightOf(step.index)) * zoom + ROOM.bottom - canvas.clientHeight),
+  );
+}
 
 function path(className, d) {
   const element = document.createElementNS(SVG, "path");
@@ -143,16 +128,19 @@ function path(className, d) {
 
 function drawEdges() {
   const lines = [];
+  const boxes = steps.map(({ index, x, y }) => ({ index, x, y, height: heightOf(index) }));
   for (const step of steps) {
     for (const from of step.after.map(byIndex).filter(Boolean)) {
       const [x1, y1] = [from.x + WIDTH + 6, from.y + heightOf(from.index) / 2];
       const [x2, y2] = [step.x - 6, step.y + heightOf(step.index) / 2];
       const isMarked = marked && marked.from === from.index && marked.to === step.index;
       const lit = isMarked || [step.index, from.index].includes(selected) ? " is-lit" : "";
-      const hit = path("edge-hit", curve(x1, y1, x2 - 6, y2));
+      const others = boxes.filter(({ index }) => ![step.index, from.index].includes(index));
+      const { d, x, y } = way(x1, y1, x2 - 6, y2, others);
+      const hit = path("edge-hit", d);
       Object.assign(hit.dataset, { from: from.index, to: step.index });
-      lines.push(path(`edge${lit}`, curve(x1, y1, x2 - 6, y2)), path(`edge-tip${lit}`, `M${x2} ${y2}l-9 -5v10z`), hit);
-      if (isMarked) removal((x1 + x2) / 2, (y1 + y2) / 2);
+      lines.push(path(`edge${lit}`, d), path(`edge-tip${lit}`, `M${x2} ${y2}l-9 -5v10z`), hit);
+      if (isMarked) removal(x, y);
     }
   }
   if (!marked) get("edge-remove")?.remove();
@@ -174,7 +162,7 @@ function removal(x, y) {
 function stretch() {
   const canvas = get("canvas");
   const right = Math.max(0, ...steps.map((step) => step.x + WIDTH + MARGIN));
-  const bottom = Math.max(0, ...steps.map((step) => step.y + heightOf(step.index) + 72));
+  const bottom = Math.max(0, ...steps.map((step) => step.y + heightOf(step.index) + ROOM.bottom));
   const world = get("world");
   world.style.width = `${Math.max(right, canvas.clientWidth / zoom)}px`;
   world.style.height = `${Math.max(bottom, canvas.clientHeight / zoom)}px`;
@@ -194,11 +182,25 @@ function zoomBy(way) {
   if (way === "one") return zoomTo(1);
   if (way === "in") return zoomTo(ZOOMS.find((z) => z > zoom + 0.01) ?? zoom);
   if (way === "out") return zoomTo(ZOOMS.findLast((z) => z < zoom - 0.01) ?? zoom);
-  const canvas = get("canvas");
-  const right = Math.max(...steps.map((step) => step.x + WIDTH)) + MARGIN;
-  const bottom = Math.max(...steps.map((step) => step.y + heightOf(step.index))) + 64;
-  zoomTo(Math.min(1, canvas.clientWidth / right, canvas.clientHeight / bottom));
-  canvas.scrollTo(0, 0);
+  return fit();
+}
+
+/** Show all boxes, and nothing but them: those that stand far from the corner come to the middle of the canvas. */
+function fit() {
+  const { clientWidth: width, clientHeight: height } = get("canvas");
+  const high = height - ROOM.top - ROOM.bottom;
+  const [left, top] = [Math.min(...steps.map((step) => step.x)), Math.min(...steps.map((step) => step.y))];
+  const across = Math.max(...steps.map((step) => step.x + WIDTH)) - left;
+  const down = Math.max(...steps.map((step) => step.y + heightOf(step.index))) - top;
+  zoomTo(Math.min(1, (width - 2 * ROOM.side) / across, high / down));
+  const dx = Math.max(ROOM.side, (width / zoom - across) / 2) - left;
+  const dy = (ROOM.top + Math.max(0, high - down * zoom) / 2.4) / zoom - top;
+  for (const step of steps) {
+    putTo(step, { x: step.x + dx, y: step.y + dy });
+    fill(node(step.index), step);
+  }
+  drawEdges();
+  get("canvas").scrollTo(0, 0);
 }
 
 /** Where on the world a pointer is. */
@@ -225,7 +227,7 @@ function dragBox(event, step) {
       const [dx, dy] = spot(now).map((value, axis) => value - [x, y][axis]);
       if (!moved && Math.hypot(dx, dy) < 4) return;
       moved = true;
-      moveTo(step, from[0] + dx, from[1] + dy);
+      moveTo(step.index, from[0] + dx, from[1] + dy);
     },
     end() {
       if (!moved) return;
@@ -238,7 +240,8 @@ function dragBox(event, step) {
   node(step.index).firstElementChild.focus({ preventScroll: true });
 }
 
-function moveTo(step, x, y) {
+function moveTo(index, x, y) {
+  const step = byIndex(index); // of now: what is typed elsewhere may have drawn all anew since the drag began
   [step.x, step.y] = [Math.max(8, Math.round(x)), Math.max(8, Math.round(y))];
   on.move(step.index, step.x, step.y);
   fill(node(step.index), step);
@@ -311,7 +314,7 @@ function onKey(event) {
   if (step && event.key in ARROWS && !matchMedia("(max-width: 767px)").matches) {
     event.preventDefault();
     const [dx, dy] = ARROWS[event.key];
-    moveTo(step, step.x + dx * 12, step.y + dy * 12);
+    moveTo(step.index, step.x + dx * 12, step.y + dy * 12);
   } else if (step && event.key === "Delete") {
     on.remove(step.index);
   } else if (event.key === "Escape" && marked) {

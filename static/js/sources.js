@@ -142,7 +142,7 @@ async function take(step, changed) {
     }
     if (!step.classList.contains("is-selected")) toast({ text: error.message, kind: "error" });
   } finally {
-    changed();
+    changed(step);
   }
 }
 
@@ -153,12 +153,12 @@ export async function settled() {
 
 const TAKES = /-(folder|zip|file|pasted|pasted_name|from_run|example)$/;
 
-/** Listen once; `changed()` is called whenever a step's source is another. */
+/** Listen once; `changed(step)` is called whenever a step's source is another. */
 export function startSources(changed) {
   document.addEventListener("change", (event) => {
     const step = event.target.closest?.("#steps .step");
     if (!step) return;
-    if (event.target.matches('.source input[type="radio"]')) changed();
+    if (event.target.matches('.source input[type="radio"]')) changed(step);
     if (!TAKES.test(event.target.name)) return;
     const taking = take(step, changed);
     pending.add(taking);

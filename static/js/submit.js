@@ -39,7 +39,7 @@ function shown(step) {
     after: ticked(step),
     x: number(field(step, "x").value),
     y: number(field(step, "y").value),
-    wrong: "wrong" in step.dataset || isSourceRefused(step),
+    wrong: isSourceRefused(step) || step.querySelector("p.error:not([hidden], [data-said])") !== null,
   };
 }
 
@@ -188,7 +188,9 @@ function connect(from, to) {
 
 function disconnect(from, to) {
   touch();
-  panel(to).querySelector(`.after-list input[value="${from}"]`).checked = false;
+  const box = panel(to).querySelector(`.after-list input[value="${from}"]`);
+  box.checked = false;
+  forgive(box);
   select(to);
 }
 
@@ -213,9 +215,11 @@ function addVariable(step) {
 function removeVariable(row) {
   touch();
   const rows = row.parentElement.querySelectorAll(".variable");
+  forgive(row);
   const near = row.previousElementSibling?.querySelector("input") ?? row.nextElementSibling?.querySelector("input");
   if (rows.length > 1) row.remove();
   else row.querySelectorAll("input").forEach((input) => { input.value = ""; });
+  show();
   near?.focus();
 }
 
@@ -328,8 +332,14 @@ function forgive(target) {
   if (errors.length !== 1) return;
   errors[0].hidden = true;
   part.querySelectorAll('[aria-invalid="true"]').forEach((wrong) => wrong.removeAttribute("aria-invalid"));
-  const step = part.closest(".step");
-  if (step && !step.querySelector("p.error:not([hidden])")) delete step.dataset.wrong;
+}
+
+/** What a source that was taken has filled in is put right as what people type. */
+function takeSource(step) {
+  touch();
+  const script = field(step, "script");
+  if (script.value && sourceWords(step)) forgive(script);
+  show();
 }
 
 // Listeners ------------------------------------------------------------------------------------------------
@@ -381,5 +391,5 @@ addEventListener("pageshow", (event) => {
 
 narrow.addEventListener("change", show);
 startCanvas({ select, place, move, connect, disconnect, remove: removeStep });
-startSources(() => { touch(); show(); });
+startSources(takeSource);
 begin();
