@@ -52,6 +52,9 @@ TOAST_ICONS = {
     "warning": "alert-triangle",
     "error": "alert-circle",
 }
+#: Pixels of a tag in a list: what is around its text, one letter of it, and "+12" behind the last.
+_TAG_AROUND, _TAG_LETTER, _TAG_MORE = 16, 7.0, 28
+_TAGS_SENT = 8
 BREATHING = ON_NODE - {Status.NOT_RESPONDING}
 DISC_COLOURS = 8
 
@@ -201,36 +204,41 @@ def _person(shown: str, name: bool) -> SafeString:
 
 
 @register.simple_tag
-def tag(label: Any) -> SafeString:
+def tag(label: Any, is_hidden: bool = False) -> SafeString:
     """A tag as a chip: its key, and its value if it has one."""
+    hidden = mark_safe(" hidden") if is_hidden else ""
     if label.value is None:
-        return format_html('<span class="tag"><span class="tag-text">{}</span></span>', label.key)
+        return format_html('<span class="tag"{}><span class="tag-text">{}</span></span>', hidden, label.key)
     return format_html(
-        '<span class="tag" title="{k}={v}">'
+        '<span class="tag" title="{k}={v}"{hidden}>'
         '<span class="tag-text"><span class="tag-key">{k}=</span>{v}</span></span>',
-        k=label.key, v=label.value,
+        k=label.key, v=label.value, hidden=hidden,
     )  # fmt: skip
 
 
 @register.simple_tag
 def tag_list(labels: Iterable[Any], width: int = 236) -> SafeString:
-    """As many tags as fit into about `width` pixels, at least one; the rest is counted, named on hover."""
+    """As many tags as fit into about `width` pixels, at least one; the rest is counted, all named on hover.
+
+    What fits hangs on the reader's letters, so that js/tag-lists.js measures: some more tags come hidden.
+    """
     labels = list(labels)
-    shown: list[Any] = []
-    used = 0.0
+    fits, used = 0, 0.0
     for label in labels:
-        used += 16 + 6.4 * len(str(label))
-        if shown and used > width - (28 if len(shown) + 1 < len(labels) else 0):
+        used += _TAG_AROUND + _TAG_LETTER * len(str(label))
+        if fits and used > width - (_TAG_MORE if fits + 1 < len(labels) else 0):
             break
-        shown.append(label)
-    more = labels[len(shown) :]
-    rest: SafeString | str = ""
-    if more:
-        names = ", ".join(str(label) for label in more)
-        rest = format_html('<span class="hint" title="{}">+{}</span>', names, len(more))
-    return format_html(
-        '<span class="tags">{}{}</span>', format_html_join("", "{}", ((tag(label),) for label in shown)), rest
-    )
+        fits += 1
+    sent = labels[: max(fits, _TAGS_SENT)]
+    chips = format_html_join("", "{}", ((tag(label, at >= fits),) for at, label in enumerate(sent)))
+    more: SafeString | str = ""
+    if len(labels) > 1:
+        more = format_html(
+            '<span class="hint" title="{}" data-tags="{}"{}>+{}</span>',
+            ", ".join(str(label) for label in labels), len(labels),
+            mark_safe(" hidden") if fits == len(labels) else "", len(labels) - fits,
+        )  # fmt: skip
+    return format_html('<span class="tags">{}{}</span>', chips, more)
 
 
 @register.simple_tag

@@ -1,5 +1,7 @@
 // Rows: the keys that move among them, and the selection that lights the toolbar.
 
+import "./tag-lists.js";
+
 const typing = (element) => element.matches?.('input:not([type="checkbox"], [type="radio"]), textarea, select, [contenteditable="true"]');
 const rows = () => [...document.querySelectorAll("main tr[data-row]")].filter((row) => row.offsetParent);
 const current = () => document.querySelector("main tr[data-current]");

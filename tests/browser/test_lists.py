@@ -298,3 +298,56 @@ def test_an_older_answer_does_not_fold_what_was_unfolded(open_page: Callable[...
     with page.expect_request("**/pipelines/?open=*"):  # the list asks on as it stands
         page.evaluate("release()")
     expect(page.locator("tr[data-depth='1']")).to_have_count(3)
+
+
+WIDE = {"made": "keys", "quality": "needs review", "width": "512", "stage": "draft", "seed": "3"}
+
+
+@pytest.mark.parametrize("path", ["/runs/", "/experiments/mnist/", "/experiments/mnist/runs/1/children/"])
+def test_a_tag_in_a_list_is_whole_or_counted(ana: User, open_page: Callable[..., Page], path: str) -> None:
+    parent = make_run(metrics={"loss": 0.5}, tags=WIDE)
+    for n in range(1, 5):
+        tags = dict(list(WIDE.items())[n:])
+        make_run(metrics={"loss": 0.25}, tags={"id": str(n) * n, **tags}, parent=parent)
+    make_run(tags={"made": "keys", "a": "b"})
+    page = open_page(f"{path}?open=1" if path != "/runs/" else path, user=ana)
+    for width in (1440, 1900):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(f"() => ({CUT_TAGS})().length === 0")
+        page.wait_for_function(f"() => ({ROOM_LEFT})().length === 0")
+
+
+def test_a_tag_longer_than_its_column_ends_in_dots(ana: User, open_page: Callable[..., Page]) -> None:
+    make_run(tags={"long": "x" * 300, "seed": "3"})
+    page = open_page("/runs/", user=ana)
+    tags = page.locator(".tags")
+    expect(tags.locator(".tag:visible")).to_have_count(1)
+    expect(tags.get_by_text("+1", exact=True)).to_be_in_viewport(ratio=1)
+    page.set_viewport_size({"width": 1500, "height": 900})
+    expect(tags.get_by_text("+1", exact=True)).to_be_in_viewport(ratio=1)
+
+
+#: Tags of which a part is missing, and rows where "+n" is not what is missing.
+CUT_TAGS = """() => [...document.querySelectorAll(".table .tags")].flatMap((box) => {
+  const room = box.getBoundingClientRect().right;
+  const shown = [...box.querySelectorAll(".tag")].filter((tag) => tag.offsetParent);
+  const isCut = (text) => text.scrollWidth > text.clientWidth;
+  const isPast = (tag) => tag.getBoundingClientRect().right > room + 1;
+  const cut = shown.filter((tag) => isCut(tag.querySelector(".tag-text")) || isPast(tag));
+  const rest = box.querySelector("[data-tags]");
+  const missing = rest ? rest.dataset.tags - shown.length : 0;
+  const said = rest && rest.offsetParent ? Number(rest.textContent) : 0;
+  return [...cut.map((tag) => tag.textContent), ...(said === missing ? [] : [`${said} of ${missing}`])];
+})"""
+
+#: What "+n" takes from the view although there was room for one more tag, and still for "+n".
+ROOM_LEFT = """() => [...document.querySelectorAll(".table .tags")].flatMap((box) => {
+  const rest = box.querySelector("[data-tags]");
+  const next = [...box.querySelectorAll(".tag")].find((tag) => tag.hidden);
+  if (!rest || !next) return [];
+  const end = rest.getBoundingClientRect().right;
+  next.hidden = false;
+  const wide = next.offsetWidth + 4;
+  next.hidden = true;
+  return end + wide < box.getBoundingClientRect().right - 8 ? [next.textContent] : [];
+})"""

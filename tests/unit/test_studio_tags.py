@@ -80,9 +80,16 @@ def test_nobody_is_studio() -> None:
 def test_tags_that_do_not_fit_are_counted_and_named() -> None:
     labels = [Label("quality", "fantastic run"), Label("baseline"), Label("width", "512"), Label("seed", "3")]
     html = studio.tag_list(labels, width=236)
-    assert html.count('class="tag"') < 4
-    assert "seed=3" in html
-    assert 'class="hint"' in html
+    assert html.count(" hidden>") > 0
+    assert "quality=fantastic run, baseline, width=512, seed=3" in html
+
+
+@pytest.mark.parametrize(("count", "sent"), [(3, 3), (40, 8)])
+def test_some_more_tags_than_fit_come_hidden(count: int, sent: int) -> None:
+    html = studio.tag_list([Label("key", str(n)) for n in range(100, 100 + count)], width=60)
+    assert html.count('class="tag"') == sent
+    assert html.count(" hidden>") == sent - 1
+    assert f'data-tags="{count}">+{count - 1}</span>' in html
 
 
 def test_a_tag_is_never_dropped_for_being_long() -> None:
