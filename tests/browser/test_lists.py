@@ -351,3 +351,21 @@ ROOM_LEFT = """() => [...document.querySelectorAll(".table .tags")].flatMap((box
   next.hidden = true;
   return end + wide < box.getBoundingClientRect().right - 8 ? [next.textContent] : [];
 })"""
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/experiments/", "/experiments/mnist/", "/runs/", "/compute/", "/experiments/mnist/runs/1/logs/"],
+)
+def test_the_key_of_a_search_is_shown_where_it_leads(
+    ana: User, open_page: Callable[..., Page], path: str
+) -> None:
+    make_run()
+    page = open_page(path, user=ana)
+    badge = page.locator("kbd:visible", has_text=re.compile("^/$"))
+    expect(badge).to_have_count(1)
+    box = badge.locator("xpath=ancestor::*[contains(@class, 'search-box')]")
+    page.keyboard.press("/")
+    expect(box.locator("input[name=q]")).to_be_focused()
+    page.keyboard.type("loss")
+    expect(badge).to_have_count(0)
