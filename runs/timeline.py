@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Any, Protocol
 
-from runs.status import TERMINAL
+from runs.status import TERMINAL, Status
 
 #: Letters of a reason for which the timeline has room.
 _SHORT = 160
@@ -21,6 +21,16 @@ class Event(Protocol):
     at: datetime
     why: str
     by: Any
+
+
+@dataclass
+class _Made:
+    """The beginning of a step, which no change of status has led to."""
+
+    at: datetime
+    to_status: str = Status.NOT_STARTED
+    why: str = "submitted with its pipeline"
+    by: Any = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,15 @@ class Timeline:
         return self.stays[0].at
 
 
-def timeline_of(events: Sequence[Event], now: datetime) -> Timeline | None:
-    """The timeline of a run from its events, oldest first; None without any."""
+def timeline_of(
+    events: Sequence[Event], now: datetime, *, made_at: datetime | None = None
+) -> Timeline | None:
+    """The timeline of a run from its events, oldest first; None without any.
+
+    `made_at` is for a step, which waits for others before its first event: when it was submitted.
+    """
+    if made_at is not None:
+        events = [_Made(made_at), *events]
     if not events:
         return None
     is_over = events[-1].to_status in TERMINAL

@@ -18,7 +18,7 @@ from runs.services.compute import Waiting, why_waiting
 from runs.services.logs import has_log
 from runs.services.runs import about_run
 from runs.status import ErrorClass, Kind, Status
-from runs.timeline import timeline_of
+from runs.timeline import Timeline, timeline_of
 from runs.views.parts import wants_part
 from runs.views.run_frame import find_run, run_frame, run_url
 from studio.accounts.changes import changes_of
@@ -87,7 +87,7 @@ def overview_page(request: HttpRequest, run: Run) -> HttpResponse:
 def overview(run: Run, *, may_contribute: bool) -> dict[str, Any]:
     """What the Overview shows of a run."""
     return {
-        "timeline": timeline_of(list(run.events.select_related("by")), timezone.now()),
+        "timeline": _timeline(run),
         "error_title": error_title(run),
         "error_text": error_text(run),
         "has_log": bool(run.error_class) and has_log(run),
@@ -104,6 +104,11 @@ def overview(run: Run, *, may_contribute: bool) -> dict[str, Any]:
         "run_properties": list(run.properties.all()),
         "changes": list(changes_of(run.workspace_id, about_run(run.run_id))[:CHANGES_SHOWN]),
     }
+
+
+def _timeline(run: Run) -> Timeline | None:
+    made_at = run.created_at if run.kind == Kind.STEP else None
+    return timeline_of(list(run.events.select_related("by")), timezone.now(), made_at=made_at)
 
 
 def error_title(run: Run) -> str:

@@ -44,6 +44,20 @@ def test_the_timeline_says_status_time_and_reason(page_of: Callable[[Run], str],
     assert "since submitted" in page
 
 
+def test_the_timeline_of_a_step_has_the_time_that_it_waited(page_of: Callable[[Run], str]) -> None:
+    start = datetime.now(UTC) - timedelta(minutes=5)
+    pipeline = make_run(kind=Kind.PIPELINE, status=Status.FAILED)
+    canceled = {"to_status": Status.CANCELED, "at": start + timedelta(seconds=75), "why": "another failed"}
+    step = make_run(
+        kind=Kind.STEP, parent=pipeline, status=Status.CANCELED, created_at=start, events=[canceled],
+        queued_at=None, started_at=None, ended_at=start + timedelta(seconds=75),
+    )  # fmt: skip
+    page = page_of(step)
+    assert page.count('class="timeline-part"') == 1
+    assert "1m 15s in all" in page
+    assert "submitted with its pipeline" in page
+
+
 @pytest.mark.parametrize("error_class", list(ErrorClass))
 def test_every_class_of_error_is_said_in_words(
     page_of: Callable[[Run], str], error_class: ErrorClass

@@ -78,3 +78,18 @@ def test_who_did_it_is_named_once() -> None:
     assert [stay.why for stay in line.stays] == [
         "submitted by ana", "diverged, by ben", "by ben", "its node stopped it",
     ]  # fmt: skip
+
+
+def test_a_step_waits_from_its_submission_on() -> None:
+    line = timeline_of([Event(Status.CANCELED, after(1.2))], after(60), made_at=START)
+    assert line is not None
+    assert [(stay.status, stay.spent) for stay in line.stays] == [
+        (Status.NOT_STARTED, timedelta(seconds=1.2)), (Status.CANCELED, None),
+    ]  # fmt: skip
+    assert (line.total, line.start) == (timedelta(seconds=1.2), START)
+
+
+def test_a_step_that_waits_still_has_a_timeline() -> None:
+    line = timeline_of([], after(5), made_at=START)
+    assert line is not None
+    assert [(stay.status, stay.is_growing) for stay in line.stays] == [(Status.NOT_STARTED, True)]
