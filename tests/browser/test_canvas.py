@@ -157,3 +157,16 @@ def test_a_wrong_variable_that_is_removed_is_red_no_more(open_page: OpenPage, an
     expect(page.locator(".node.is-wrong")).to_have_count(1)
     page.get_by_role("button", name="Remove this variable").click()
     expect(page.locator(".node.is-wrong")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [800, 1440])
+def test_the_tools_stay_in_the_window_below_a_bar(open_page: OpenPage, ana: User, width: int) -> None:
+    page = open_page("/submit/?example=digits", user=ana, width=width)
+    page.get_by_label("Arguments").fill("--lr 0.1")
+    tools = page.locator(".canvas-zoom")
+    expect(tools).to_be_in_viewport(ratio=1)
+    page.context.clear_cookies(name="studio_session")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    expect(tools).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
