@@ -113,6 +113,7 @@ function prepend(part) {
 const inLines = (n) => `${n.toLocaleString("en")} line${n === 1 ? "" : "s"}`;
 
 function changed() {
+  lines.dataset.digits = String(log.number).length;
   document.getElementById("log-empty").hidden = log.size > 0 || !document.getElementById("log-empty").textContent.trim();
   const total = document.getElementById("log-total");
   total.hidden = !log.total;

@@ -349,3 +349,28 @@ def test_a_printed_log_flows_over_the_pages(run: Run, ana: User, open_page: Call
     page.emulate_media(media="print")
     expect(page.locator(".side, .top, .logs-side").filter(visible=True)).to_have_count(0)
     assert page.locator("body").evaluate("body => body.scrollHeight") > 1000 * 20
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_long_line_numbers_have_room(run: Run, ana: User, open_page: Callable[..., Page], width: int) -> None:
+    grow(run, "\n" * 1_000_000)
+    page = open_page(path_of(run), user=ana, width=width)
+    page.wait_for_function(f"() => ({LAST_NUMBER})().length === 7")
+    assert page.evaluate(ROOM_OF_NUMBERS) >= 6
+    for _ in range(2):
+        grow(run, "\n" * 4_500_000)
+    page.wait_for_function(f"() => ({LAST_NUMBER})().length === 8", timeout=30_000)
+    assert page.evaluate(ROOM_OF_NUMBERS) >= 6
+
+
+LAST_NUMBER = "() => [...document.querySelectorAll('.log-line > a')].at(-1).textContent"
+
+#: Pixels between the edge of the panel and the number that comes nearest to it.
+ROOM_OF_NUMBERS = """() => {
+  const edge = document.querySelector(".log-scroll").getBoundingClientRect().left;
+  const text = document.createRange();
+  return Math.min(...[...document.querySelectorAll(".log-line > a")].map((link) => {
+    text.selectNodeContents(link);
+    return text.getBoundingClientRect().left - edge;
+  }));
+}"""
