@@ -47,7 +47,7 @@ _NAMED = ("submitter", "experiment", "target")
 _WORDS = ("status", "kind")
 
 
-class SearchField(forms.CharField):
+class SearchField(TextField):
     """The text of the search bar; its value is a Query."""
 
     def clean(self, value: Any) -> Query:
@@ -80,7 +80,7 @@ class NamesField(WordsField):
         return bool(clean(value).strip()) and len(value) <= _NAME_LENGTH
 
 
-class ConditionField(forms.CharField):
+class ConditionField(TextField):
     """A value of the search language; its value is the condition that a qualifier makes of it."""
 
     def __init__(self, *, qualifier: str, **options: Any) -> None:

@@ -12,6 +12,7 @@ from django.test import Client
 
 from runs.filters import RunFilter
 from studio.accounts.models import User
+from studio.fields import CONTROL_CHARACTER
 from tests.factories import make_pipeline, make_run
 
 ClientOf = Callable[[User], Client]
@@ -124,3 +125,10 @@ def test_an_address_with_too_much_in_it_is_refused(strict: Client) -> None:
     page = strict.get("/runs/?" + "a&" * 10_001)
     assert page.status_code == 413
     assert b"<html" in page.content
+
+
+@pytest.mark.parametrize("address", [*(f"{one}?q=" for one in LISTS), "/runs/?tag=", "/runs/?duration_min="])
+def test_a_control_character_is_called_so(strict: Client, address: str) -> None:
+    answer = strict.get(f"{address}a%00").text
+    assert CONTROL_CHARACTER in answer
+    assert "Null characters" not in answer

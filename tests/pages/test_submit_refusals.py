@@ -265,6 +265,11 @@ def test_what_is_no_archive_is_refused(client: Client) -> None:
     assert any("not a zip archive" in error for error in errors_of(response)), errors_of(response)
 
 
+def test_an_archive_with_nothing_in_it_is_called_empty(client: Client) -> None:
+    response = client.post("/submit/", form(**upload("zip", "x.zip", zipped({}))))
+    assert "The source has no file in it." in errors_of(response), errors_of(response)
+
+
 @pytest.mark.parametrize("source", ["folder", "zip", "file", "paste", "run", "example", "nonsense", ""])
 def test_a_missing_source_is_asked_for(client: Client, source: str) -> None:
     response = client.post("/submit/", form(**{"steps-0-source": source, "steps-0-pasted": ""}))
