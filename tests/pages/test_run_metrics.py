@@ -83,7 +83,7 @@ class TestCards:
         response = client_of(ana).get(url(run))
         cards = {card.metric.name: card for card in response.context["page"].cards}
         assert {name: card.shape for name, card in cards.items()} == {"kk": "table", "roc": "table"}
-        assert cards["kk"].heads == ["", "a"]
+        assert [head.text for head in cards["kk"].heads] == ["Value", "a"]
         assert [[cell.text for cell in row] for row in cards["kk"].rows] == [["1", ""], ["", "2"]]
         assert "null" not in response.content.decode()
 
