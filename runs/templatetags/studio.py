@@ -211,7 +211,7 @@ def tag(label: Any, is_hidden: bool = False) -> SafeString:
         return format_html('<span class="tag"{}><span class="tag-text">{}</span></span>', hidden, label.key)
     return format_html(
         '<span class="tag" title="{k}={v}"{hidden}>'
-        '<span class="tag-text"><span class="tag-key">{k}=</span>{v}</span></span>',
+        '<span class="tag-text"><span class="tag-key"><bdi>{k}</bdi>=</span><bdi>{v}</bdi></span></span>',
         k=label.key, v=label.value, hidden=hidden,
     )  # fmt: skip
 

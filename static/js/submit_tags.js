@@ -8,12 +8,15 @@ function write(tags) {
   draw();
 }
 
+const isolated = (text) => Object.assign(document.createElement("bdi"), { textContent: text });
+
 function chip(text) {
   const [key, ...value] = text.split("=");
   const box = Object.assign(document.createElement("span"), { className: "tag tag-lg" });
   const words = Object.assign(document.createElement("span"), { className: "tag-text" });
-  const name = Object.assign(document.createElement("span"), { className: "tag-key", textContent: value.length ? `${key}=` : "" });
-  words.append(name, value.length ? value.join("=") : key);
+  const name = Object.assign(document.createElement("span"), { className: "tag-key" });
+  if (value.length) name.append(isolated(key), "=");
+  words.append(name, isolated(value.length ? value.join("=") : key));
   const remove = Object.assign(document.createElement("button"), { className: "tag-remove", type: "button", textContent: "×" });
   remove.setAttribute("aria-label", `Remove tag ${text}`);
   remove.addEventListener("click", () => {

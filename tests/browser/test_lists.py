@@ -369,3 +369,56 @@ def test_the_key_of_a_search_is_shown_where_it_leads(
     expect(box.locator("input[name=q]")).to_be_focused()
     page.keyboard.type("loss")
     expect(badge).to_have_count(0)
+
+
+TURNED = "\u202ekey"
+
+
+@pytest.mark.parametrize("path", ["/runs/", "/experiments/mnist/", "/experiments/mnist/runs/1/", "/submit/"])
+def test_what_turns_in_a_tag_turns_nothing_beside_it(
+    ana: User, open_page: Callable[..., Page], path: str
+) -> None:
+    make_run(tags={TURNED: "value"})
+    page = open_page(path, user=ana)
+    if path == "/submit/":
+        page.locator("#run-dialog").evaluate("dialog => dialog.showModal()")
+        page.locator("#tags-entry").fill(f"{TURNED}=value")
+        page.locator("#tags-entry").press("Enter")
+    expect(page.locator(".tag-key")).to_be_visible()
+    assert page.evaluate(ORDER_OF_TAG) == "ye=v"
+
+
+def test_what_turns_in_a_name_turns_nothing_beside_it(ana: User, open_page: Callable[..., Page]) -> None:
+    parent = make_run(display_name="\u202eevil run")
+    make_run(parent=parent, display_name="below")
+    page = open_page("/runs/?q=below", user=ana)
+    lefts = page.locator(".parent-hint").evaluate(
+        """(hint) => ["in ", "evil", " #1"].map((text) => {
+          const all = document.createTreeWalker(hint, NodeFilter.SHOW_TEXT);
+          while (all.nextNode() && !all.currentNode.data.includes(text));
+          const range = document.createRange();
+          const at = all.currentNode.data.indexOf(text);
+          range.setStart(all.currentNode, at);
+          range.setEnd(all.currentNode, at + text.length);
+          return range.getBoundingClientRect().left;
+        })"""
+    )
+    assert lefts == sorted(lefts)
+
+
+#: Some letters of a tag key=value whose key is turned, from left to right as they stand on the page.
+ORDER_OF_TAG = """() => {
+  const all = document.createTreeWalker(document.querySelector(".tag:has(.tag-key)"), NodeFilter.SHOW_TEXT);
+  const found = [];
+  while (all.nextNode()) {
+    for (const letter of ["e", "y", "=", "v"]) {
+      const at = all.currentNode.data.indexOf(letter);
+      if (at < 0 || found.some((one) => one.letter === letter)) continue;
+      const range = document.createRange();
+      range.setStart(all.currentNode, at);
+      range.setEnd(all.currentNode, at + 1);
+      found.push({ letter, left: range.getBoundingClientRect().left });
+    }
+  }
+  return found.sort((one, other) => one.left - other.left).map((one) => one.letter).join("");
+}"""

@@ -98,7 +98,7 @@ def test_a_search_lists_flat_with_a_hint_at_the_parent(ana: User, client_of: Cli
     make_sweep()
     response = client_of(ana).get(f"{URL}?q=width")
     assert shown(response) == ["width 2", "width 1"]
-    assert b"in sweep #2" in response.content
+    assert b"in <bdi>sweep</bdi> #2" in response.content
     assert "2 runs found" in response.context["label"]
 
 

@@ -136,7 +136,7 @@ def test_without_a_search_children_are_folded(ana: User, client_of: ClientOf) ->
     assert shown(client.get("/runs/", {"open": sweep.run_id})) == ["sweep", "child"]
     flat = client.get("/runs/?q=is:child")
     assert shown(flat) == ["child"]
-    assert b"in sweep #1" in flat.content
+    assert b"in <bdi>sweep</bdi> #1" in flat.content
 
 
 def test_archived_runs_are_there_when_asked_for(ana: User, client_of: ClientOf) -> None:
