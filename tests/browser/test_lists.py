@@ -309,7 +309,9 @@ def test_a_tag_in_a_list_is_whole_or_counted(ana: User, open_page: Callable[...,
     for n in range(1, 5):
         tags = dict(list(WIDE.items())[n:])
         make_run(metrics={"loss": 0.25}, tags={"id": str(n) * n, **tags}, parent=parent)
-    make_run(tags={"made": "keys", "a": "b"})
+    make_run(tags={"made": "keys", "lr": "0.001"}, parent=parent)
+    if path == "/experiments/mnist/":
+        make_run(tags={"quality": "needs review", "a": "b"})
     page = open_page(f"{path}?open=1" if path != "/runs/" else path, user=ana)
     for width in (1440, 1900):
         page.set_viewport_size({"width": width, "height": 900})
