@@ -197,6 +197,8 @@ class StepForm(PageForm):
         self.targets = targets
         self.snapshot: Snapshot | None = None
         self.source_error = ""
+        # A browser would cut the rest without a word.
+        del self.fields["display_name"].widget.attrs["maxlength"]
         self.fields["target"].widget.choices = [("", "(default)"), *((n, n) for n in targets)]
         self.fields["example"].widget.choices = [
             ("", "Choose one"),
@@ -361,7 +363,7 @@ class RunForm(PageForm):
         label="Existing experiment", required=False, widget=forms.Select(attrs={"class": "select"})
     )
     new_experiment = _text("New experiment", most=10_000, spellcheck="false")
-    display_name = _text("Display name", most=1_000)
+    display_name = _text("Display name", most=256)
     description = TextField(
         label="Description",
         required=False,
@@ -402,6 +404,9 @@ class RunForm(PageForm):
         self.targets = targets
         self.steps_only = steps_only
         self.fields["target"].widget.choices = [("", "Choose one"), *((n, n) for n in targets)]
+        del self.fields["display_name"].widget.attrs[
+            "maxlength"
+        ]  # a browser would cut the rest without a word
         chosen = content.get("experiment", "")[:255]
         offered = [chosen, *experiments] if chosen and chosen not in experiments else experiments
         self.fields["experiment"].widget.choices = [(name, name) for name in offered]

@@ -18,6 +18,9 @@ SQLITE_OPTIONS = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
 
+#: Who is silent for so long is away, also when Studio stops; the system itself would wait for two minutes.
+CONNECT_S = 10
+
 
 def take_to_disk() -> None:
     """Return when a power cut can no longer undo what was committed. Raises OSError.
@@ -57,7 +60,7 @@ def parse_database_url(url: str) -> dict[str, Any]:
             "PORT": str(parts.port or ""),
             "CONN_MAX_AGE": 60,
             "CONN_HEALTH_CHECKS": True,
-            "OPTIONS": dict(parse_qsl(parts.query)),
+            "OPTIONS": {"connect_timeout": CONNECT_S, **dict(parse_qsl(parts.query))},
         }
     raise ImproperlyConfigured(
         f"STUDIO_DATABASE_URL names an unknown kind of database ({parts.scheme or 'none'}). "

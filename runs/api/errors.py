@@ -12,7 +12,6 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from runs.errors import InvalidInput, OffsetMismatch, OutOfOrder, SearchError, StudioError, TooBig
 from runs.middleware import status_of
 from runs.services import run_tokens
-from studio.accounts import attempts, services
 from studio.accounts.middleware import to_sign_in
 from studio.accounts.refusals import refuse
 
@@ -35,7 +34,7 @@ class ErrorOut(Schema):
 
 
 #: For the `response` of every operation: `response={200: RunOut, **REFUSALS}`.
-REFUSALS: dict[Any, Any] = {frozenset({400, 401, 403, 404, 405, 409, 413, 422, 429}): ErrorOut}
+REFUSALS: dict[Any, Any] = {frozenset({400, 401, 403, 404, 405, 409, 413, 422}): ErrorOut}
 
 
 def install(api: NinjaAPI) -> None:
@@ -49,18 +48,7 @@ def install(api: NinjaAPI) -> None:
 
 def _not_signed_in(request: HttpRequest, error: Any) -> HttpResponse:
     token = request.headers.get("Authorization", "").partition(" ")[2].strip()
-    why = run_tokens.why_refused(token) or services.why_refused(token)
-    if token and why is None and not attempts.try_token(request.META.get("REMOTE_ADDR", "")):
-        response = refuse(
-            request,
-            429,
-            "Too many unknown tokens came from this address.",
-            code="too_many_attempts",
-            hint=f"Wait up to {attempts.WINDOW_S // 60} minutes; a valid token is heard meanwhile.",
-        )
-        response["Retry-After"] = str(attempts.WINDOW_S)
-        return response
-    return to_sign_in(request, why)
+    return to_sign_in(request, run_tokens.why_refused(token))
 
 
 def _refused(request: HttpRequest, error: Any) -> HttpResponse:

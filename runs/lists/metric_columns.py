@@ -19,7 +19,7 @@ from runs.lists.columns import Column
 from runs.lists.metrics import Shown, last_value, shown_last, shown_number
 from runs.models import Experiment, Metric, MetricLedger, Run
 from runs.search.cursors import SUMS, metric_order
-from runs.services.metrics import newest_with
+from runs.services.metrics import drawn_columns, newest_with
 from studio.accounts.models import User
 from studio.accounts.services import remember_choice
 
@@ -223,10 +223,25 @@ def metric_charts(
     """What the charts show; unknown names give the first one, and durations. Two queries at most."""
     curve = curve if curve in names else names[0] if names else ""
     rows = newest_with(experiment, curve, CURVES) if curve else []
-    texts = iter(numbers_apart([number for m in rows for number in (m.last, m.least, m.most)]))
-    curves = [Curve(m.run, shown_last(m, next(texts)), next(texts), next(texts)) for m in rows]
+    figures = [_figures(m) for m in rows]
+    texts = iter(numbers_apart([number for three in figures for number in three]))
+    curves = [Curve(m.run, _last(m, next(texts)), next(texts), next(texts)) for m in rows]
     drawn = over_runs(experiment, names, bars, over=over, sum_=sum_)
     return MetricCharts(names, drawn.over, drawn.sum, drawn.values, curve, curves)
+
+
+def _figures(metric: Metric) -> tuple[float | None, float | None, float | None]:
+    """Last, least and most of the column that the metric's chart draws."""
+    column, x = drawn_columns(metric)
+    drawn = next((one for one in metric.columns if one["name"] == column), None)
+    if not x or drawn is None:
+        return metric.last, metric.least, metric.most
+    return drawn["last"], drawn["least"], drawn["most"]
+
+
+def _last(metric: Metric, text: str) -> Shown:
+    """What came last of that column; of one that is drawn by another it is a number."""
+    return shown_number(_figures(metric)[0], text) if drawn_columns(metric)[1] else shown_last(metric, text)
 
 
 def over_runs(

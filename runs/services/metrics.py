@@ -441,9 +441,11 @@ def drawn_columns(metric: Metric, chosen: str = "") -> tuple[str, str]:
     `chosen` if that is one of its columns, else the first one with numbers that is not the axis.
     """
     x, names = _axis(metric), [column["name"] for column in metric.columns]
-    if chosen in names:
+    if chosen and chosen in names:
         return chosen, "" if x == chosen else x
-    return (columns_to_draw(metric) or names or [""])[0], x
+    columns = columns_to_draw(metric)
+    telling = [name for name in columns if name.casefold() not in _COUNTING]
+    return (telling or columns or names or [""])[0], x
 
 
 def columns_to_draw(metric: Metric) -> list[str]:
@@ -455,16 +457,23 @@ def columns_to_draw(metric: Metric) -> list[str]:
 def _axis(metric: Metric) -> str:
     """The column of a row or table that its chart draws the others against, "" for none.
 
-    One that counts, by its name or because it goes up by one from row to row; else the first of exactly two.
-    None where "" holds single values that were logged under the same name.
+    One that counts: it is called so and has room for a number of its own in each row, or it goes up by one from
+    row to row. Else the first of exactly two. None where "" holds what was logged without a row under the same
+    name.
     """
-    numeric = _numeric(metric)
-    if metric.kind not in (MetricKind.ROW, MetricKind.TABLE) or len(numeric) < 2 or "" in numeric:
+    numeric, known = _numeric(metric), {column["name"]: column for column in metric.columns}
+    if metric.kind not in (MetricKind.ROW, MetricKind.TABLE) or len(numeric) < 2 or "" in known:
         return ""
-    named = next((name for name in numeric if name.casefold() in _COUNTING), "")
-    first = next(column for column in metric.columns if column["name"] == numeric[0])
-    counts = first["type"] == I8 and first["last"] == first["most"] == first["least"] + metric.count - 1
-    return named or (numeric[0] if counts or len(numeric) == 2 == len(metric.columns) else "")
+    spans = {name: known[name]["most"] - known[name]["least"] for name in numeric}
+    # Epochs may be parts of whole ones.
+    rooms = {name: metric.count - 1 if known[name]["type"] == I8 else 0 for name in numeric}
+    grows = {name for name in numeric if known[name]["last"] == known[name]["most"]}
+    named = [name for name in grows if name.casefold() in _COUNTING and spans[name] >= rooms[name]]
+    if named:
+        return max(named, key=spans.__getitem__)
+    first = numeric[0]
+    counts = first in grows and known[first]["type"] == I8 and spans[first] == metric.count - 1
+    return first if counts or len(numeric) == 2 == len(known) else ""
 
 
 def _numeric(metric: Metric) -> list[str]:

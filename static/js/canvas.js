@@ -11,6 +11,7 @@ let on = {};
 let steps = [];
 let selected = null;
 let zoom = 1;
+let isMoved = false; // by hand, since the page was opened
 let marked = null; // the edge that was clicked: {from, to}
 
 const get = (id) => document.getElementById(id);
@@ -28,7 +29,7 @@ const shapeOf = (some) => JSON.stringify(some.map((step) => [step.index, step.af
 function place(before) {
   const placeless = steps.filter((step) => step.x === null || step.y === null);
   const isFirst = placeless.length === steps.length;
-  const isOther = before.length > 0 && shapeOf(before) !== shapeOf(steps);
+  const isOther = !isMoved && before.length > 0 && shapeOf(before) !== shapeOf(steps);
   if (isFirst || (isOther && isArranged(before))) {
     const canvas = get("canvas");
     const places = arranged(steps, { width: canvas.clientWidth / zoom, height: canvas.clientHeight / zoom });
@@ -241,6 +242,7 @@ function dragBox(event, step) {
 }
 
 function moveTo(index, x, y) {
+  isMoved = true;
   const step = byIndex(index); // of now: what is typed elsewhere may have drawn all anew since the drag began
   [step.x, step.y] = [Math.max(8, Math.round(x)), Math.max(8, Math.round(y))];
   on.move(step.index, step.x, step.y);

@@ -1,4 +1,4 @@
-"""Counts tries to sign in and unknown tokens, so that neither can be guessed.
+"""Counts tries to sign in, so that passwords cannot be guessed.
 
 Kept in the cache: Studio serves pages from one process, and a restart forgets nothing worth keeping.
 """
@@ -33,11 +33,6 @@ def try_once(username: str, address: str) -> bool:
     person, everybody = _keys(username, address)
     # Not `or`: both have to count.
     return not ((_count(person) > PER_PERSON) | (_count(everybody) > PER_ADDRESS))
-
-
-def try_token(address: str) -> bool:
-    """Count a token that nobody knows. False: this address has sent too many of them."""
-    return _count(f"token:{address}") <= PER_ADDRESS
 
 
 def forget(username: str, address: str) -> None:

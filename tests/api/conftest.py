@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from django.core.cache import cache
 
 from runs.models import Run
 from runs.services.run_tokens import run_token
 from studio.accounts.models import User
 from studio.accounts.services import make_token
 from tests.api_kit import Api
-
-
-@pytest.fixture(autouse=True)
-def _nobody_has_guessed() -> None:
-    """Unknown tokens are counted in the cache, which outlives a test."""
-    cache.clear()
 
 
 @pytest.fixture

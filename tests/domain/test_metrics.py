@@ -320,6 +320,19 @@ class TestChart:
             ({"fold": ["a", "b"], "auc": [0.5, 0.6], "f1": [0.1, 0.2]}, "auc", "auc f1"),
             ({"width": [64, 32], "loss": [0.5, 0.25], "acc": [0.5, 1.0]}, "width", "width loss acc"),
             ({"epoch": [1, 2], "said": ["a", "b"]}, "epoch", "epoch"),
+            (
+                {"epoch": [1, 1, 2, 2], "batch": [1, 2, 1, 2], "loss": [4, 3, 2, 1]},
+                "loss",
+                "epoch batch loss",
+            ),
+            (
+                {"batch": [1, 2, 1, 2], "epoch": [1, 1, 2, 2], "loss": [4, 3, 2, 1]},
+                "loss",
+                "batch epoch loss",
+            ),
+            ({"epoch": [1, 1, 2], "step": [5, 6, 7], "loss": [4, 3, 2]}, "loss step", "epoch loss"),
+            ({"epoch": [0.5, 1.0], "loss": [4, 2], "acc": [0, 1]}, "loss epoch", "loss acc"),
+            ({"epoch": [1, 2], "loss": [4, 2], "": ["said", None]}, "loss", "epoch loss"),
         ],
     )
     def test_a_column_that_only_counts_is_the_axis_of_the_others(

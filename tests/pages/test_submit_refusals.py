@@ -43,7 +43,7 @@ def field_errors(response: Any, field: str) -> list[str]:
         ({"new_experiment": "\u202eevil"}, "new_experiment", "cannot be an experiment's name"),
         ({"new_experiment": "🚀"}, "new_experiment", "cannot be an experiment's name"),
         ({"new_experiment": "a\0b"}, "new_experiment", "control character"),
-        ({"display_name": "x" * 10_000}, "display_name", "This has 10000 characters. At most 1000"),
+        ({"display_name": "x" * 10_000}, "display_name", "This has 10000 characters. At most 256"),
         ({"display_name": "a\0b"}, "display_name", "control character"),
         ({"tags": "=good"}, "tags", "A tag needs a key"),
         ({"tags": "a=1\na=2"}, "tags", "there twice"),

@@ -21,11 +21,11 @@ def two(studio: Shell, train: Path) -> tuple[str, str]:
 
 def test_an_attached_folder_says_of_which_experiment(studio: Shell, two: tuple[str, str]) -> None:
     here, there = two
-    ended = studio("studio run watch --until-done")
+    ended = studio("studio run watch --until-done --last 1")
     assert (ended.code, ended.err) == (0, "")
     assert here in ended.out
     assert there not in ended.out
-    of_all = studio("studio run watch --until-done --all-experiments").out
+    of_all = studio("studio run watch --until-done --all-experiments --last 2").out
     assert here in of_all
     assert there in of_all
     listed = studio("studio run list --all-experiments --last 2 --query '[].run_id'").json

@@ -17,9 +17,9 @@ from studio_client.api import Api
 from tests.fixtures.processes import wait_until
 from tests.sdk.command_line import Shell
 from tests.sdk.live import Signed, environment_of
+from tests.sdk.plots import Plot, png
 from tests.sdk.spooling import spools, values
 from tests.sdk.test_away import in_its_place
-from tests.sdk.test_metrics import Plot, png
 from tests.sdk.wire import Wire
 
 START = "aml://artifactId/ExperimentRun/dcid."
@@ -28,7 +28,7 @@ HEAD = """
 import os, sys, time
 from azureml.core import Run, Workspace
 from studio_client import spool
-from tests.sdk.test_metrics import Plot
+from tests.sdk.plots import Plot
 run = Workspace.from_config().get_run(sys.argv[1])
 """
 

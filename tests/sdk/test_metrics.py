@@ -10,10 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-import zlib
 from base64 import b64encode
 from pathlib import Path
-from typing import Any
 
 import pytest
 from azureml.core import Experiment, Run, Workspace
@@ -22,6 +20,7 @@ from studio_client import spool
 
 from tests.fixtures.processes import wait_until
 from tests.sdk.live import Signed, environment_of
+from tests.sdk.plots import Plot, png
 from tests.sdk.spooling import IN_SILENCE
 
 
@@ -35,30 +34,6 @@ def exp(attached: Path) -> Experiment:
 def run(exp: Experiment) -> Run:
     """An interactive run."""
     return exp.start_logging(snapshot_directory=None, outputs=None)
-
-
-def png(shade: int = 0) -> bytes:
-    """A picture of one point."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = zlib.crc32(kind + data).to_bytes(4, "big")
-        return len(data).to_bytes(4, "big") + kind + data + check
-
-    head = chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")
-    return (
-        b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(bytes([0, shade]))) + chunk(b"IEND", b"")
-    )
-
-
-class Plot:
-    """As matplotlib: something with savefig."""
-
-    def __init__(self, shade: int) -> None:
-        self.shade = shade
-
-    def savefig(self, target: Any, format: str) -> None:
-        assert format == "png"
-        target.write(png(self.shade))
 
 
 def test_what_is_logged_comes_back(run: Run) -> None:

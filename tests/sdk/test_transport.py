@@ -446,4 +446,4 @@ def test_a_server_without_tls_is_told_apart_soon(script: Script, monkeypatch: py
         for port in (silent.getsockname()[1], int(script.url.rpartition(":")[2])):
             client = Transport(Login(f"https://127.0.0.1:{port}", SECRET, "a test"), patience_s=0)
             with pytest.raises(errors.Unreachable, match="begin with http:// rather than https://"):
-                client.send("GET", "/x", timeout_s=30.0)
+                client.send("GET", "/x", timeout_s=3_600.0)

@@ -77,7 +77,7 @@ def test_a_postgresql_address_may_hold_escaped_letters_and_options() -> None:
     database = parse_database_url("postgresql://ana:p%40ss@db.lab:5433/studio?sslmode=require")
     assert (database["USER"], database["PASSWORD"]) == ("ana", "p@ss")
     assert (database["HOST"], database["PORT"], database["NAME"]) == ("db.lab", "5433", "studio")
-    assert database["OPTIONS"] == {"sslmode": "require"}
+    assert database["OPTIONS"] == {"connect_timeout": 10, "sslmode": "require"}
 
 
 @pytest.mark.parametrize("url", ["mysql://x/y", "just-a-word"])

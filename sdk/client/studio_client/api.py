@@ -262,7 +262,8 @@ class Api:
     ) -> dict[str, list[Any]]:
         """All points, by run id, as series of columns.
 
-        What is too much for one answer is asked for metric by metric. Raises TooBig if one is too much.
+        What is too much for one answer is asked for run by run, and of a run metric by metric. Raises TooBig
+        for a metric that is too much by itself.
         """
         query = [("name", name), ("recursive", recursive)]
         try:
@@ -271,11 +272,12 @@ class Api:
             known = self._get(_run(run_id, "metrics"), query)["items"]
             if len(known) < 2:
                 raise
-        runs: dict[str, list[Any]] = {}
-        for metric in known:
-            of_run = self.metric_values(metric["run_id"], name=metric["name"])
-            runs.setdefault(metric["run_id"], []).extend(of_run.get(metric["run_id"], []))
-        return runs
+        runs = dict.fromkeys(metric["run_id"] for metric in known)
+        if len(runs) > 1:
+            return {one: self.metric_values(one, name=name).get(one, []) for one in runs}
+        (one,) = runs
+        names = [metric["name"] for metric in known]
+        return {one: [series for each in names for series in self.metric_values(one, name=each).get(one, [])]}
 
     # Logs
 

@@ -7,7 +7,6 @@ import re
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from studio_client import yaml_files
@@ -70,6 +69,8 @@ def names_in(root: str) -> list[str]:
 
 def names_beside(root: str) -> list[str]:
     """Those of the files in the project's folder, and in folders of it that are not hidden."""
+    from pathlib import Path
+
     found = (path.relative_to(root) for glob in ("*", "*/*") for path in Path(root).glob(glob + ENDING))
     return sorted(
         path.as_posix()[: -len(ENDING)]

@@ -202,11 +202,11 @@ def _end(place: Place, run_id: str, act: str, content: dict[str, Any]) -> RunRec
 
 def _stopped(place: Place, run_id: str, goes_on: str) -> RunRecord:
     """The run once its processes are stopped, as far as they are in time. Ctrl-C says what `goes_on`."""
-    record = place.run(run_id)
-    if record["status"] in TERMINAL:
-        return record
-    say(f"Waiting up to {STOPPED_WITHIN_S:.0f} s for run {run_id} to stop ...")
     try:
+        record = place.run(run_id)
+        if record["status"] in TERMINAL:
+            return record
+        say(f"Waiting up to {STOPPED_WITHIN_S:.0f} s for run {run_id} to stop ...")
         return wait_until_ended(place.api, run_id, timeout_s=STOPPED_WITHIN_S)
     except KeyboardInterrupt:
         click.echo(f"\n{goes_on}. To see how it stands: studio run show -r {run_id}", err=True)
