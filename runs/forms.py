@@ -197,8 +197,6 @@ class StepForm(PageForm):
         self.targets = targets
         self.snapshot: Snapshot | None = None
         self.source_error = ""
-        # A browser would cut the rest without a word.
-        del self.fields["display_name"].widget.attrs["maxlength"]
         self.fields["target"].widget.choices = [("", "(default)"), *((n, n) for n in targets)]
         self.fields["example"].widget.choices = [
             ("", "Choose one"),
@@ -404,9 +402,8 @@ class RunForm(PageForm):
         self.targets = targets
         self.steps_only = steps_only
         self.fields["target"].widget.choices = [("", "Choose one"), *((n, n) for n in targets)]
-        del self.fields["display_name"].widget.attrs[
-            "maxlength"
-        ]  # a browser would cut the rest without a word
+        # A browser would cut the rest without a word.
+        del self.fields["display_name"].widget.attrs["maxlength"]
         chosen = content.get("experiment", "")[:255]
         offered = [chosen, *experiments] if chosen and chosen not in experiments else experiments
         self.fields["experiment"].widget.choices = [(name, name) for name in offered]
