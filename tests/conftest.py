@@ -29,9 +29,9 @@ pytest_plugins = ["tests.fixtures.migrated", "tests.fixtures.processes", "tests.
 def pytest_configure() -> None:
     """A database in a file, so that threads and other processes see it, and passwords that cost nothing.
 
-    A `Client` also lists no static files, which takes it 4 ms: they are looked for when they are asked for.
+    A `Client` also lists no static files, which takes it 5 ms: they are looked for when they are asked for.
     And tables that a test with real transactions has emptied are not filled with permissions of Django's own
-    kind again, which take a quarter of a second and which Studio does not have.
+    kind again, which take 12 ms and which Studio does not have.
     """
     database = django_settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
