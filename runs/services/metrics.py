@@ -458,8 +458,7 @@ def _axis(metric: Metric) -> str:
     """The column of a row or table that its chart draws the others against, "" for none.
 
     One that counts: it is called so and has room for a number of its own in each row, or it goes up by one
-    from row to row. Else the first of exactly two. None where "" holds what was logged without a row under the
-    same name.
+    from row to row. Else the first of exactly two. None where "" holds what was logged without a row.
     """
     numeric, known = _numeric(metric), {column["name"]: column for column in metric.columns}
     if metric.kind not in (MetricKind.ROW, MetricKind.TABLE) or len(numeric) < 2 or "" in known:

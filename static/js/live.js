@@ -88,7 +88,12 @@ function isTyped(field) {
 // What was refused is nowhere but here, though the form came with it. `data-touched` is for what no field shows.
 const holdsText = (form) => "touched" in form.dataset || form.querySelector(".error") || [...form.querySelectorAll("input:not([type=hidden]), textarea, select")].some(isTyped);
 
+let isLeaving = false; // every part of the page hears that the session has ended, and a second way there would break the first off
+addEventListener("pageshow", () => { isLeaving = false; });
+
 function toSignIn() {
+  if (isLeaving) return;
+  isLeaving = true;
   const back = location.pathname + location.search;
   location.assign(`${meta("sign-in")}?next=${encodeURIComponent(back)}`);
 }
