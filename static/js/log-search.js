@@ -105,7 +105,8 @@ function marksOf(hit) {
 function isInView(mark) {
   const place = mark.getBoundingClientRect();
   const frame = document.getElementById("log-scroll").getBoundingClientRect();
-  return place.top >= frame.top && place.bottom <= frame.bottom - 40;
+  const isAcross = place.left >= frame.left + 64 && place.right <= frame.right; // numbers of lines cover the left
+  return isAcross && place.top >= frame.top && place.bottom <= frame.bottom - 40;
 }
 
 async function go(index, { onlyIfHidden = false } = {}) {
@@ -119,7 +120,7 @@ async function go(index, { onlyIfHidden = false } = {}) {
   }
   document.querySelector("#log-lines mark.is-current")?.classList.remove("is-current");
   mark?.classList.add("is-current");
-  if (mark && !onlyIfHidden) mark.scrollIntoView({ block: "nearest", inline: "nearest" });
+  if (mark && !isInView(mark)) mark.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
 const step = (by) => { if (hits.length) tell(go(current < 0 ? 0 : current + by)); };

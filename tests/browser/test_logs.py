@@ -312,6 +312,24 @@ def test_the_page_stays_below_the_word_that_the_server_is_away(
     assert page.locator("h1").evaluate("box => box.getBoundingClientRect().top") >= bottom
 
 
+def test_what_is_found_far_to_the_right_is_shown(ana: User, open_page: Callable[..., Page]) -> None:
+    run = make_run(status=Status.COMPLETED)
+    grow(run, "first\n" + "x" * 20_000 + "needle" + "x" * 500 + "\nlast\n")
+    page = open_page(path_of(run), user=ana)
+    page.get_by_role("searchbox", name="Search this log").fill("needle")
+    mark = page.locator("mark.is-current")
+    expect(mark).to_be_in_viewport(ratio=1)
+    page.get_by_role("searchbox", name="Search this log").fill("last")
+    expect(mark).to_have_text("last")
+    expect(mark).to_be_in_viewport(ratio=1)
+    assert (
+        mark.evaluate(
+            "mark => mark.getBoundingClientRect().left - mark.parentElement.getBoundingClientRect().left"
+        )
+        < 100
+    )
+
+
 def test_what_is_written_from_the_right_is_seen(ana: User, open_page: Callable[..., Page]) -> None:
     run = make_run(status=Status.COMPLETED)
     grow(run, "x" * 20_000 + "\nשלום עולם\n")
