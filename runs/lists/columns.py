@@ -78,7 +78,7 @@ def chosen(person: User, place: str) -> list[Column]:
 def with_metrics(columns: list[Column], metrics: list[Column]) -> list[Column]:
     """The columns of a list with those of metrics before the one that ends it; tags make room for them."""
     if metrics:
-        columns = [replace(one, width="w-208") if one.key == "tags" else one for one in columns]
+        columns = [replace(one, width="w-172") if one.key == "tags" else one for one in columns]
     at = next((i for i, column in enumerate(columns) if column.key == "created"), len(columns))
     return [*columns[:at], *metrics, *columns[at:]]
 
