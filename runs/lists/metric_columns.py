@@ -225,7 +225,10 @@ def metric_charts(
     rows = newest_with(experiment, curve, CURVES) if curve else []
     figures = [_figures(m) for m in rows]
     texts = iter(numbers_apart([number for three in figures for number in three]))
-    curves = [Curve(m.run, _last(m, next(texts)), next(texts), next(texts)) for m in rows]
+    curves = [
+        Curve(m.run, _last(m, three[0], next(texts)), next(texts), next(texts))
+        for m, three in zip(rows, figures, strict=True)
+    ]
     drawn = over_runs(experiment, names, bars, over=over, sum_=sum_)
     return MetricCharts(names, drawn.over, drawn.sum, drawn.values, curve, curves)
 
@@ -239,9 +242,9 @@ def _figures(metric: Metric) -> tuple[float | None, float | None, float | None]:
     return drawn["last"], drawn["least"], drawn["most"]
 
 
-def _last(metric: Metric, text: str) -> Shown:
+def _last(metric: Metric, number: float | None, text: str) -> Shown:
     """What came last of that column; of one that is drawn by another it is a number."""
-    return shown_number(_figures(metric)[0], text) if drawn_columns(metric)[1] else shown_last(metric, text)
+    return shown_number(number, text) if drawn_columns(metric)[1] else shown_last(metric, text)
 
 
 def over_runs(

@@ -94,7 +94,7 @@ function fill(box, step) {
 export function draw(shown, chosen) {
   const before = steps;
   steps = shown;
-  const isMoved = place(before);
+  const hasPlaced = place(before);
   const isOther = chosen !== selected;
   selected = chosen;
   const list = get("nodes");
@@ -106,7 +106,7 @@ export function draw(shown, chosen) {
   }
   for (const gone of known.values()) gone.remove();
   drawEdges();
-  if (isMoved || isOther) bringIntoSight(byIndex(selected));
+  if (hasPlaced || isOther) bringIntoSight(byIndex(selected));
 }
 
 /** Scroll as little as shows the whole of a box, beside the tools of the canvas. */

@@ -118,6 +118,16 @@ def test_boxes_that_somebody_moved_stay_there(open_page: OpenPage, ana: User) ->
     assert [one.evaluate(where), two.evaluate(where)] == before
 
 
+def test_so_does_the_only_one_when_another_is_added(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/", user=ana)
+    one = rename(page, "one")
+    drag(page, one, 40, 90)
+    where = "one => [one.offsetLeft, one.offsetTop]"
+    before = one.evaluate(where)
+    add(page, "two")
+    assert one.evaluate(where) == before
+
+
 def test_fit_leaves_no_empty_space_beside_the_boxes(open_page: OpenPage, ana: User) -> None:
     page = open_page("/submit/?example=digits-pipeline", user=ana)
     page.get_by_role("button", name="Close the settings").click()

@@ -22,7 +22,7 @@ from runs.models.metric import NAME_LENGTH
 from runs.status import Status
 from runs.views import runs as run_views
 from studio.accounts.models import User
-from tests.factories import log_metrics, make_experiment, make_pipeline, make_run, make_workspace
+from tests.factories import log_metrics, log_rows, make_experiment, make_pipeline, make_run, make_workspace
 
 URL = "/experiments/mnist/"
 COLUMNS = "/columns/experiment/"
@@ -335,6 +335,11 @@ class TestCharts:
             response.content.decode()
         )
         assert client_of(ana).get(URL, {"curve": "acc"}).context["metrics"].curve == "acc"
+
+    def test_figures_of_rows_are_of_the_column_that_is_drawn(self, ana: User, client_of: ClientOf) -> None:
+        log_rows(make_run(), "fit", {"epoch": [1, 2, 3], "loss": [0.5, 0.25, 0.75]})
+        (curve,) = client_of(ana).get(URL, {"curve": "fit"}).context["metrics"].curves
+        assert (curve.last.text, curve.least, curve.most) == ("0.75", "0.25", "0.75")
 
     def test_the_choice_is_kept_in_links_and_live_parts(self, ana: User, client_of: ClientOf) -> None:
         make_run(status=Status.RUNNING, metrics={"loss": 1.0, "acc": 1.0})
