@@ -13,11 +13,11 @@ from django import template
 from django.contrib.messages.storage.base import Message
 from django.template.defaultfilters import stringfilter
 from django.templatetags.static import static
-from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from runs import charts
+from runs.addresses import experiment_url, run_url
 from runs.errors import unturned
 from runs.formats import (
     DASH,
@@ -32,6 +32,8 @@ from runs.toasts import Toast, toast_of
 from runs.value_chart import value_chart_svg
 
 register = template.Library()
+register.simple_tag(experiment_url)
+register.simple_tag(run_url)
 
 STATUS_ICONS = {
     Status.NOT_STARTED: "circle-dashed",
@@ -206,13 +208,18 @@ def _person(shown: str, name: bool) -> SafeString:
 @register.simple_tag
 def tag(label: Any, is_hidden: bool = False) -> SafeString:
     """A tag as a chip: its key, and its value if it has one."""
+    return _chip(label.key, label.value, is_hidden)
+
+
+@lru_cache(4_000)
+def _chip(key: str, value: str | None, is_hidden: bool) -> SafeString:
     hidden = mark_safe(" hidden") if is_hidden else ""
-    if label.value is None:
-        return format_html('<span class="tag"{}><span class="tag-text">{}</span></span>', hidden, label.key)
+    if value is None:
+        return format_html('<span class="tag"{}><span class="tag-text">{}</span></span>', hidden, key)
     return format_html(
         '<span class="tag" title="{k}={v}"{hidden}>'
         '<span class="tag-text"><span class="tag-key"><bdi>{k}</bdi>=</span><bdi>{v}</bdi></span></span>',
-        k=label.key, v=label.value, hidden=hidden,
+        k=key, v=value, hidden=hidden,
     )  # fmt: skip
 
 
@@ -230,7 +237,7 @@ def tag_list(labels: Iterable[Any], width: int = 236) -> SafeString:
             break
         fits += 1
     sent = labels[: max(fits, _TAGS_SENT)]
-    chips = format_html_join("", "{}", ((tag(label, at >= fits),) for at, label in enumerate(sent)))
+    chips = mark_safe("".join(tag(label, at >= fits) for at, label in enumerate(sent)))  # noqa: S308
     more: SafeString | str = ""
     if len(labels) > 1:
         more = format_html(
@@ -244,7 +251,7 @@ def tag_list(labels: Iterable[Any], width: int = 236) -> SafeString:
 @register.simple_tag
 def strip(runs: Sequence[charts.BarRun], experiment_name: str) -> SafeString:
     """The last 20 runs of an experiment, oldest first, as a strip of bars that are links."""
-    return charts.strip_svg(runs, reverse("experiment-detail", args=[experiment_name]))
+    return charts.strip_svg(runs, experiment_url(experiment_name))
 
 
 @register.simple_tag
@@ -252,7 +259,7 @@ def duration_chart(
     runs: Sequence[charts.BarRun], experiment_name: str, median: timedelta | None = None
 ) -> SafeString:
     """Duration by run number, oldest first, with the median as a dashed line."""
-    return charts.duration_chart_svg(runs, reverse("experiment-detail", args=[experiment_name]), median)
+    return charts.duration_chart_svg(runs, experiment_url(experiment_name), median)
 
 
 @register.simple_tag
@@ -260,7 +267,7 @@ def value_chart(
     runs: Sequence[charts.BarRun], values: Mapping[int, float], name: str, experiment_name: str
 ) -> SafeString:
     """The values of a metric by run number, oldest first."""
-    return value_chart_svg(runs, values, name, reverse("experiment-detail", args=[experiment_name]))
+    return value_chart_svg(runs, values, name, experiment_url(experiment_name))
 
 
 @register.filter

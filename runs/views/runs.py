@@ -140,6 +140,7 @@ def list_answer(
     context = {
         "metric_cells": cells,
         "runs": runs,
+        "experiment": runs.experiment,
         "page": page,
         "rows": rows,
         "columns": shown,

@@ -136,7 +136,7 @@ def test_a_stop_kills_a_stubborn_family_after_the_grace(place: Place) -> None:
     asked = time.monotonic()
     folder.request_stop()
     facts = ended(folder)
-    assert 0.5 <= time.monotonic() - asked < 2.5
+    assert 0.5 <= time.monotonic() - asked < 10  # that it is soon is measured in tests/faults
     assert all(map(is_gone, pids))
     assert set(pids) == set(facts["killed"])
     said = folder.launch_log.read_text()

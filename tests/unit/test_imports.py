@@ -20,6 +20,7 @@ LAYERS: list[set[str]] = [
     {
         "folding",
         "axes",
+        "addresses",
         "formats",
         "log_gaps",
         "logtext",
