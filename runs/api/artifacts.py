@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
-from ninja import Router, Schema, Status
-from pydantic import Field
+from ninja import Router, Status
+from pydantic import BaseModel, Field
 
 from runs.api.access import ApiRequest, may_read_run, may_write_run
 from runs.api.bodies import announced_bytes, gives_bytes, takes_bytes
@@ -26,7 +26,7 @@ router = Router()
 LISTED_MOST = 10_000
 
 
-class ArtifactOut(Schema):
+class ArtifactOut(BaseModel):
     """A file kept with a run. `created_by` is null for what the run itself left in its folder."""
 
     path: str

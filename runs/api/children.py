@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from ninja import Router, Schema, Status
-from pydantic import Field
+from ninja import Router, Status
+from pydantic import BaseModel, Field
 
 from runs.api.access import ApiRequest, may_read_run, may_write_run
 from runs.api.errors import REFUSALS
@@ -47,7 +47,7 @@ class ChildrenIn(In):
     batch_id: Text = Field("", max_length=200, description="The same request again gives what it made.")
 
 
-class ChildrenOut(Schema):
+class ChildrenOut(BaseModel):
     """The new child runs, in the order in which they were asked for."""
 
     items: list[RunOut]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ninja import Router, Schema, Status
-from pydantic import Field, StrictBool
+from ninja import Router, Status
+from pydantic import BaseModel, Field, StrictBool
 
 from runs.api.access import ApiRequest, may_look, may_manage
 from runs.api.errors import REFUSALS
@@ -19,7 +19,7 @@ router = Router()
 TARGETS = "/workspaces/{workspace}/compute-targets"
 
 
-class NodeOut(Schema):
+class NodeOut(BaseModel):
     """A worker machine. One that is drained takes no new runs; `facts` says what the machine has."""
 
     name: str
@@ -32,7 +32,7 @@ class NodeOut(Schema):
     facts: dict[str, Any]
 
 
-class TargetOut(Schema):
+class TargetOut(BaseModel):
     """A compute target: the slots of its nodes that take runs, how many of them are used, and what waits."""
 
     name: str
@@ -45,7 +45,7 @@ class TargetOut(Schema):
     nodes: list[NodeOut]
 
 
-class TargetList(Schema):
+class TargetList(BaseModel):
     """All compute targets of a workspace."""
 
     items: list[TargetOut]

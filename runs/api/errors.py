@@ -6,8 +6,9 @@ from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
-from ninja import NinjaAPI, Schema
+from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
+from pydantic import BaseModel
 
 from runs.errors import InvalidInput, OffsetMismatch, OutOfOrder, SearchError, StudioError, TooBig
 from runs.middleware import status_of
@@ -16,7 +17,7 @@ from studio.accounts.middleware import to_sign_in
 from studio.accounts.refusals import refuse
 
 
-class ErrorDetail(Schema):
+class ErrorDetail(BaseModel):
     """What was refused. `field` names the input, "" for none; `hint` says what would be right."""
 
     code: str
@@ -27,7 +28,7 @@ class ErrorDetail(Schema):
     expected: int | None = None
 
 
-class ErrorOut(Schema):
+class ErrorOut(BaseModel):
     """Every refusal."""
 
     error: ErrorDetail

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from django.db import transaction
 from django.urls import reverse
-from ninja import Router, Schema, Status
-from pydantic import Field
+from ninja import Router, Status
+from pydantic import BaseModel, Field
 
 from runs.api.access import NO_RUN_TOKEN, ApiRequest, may_contribute, may_look
 from runs.api.errors import REFUSALS
@@ -21,7 +21,7 @@ from runs.services.experiments import archive_experiment, edit_experiment, find_
 router = Router()
 
 
-class ExperimentOut(Schema):
+class ExperimentOut(BaseModel):
     """An experiment; `last_number` is the number of its newest run, and how many it has."""
 
     id: int
@@ -51,7 +51,7 @@ class ExperimentChanges(In):
     archived: bool | None = None
 
 
-class Filter(Schema):
+class Filter(BaseModel):
     """Which experiments are listed."""
 
     view: Literal["active", "archived", "all"] = "active"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from ninja import Body, Router, Schema
-from pydantic import Field
+from ninja import Body, Router
+from pydantic import BaseModel, Field
 
 from runs.api.access import ApiRequest, may_read_run, may_write_run
 from runs.api.errors import REFUSALS
@@ -16,13 +16,13 @@ from runs.services.tags import add_properties, add_tags, remove_tags
 router = Router()
 
 
-class TagsOut(Schema):
+class TagsOut(BaseModel):
     """All tags of a run: key to value, or to null for one without."""
 
     tags: dict[str, str | None]
 
 
-class PropertiesOut(Schema):
+class PropertiesOut(BaseModel):
     """All properties of a run."""
 
     properties: dict[str, str]

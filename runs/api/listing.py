@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
-from ninja import Schema
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from runs.api.paging import Paging, bad_cursor
 from runs.api.run_shape import run_out
@@ -21,7 +20,7 @@ from runs.status import Kind, Status
 from studio.accounts.models import User
 
 
-class LabelFilters(Schema):
+class LabelFilters(BaseModel):
     """Which labels and statuses the runs have that are listed; all that is given has to hold."""
 
     status: list[Status] = Field(default_factory=list, description="One of these.")

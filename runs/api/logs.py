@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from django.http import HttpResponse
-from ninja import Router, Schema
-from pydantic import Field
+from ninja import Router
+from pydantic import BaseModel, Field
 
 from runs.api.access import ApiRequest, may_read_run, may_write_run
 from runs.api.bodies import gives_bytes, takes_bytes
@@ -29,7 +29,7 @@ Attempt = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Offset = Annotated[int, Field(ge=0, le=_LAST_OFFSET)]
 
 
-class LogOut(Schema):
+class LogOut(BaseModel):
     """A log file of one attempt, and when it last grew."""
 
     name: str
@@ -38,19 +38,19 @@ class LogOut(Schema):
     updated_at: Moment
 
 
-class LogList(Schema):
+class LogList(BaseModel):
     """All logs of a run."""
 
     items: list[LogOut]
 
 
-class LogsAsked(Schema):
+class LogsAsked(BaseModel):
     """Which logs are wanted: of one attempt, or of all."""
 
     attempt: Attempt | None = None
 
 
-class LogPart(Schema):
+class LogPart(BaseModel):
     """Which bytes of which attempt's log are wanted."""
 
     offset: Offset = 0
@@ -59,7 +59,7 @@ class LogPart(Schema):
     wait: float = Field(0, ge=0, le=WAIT_S, description="So many seconds at most for a byte past `offset`.")
 
 
-class LogEnd(Schema):
+class LogEnd(BaseModel):
     """Where a log ends now."""
 
     size: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ninja import Router, Schema
+from ninja import Router
+from pydantic import BaseModel
 
 import studio
 from runs.api.access import ApiRequest, Token
@@ -15,7 +16,7 @@ from studio.accounts.models import Membership
 router = Router()
 
 
-class InfoOut(Schema):
+class InfoOut(BaseModel):
     """What the server is."""
 
     product: str
@@ -23,7 +24,7 @@ class InfoOut(Schema):
     api_versions: list[int]
 
 
-class MyWorkspaceOut(Schema):
+class MyWorkspaceOut(BaseModel):
     """A workspace and the caller's role in it."""
 
     name: str
@@ -33,7 +34,7 @@ class MyWorkspaceOut(Schema):
     location: str
 
 
-class MeOut(Schema):
+class MeOut(BaseModel):
     """Who asks; `run_id` is the run whose own token was sent, null for a person's."""
 
     username: Text

@@ -10,7 +10,7 @@ from base64 import b64encode
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Schema
+from pydantic import BaseModel
 
 from runs.errors import InvalidInput
 from runs.models import Metric
@@ -19,14 +19,14 @@ from runs.services.metric_batches import BODY_BYTES, NOT_FINITE, BatchIn, Column
 from runs.services.metrics import Chart
 
 
-class BatchOut(Schema):
+class BatchOut(BaseModel):
     """How many entries were stored: none of a batch that had been stored before, a `duplicate`."""
 
     stored: int
     duplicate: bool = False
 
 
-class ColumnSummary(Schema):
+class ColumnSummary(BaseModel):
     """What is known of a column: the last, least and greatest of its finite numbers."""
 
     name: str
@@ -36,7 +36,7 @@ class ColumnSummary(Schema):
     max: float | None
 
 
-class MetricOut(Schema):
+class MetricOut(BaseModel):
     """A metric without its points. `last_text` says what came last where that is no finite number."""
 
     run_id: str
@@ -51,7 +51,7 @@ class MetricOut(Schema):
     columns: list[ColumnSummary]
 
 
-class ColumnOut(Schema):
+class ColumnOut(BaseModel):
     """The values of a column, as they are sent."""
 
     name: str
@@ -59,7 +59,7 @@ class ColumnOut(Schema):
     data: str | list[Any]
 
 
-class ValuesOut(Schema):
+class ValuesOut(BaseModel):
     """A metric with all of its points."""
 
     name: str
@@ -69,7 +69,7 @@ class ValuesOut(Schema):
     times: Packed
 
 
-class ChartOut(Schema):
+class ChartOut(BaseModel):
     """What a chart draws: arrays of f8 of one length. `at` are places in the series, `steps` may hold NaN."""
 
     run_id: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from django.http import HttpResponse
-from ninja import Router, Schema
-from pydantic import Field
+from ninja import Router
+from pydantic import BaseModel, Field
 
 from runs.api.access import ApiRequest, may_look, may_read_run, may_write_run
 from runs.api.errors import REFUSALS
@@ -60,26 +60,26 @@ def _body() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": whole(schema)}}}}
 
 
-class MetricsAsked(Schema):
+class MetricsAsked(BaseModel):
     """Which metrics are wanted: of one name or all, of the run or also of all that descends from it."""
 
     name: Text | None = None
     recursive: bool = False
 
 
-class MetricList(Schema):
+class MetricList(BaseModel):
     """Metrics in the order in which they were first logged, run by run."""
 
     items: list[MetricOut]
 
 
-class RunValues(Schema):
+class RunValues(BaseModel):
     """By run id the metrics of each run that has any."""
 
     runs: dict[str, list[ValuesOut]]
 
 
-class ChartAsked(Schema):
+class ChartAsked(BaseModel):
     """Which part of which metric is drawn, by how many stretches; `from` and `to` are places in it."""
 
     name: Text
@@ -92,7 +92,7 @@ class ChartAsked(Schema):
     end: int | None = Field(None, ge=0, le=2**62, alias="to")
 
 
-class ChartsAsked(Schema):
+class ChartsAsked(BaseModel):
     """Several charts at once. A metric that still has as many entries as `count` says is left out."""
 
     name: list[Text] = Field(min_length=1, max_length=MOST_CHARTS)
@@ -105,13 +105,13 @@ class ChartsAsked(Schema):
     width: int = Field(300, ge=1, le=MOST_DOTS)
 
 
-class ChartList(Schema):
+class ChartList(BaseModel):
     """Charts."""
 
     items: list[ChartOut]
 
 
-class CurvesAsked(Schema):
+class CurvesAsked(BaseModel):
     """One metric of the newest runs of an experiment that have it."""
 
     name: Text

@@ -7,8 +7,7 @@ import binascii
 from typing import Annotated, Any, Generic, TypeVar
 
 from django.db.models import Model, QuerySet
-from ninja import Schema
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from runs.api.parameters import Query
 from runs.errors import InvalidInput
@@ -19,7 +18,7 @@ Item = TypeVar("Item")
 MOST = 500
 
 
-class Paging(Schema):
+class Paging(BaseModel):
     """Which part of a list is wanted."""
 
     limit: int = Field(50, ge=1, le=MOST)
@@ -30,7 +29,7 @@ class Paging(Schema):
 Asked = Annotated[Paging, Query()]
 
 
-class Page(Schema, Generic[Item]):
+class Page(BaseModel, Generic[Item]):
     """A part of a list; `next_cursor` leads on and is null on the last page."""
 
     items: list[Item]

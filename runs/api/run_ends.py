@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ninja import Router, Schema, Status
-from pydantic import Field
+from ninja import Router, Status
+from pydantic import BaseModel, Field
 
 from runs.api.access import ApiRequest, find_run, find_writable, may_write_run, may_write_runs
 from runs.api.errors import REFUSALS
@@ -32,7 +32,7 @@ class FailureIn(In):
         return Failure(self.code, named, self.traceback)
 
 
-class CancelOut(Schema):
+class CancelOut(BaseModel):
     """What a cancel did: how many runs it changed, and the run as it is now."""
 
     changed: int
@@ -45,7 +45,7 @@ class BeatsIn(In):
     run_ids: list[Text] = Field(max_length=MOST_BEATS)
 
 
-class BeatsOut(Schema):
+class BeatsOut(BaseModel):
     """Those of the runs that need no more signs of life, in the order in which they were named."""
 
     ended: list[str]

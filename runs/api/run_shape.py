@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.urls import reverse
-from ninja import Field, Schema
+from ninja import Field
+from pydantic import BaseModel
 
 from runs.api.schemas import Moment, page_url
 from runs.models import Run
@@ -13,7 +14,7 @@ from runs.services.new_runs import NewRun
 from runs.versions import version_word
 
 
-class RunErrorOut(Schema):
+class RunErrorOut(BaseModel):
     """Why a run failed."""
 
     kind: str = Field(serialization_alias="class")
@@ -22,7 +23,7 @@ class RunErrorOut(Schema):
     traceback: str
 
 
-class RunOut(Schema):
+class RunOut(BaseModel):
     """A run. `version` changes whenever the run does; `status_reason` is told of single runs alone.
 
     It says why a run is Queued or Canceled.

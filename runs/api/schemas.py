@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from django.conf import settings
-from ninja import Schema
-from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
 from runs.folding import CONTROLS
 from runs.models.compute import TARGET_NAME_PATTERN
@@ -99,7 +98,7 @@ RunId = Annotated[str, AfterValidator(_run_id), Field(json_schema_extra={"patter
 Moment = Annotated[datetime, PlainSerializer(moment, return_type=str)]
 
 
-class In(Schema):
+class In(BaseModel):
     """A body that comes in: a field that is not known is refused, so that a slip of the pen is noticed."""
 
     model_config = ConfigDict(extra="forbid")

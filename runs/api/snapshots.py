@@ -7,7 +7,8 @@ from typing import Any
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
-from ninja import Router, Schema, Status
+from ninja import Router, Status
+from pydantic import BaseModel
 
 from runs.api.access import ApiRequest, may_contribute, may_look, may_read_run
 from runs.api.bodies import announced_bytes, gives_bytes, takes_bytes
@@ -26,7 +27,7 @@ ZIP = "application/zip"
 PACKED = (ZIP, "application/x-tar", "application/gzip")
 
 
-class SnapshotOut(Schema):
+class SnapshotOut(BaseModel):
     """A snapshot: its digest, the size of its files in bytes, and their number."""
 
     digest: str
@@ -34,7 +35,7 @@ class SnapshotOut(Schema):
     files: int
 
 
-class SnapshotFileOut(Schema):
+class SnapshotFileOut(BaseModel):
     """A file of a snapshot."""
 
     path: str
@@ -43,7 +44,7 @@ class SnapshotFileOut(Schema):
     executable: bool
 
 
-class SnapshotFiles(Schema):
+class SnapshotFiles(BaseModel):
     """A snapshot with its files, by path."""
 
     digest: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ninja import Router, Schema
+from ninja import Router
+from pydantic import BaseModel
 
 from runs.api.access import ApiRequest, Token, may_look
 from runs.api.errors import REFUSALS
@@ -15,7 +16,7 @@ from studio.accounts.models import Workspace
 router = Router()
 
 
-class WorkspaceOut(Schema):
+class WorkspaceOut(BaseModel):
     """A workspace. The three words from Azure mean nothing to Studio; they are kept for config.json files."""
 
     name: str
