@@ -85,6 +85,10 @@ def env_url(name: str) -> str:
     url = env_str(name).rstrip("/")
     if url:
         parts = split_url(name, url)
+        if "@" in parts.netloc:
+            raise ImproperlyConfigured(
+                f"{name} names a person or a password. Leave out what is before the @."
+            )
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ImproperlyConfigured(f"{name}={url!r} is not a web address, such as https://studio.lab.")
     return url

@@ -170,3 +170,11 @@ def test_what_is_no_web_site_is_refused(monkeypatch: pytest.MonkeyPatch, text: s
     monkeypatch.setenv(NAME, text)
     with pytest.raises(ImproperlyConfigured, match=NAME):
         env_url(NAME)
+
+
+@pytest.mark.parametrize("text", ["https://ana:geheim@studio.lab", "ftp://ana:geheim@studio.lab"])
+def test_a_web_site_has_no_password_and_none_is_repeated(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(NAME, text)
+    with pytest.raises(ImproperlyConfigured, match="a password") as refused:
+        env_url(NAME)
+    assert "geheim" not in str(refused.value)
