@@ -21,7 +21,7 @@ STRIP_BARS = 20
 BAR, GAP, STRIP_HEIGHT, STRIP_BASE = 5, 2, 26, 21
 GROWING = ON_NODE - {Status.CANCEL_REQUESTED, Status.NOT_RESPONDING}
 PLOT_HEIGHT, PLOT_BASE, PLOT_TOP = 176, 152, 14
-LABEL_WIDTH = 10.0  # percent: what "59m" takes where the plot is narrowest
+LABEL_WIDTH = 14.0  # percent: what "59m 59s" takes where the plot is narrowest
 STEPS_S = [
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 240, 300, 600, 900,
     1800, 3600, 7200, 14400, 21600, 43200, 86400,
@@ -150,19 +150,15 @@ def _plot_bar(run: BarRun, left: float, width: float, scale: Scale) -> SafeStrin
 
 
 def _beyond(runs: Sequence[BarRun], slot: float, scale: Scale) -> SafeString:
-    """The durations of the bars that end at the top because the scale does, beside them where they fit."""
+    """The durations of the bars that end at the top because the scale does, above them where they fit."""
     labels, taken = [], 0.0
     for index, run in enumerate(runs):
-        if _seconds(run) <= scale.top_s:
-            continue
-        right = (index + 0.16) * slot - 0.8  # left of its bar, or right of it where that is the axis
-        is_left = right >= LABEL_WIDTH
-        start = right - LABEL_WIDTH if is_left else (index + 0.84) * slot + 0.8
-        if start >= taken:
+        middle = (index + 0.5) * slot
+        start = min(max(middle - LABEL_WIDTH / 2, 0), 100 - LABEL_WIDTH)
+        if _seconds(run) > scale.top_s and start >= taken:
             taken = start + LABEL_WIDTH
-            x, anchor = (right, "end") if is_left else (start, "start")
-            labels.append((round(x, 2), PLOT_TOP + 9, anchor, duration_text(run.duration).split()[0]))
-    text = '<text class="chart-value" x="{}%" y="{}" text-anchor="{}">{}</text>'
+            labels.append((round(start + LABEL_WIDTH / 2, 2), PLOT_TOP - 4, duration_text(run.duration)))
+    text = '<text class="chart-value" x="{}%" y="{}" text-anchor="middle">{}</text>'
     return format_html_join("", text, labels)
 
 

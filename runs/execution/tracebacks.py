@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import dropwhile
+from itertools import dropwhile, takewhile
 
 TAIL_BYTES = 256 * 1024  # how much of a log's end is looked at
 TRACEBACK_LETTERS = 64_000
@@ -48,10 +48,13 @@ def exception_line(traceback: str) -> str:
 
 
 def exception_text(traceback: str) -> str:
-    """That line, with the next one if all of its text stands there, as with exceptions of azureml."""
+    """That line, with the one below that says why if all of its text stands there, as with azureml's."""
     lines = _raised(traceback)
-    is_named_only = len(lines) > 1 and lines[0].rstrip().endswith(":")
-    return f"{lines[0].rstrip()} {lines[1].strip()}".rstrip() if is_named_only else "".join(lines[:1])
+    if len(lines) < 2 or not lines[0].rstrip().endswith(":"):
+        return "".join(lines[:1])
+    reasons = [line.strip() for line in takewhile(lambda line: line.startswith((" ", "\t")), lines[1:])]
+    named = (reason for reason in reasons if reason.startswith("Message:"))
+    return f"{lines[0].rstrip()} {next(named, lines[1].strip())}".rstrip()
 
 
 def _raised(traceback: str) -> list[str]:

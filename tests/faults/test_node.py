@@ -13,7 +13,8 @@ from django.db.models.functions import Now
 
 from runs.models import Node, Run, Snapshot
 from runs.status import Status
-from tests.factories import make_run, make_snapshot
+from studio.accounts.models import Workspace
+from tests.factories import make_run, make_snapshot, make_target
 from tests.faults.conftest import Counting, ended, log_of, says
 from tests.fixtures.processes import REPOSITORY, NodeProcess, wait_until
 from tests.servers import free_port
@@ -81,3 +82,13 @@ def test_a_work_folder_that_cannot_be(make_worker: Callable[..., NodeProcess], t
     node = make_worker()
     node.env["STUDIO_WORK"] = str(in_the_way / "work")
     assert f"The work folder {in_the_way / 'work'} cannot be used: Not a directory." in refusal(node)
+
+
+def test_a_node_started_by_hand_says_what_it_serves_and_where_scripts_report_to(
+    make_worker: Callable[..., NodeProcess], workspace: Workspace
+) -> None:
+    make_target("local", is_default=True)
+    node = make_worker(STUDIO_URL="")
+    node.start()
+    said = wait_until(lambda: "STUDIO_URL is not set." in node.text and node.text)
+    assert "2 slots for local. Scripts reach Studio at http://127.0.0.1:" in said

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from runs.charts import duration_chart_svg, scale_for, strip_svg
+from runs.charts import PLOT_TOP, duration_chart_svg, scale_for, strip_svg
 from runs.status import Status
 
 
@@ -55,21 +55,26 @@ def test_one_very_long_run_is_broken_and_labelled() -> None:
         [*(Bar(n, seconds=240) for n in range(1, 20)), Bar(20, seconds=1880)], "/x/", None
     )
     assert "chart-break" in svg
-    assert ">31m<" in svg
+    assert ">31m 20s<" in svg
     assert scale_for([240] * 19 + [1880]).top_s < 300
 
 
 def test_labels_of_long_runs_keep_their_distance() -> None:
     long = {0: 3_600, 1: 3_700, 2: 3_800, 20: 3_900, 23: 4_000, 39: 4_100}
     svg = duration_chart_svg([Bar(n, seconds=long.get(n, 60)) for n in range(40)], "/x/", None)
-    label = r'<text class="chart-value" x="([\d.]+)%"[^>]*text-anchor="(\w+)">'
-    spans = [
-        (float(x) - 10 * (anchor == "end"), float(x) + 10 * (anchor == "start"))
-        for x, anchor in re.findall(label, svg)
-    ]
+    label = r'<text class="chart-value" x="([\d.]+)%" y="(\d+)"'
+    found = re.findall(label, svg)
+    spans = [(float(x) - 7, float(x) + 7) for x, _ in found]
+    assert all(int(y) < PLOT_TOP for _, y in found)  # none lies on a bar
     assert len(spans) == 3
     assert all(before <= start for (_, before), (start, _) in pairwise(spans))
-    assert spans[0][0] >= 0  # none lies over the axis
+    assert spans[0][0] >= 0
+    assert spans[-1][1] <= 100
+
+
+def test_the_label_of_a_long_run_has_its_unit() -> None:
+    svg = duration_chart_svg([*(Bar(n, seconds=0.1) for n in range(9)), Bar(9, seconds=0.905)], "/x/", None)
+    assert ">905 ms<" in svg
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.CANCELED])

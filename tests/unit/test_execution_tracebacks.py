@@ -92,3 +92,13 @@ def test_a_text_that_begins_on_the_next_line_belongs_to_the_exception() -> None:
     assert exception_text(last_traceback(log.encode())) == (
         "azureml.exceptions.ComputeTargetException: ComputeTargetException: Message: no gpu-compute"
     )
+
+
+def test_the_reason_is_found_below_a_code() -> None:
+    text = (
+        "azureml.exceptions.ServiceException: ServiceException:\n\tCode: None\n\tMessage: It does not answer."
+    )
+    log = f'Traceback (most recent call last):\n  File "a.py", line 1\n{text}\n\tDetails: \n\tHeaders: {{}}\n'
+    assert exception_text(last_traceback(log.encode())) == (
+        "azureml.exceptions.ServiceException: ServiceException: Message: It does not answer."
+    )

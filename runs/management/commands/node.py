@@ -25,6 +25,7 @@ from runs.embedded import CLAIM_NO_MORE
 from runs.errors import StudioError
 from runs.execution.locking import LockTaken, hold_lock
 from runs.wake import node_queue, target_queue
+from studio.addresses import address_of_this_studio
 from studio.celery import app
 from studio.secret_key import keep_secret_key
 
@@ -103,9 +104,22 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from None
             except DatabaseError as error:
                 raise CommandError(f"The database cannot be used: {' '.join(str(error).split())}") from None
+            if not options["parent"]:
+                self._say_what_it_does(node)
             agent.set_current(node)
             signal.signal(CLAIM_NO_MORE, lambda *_: node.claim_no_more())
             _serve(node)
+
+    def _say_what_it_does(self, node: agent.Agent) -> None:
+        address = address_of_this_studio()
+        targets = ", ".join(served.target.name for served in node.nodes)
+        slots = f"{node.slots} slot{'' if node.slots == 1 else 's'}"
+        self.stdout.write(f"{node.name}: {slots} for {targets}. Scripts reach Studio at {address}.")
+        if not settings.PUBLIC_URL:
+            self.stdout.write(
+                "STUDIO_URL is not set. If the pages are elsewhere, as seen from this machine, set it."
+            )
+        self.stdout.flush()
 
 
 def _lock_work_folder() -> IO[str]:
