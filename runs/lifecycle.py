@@ -57,7 +57,7 @@ def move(
             seq=before.seq + 1 if before else 1,
             from_status=before.to_status if before else Status.NOT_STARTED,
             to_status=to,
-            **({"at": Greatest(Now() - ago, Value(before.at))} if ago and before else {}),
+            **_when(pk, to, before, ago),
             by=by,
             why=why,
             attempt=Subquery(Run.objects.filter(pk=pk).values("attempt")),
@@ -65,6 +65,15 @@ def move(
         if follow:
             transaction.on_commit(partial(_after_move, pk, to))
     return True
+
+
+def _when(pk: int, to: Status, before: RunEvent | None, ago: timedelta) -> dict[str, Any]:
+    """The moment of a change: where the run has it itself, the same, so that durations of both agree."""
+    is_start = to == Status.RUNNING and not (before and before.to_status == Status.NOT_RESPONDING)
+    if not is_start and to not in TERMINAL:
+        return {"at": Greatest(Now() - ago, Value(before.at))} if ago and before else {}
+    of_run = Subquery(Run.objects.filter(pk=pk).values("started_at" if is_start else "ended_at"))
+    return {"at": Greatest(of_run, Value(before.at)) if before else of_run}
 
 
 def begin(run: Run, *, to: Status, at: datetime, by: User | None, why: str) -> None:

@@ -23,7 +23,7 @@ from runs.views.parts import wants_part
 from runs.views.run_frame import find_run, run_frame, run_url
 from studio.accounts.changes import changes_of
 
-CHANGES_SHOWN = 10
+CHANGES_SHOWN, MOST_CHANGES = 10, 200
 QUEUE_SHOWN = 5
 SLOTS_SHOWN = 10
 
@@ -86,6 +86,7 @@ def overview_page(request: HttpRequest, run: Run) -> HttpResponse:
 
 def overview(run: Run, *, may_contribute: bool) -> dict[str, Any]:
     """What the Overview shows of a run."""
+    changes = list(changes_of(run.workspace_id, about_run(run.run_id))[:MOST_CHANGES])
     return {
         "timeline": _timeline(run),
         "error_title": error_title(run),
@@ -102,7 +103,8 @@ def overview(run: Run, *, may_contribute: bool) -> dict[str, Any]:
         "run_tags": list(run.tags.all()),
         "may_edit": may_contribute and run.archived_at is None,
         "run_properties": list(run.properties.all()),
-        "changes": list(changes_of(run.workspace_id, about_run(run.run_id))[:CHANGES_SHOWN]),
+        "changes": changes[:CHANGES_SHOWN],
+        "earlier_changes": changes[CHANGES_SHOWN:],
     }
 
 

@@ -201,6 +201,14 @@ class TestMove:
         run.refresh_from_db()
         assert run.ended_at == run.started_at
 
+    def test_start_and_end_are_the_moments_of_their_events(self) -> None:
+        run = make_run(status=Status.STARTING)
+        assert move(run, to=Status.RUNNING, expect=(Status.STARTING,))
+        assert move(run, to=Status.COMPLETED, expect=(Status.RUNNING,))
+        run.refresh_from_db()
+        started, ended = list(run.events.all())[-2:]
+        assert (started.at, ended.at) == (run.started_at, run.ended_at)
+
     def test_who_and_why_are_kept(self) -> None:
         run, chi = make_run(status=Status.RUNNING), make_user("chi")
         cancel_run(run, by=chi)
