@@ -19,7 +19,7 @@ from django.core.exceptions import (
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.signals import got_request_exception
 from django.db import DataError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import split_domain_port
 from django.utils.log import log_response
@@ -123,6 +123,26 @@ def _outage(request: HttpRequest, error: BaseException | None) -> HttpResponse |
     response["Retry-After"] = "5"
     response._has_been_logged = True  # type: ignore[attr-defined]  # a traceback says nothing more
     return response
+
+
+class HeadMiddleware:
+    """Answers HEAD with the headers that a GET would have, and no body.
+
+    The web server would send the body after all, which the next answer of the connection is then taken for.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if request.method != "HEAD":
+            return response
+        if isinstance(response, StreamingHttpResponse):
+            response.streaming_content = ()  # nothing is read or packed that nobody receives
+        else:
+            response.content = b""
+        return response
 
 
 class ErrorMiddleware:

@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.gzip import gzip_page
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs.lists.child_metrics import ChildMetrics, child_metrics
 from runs.models import MetricLedger, Run
@@ -61,7 +61,7 @@ class TreeRow:
 
 
 @gzip_page
-@require_GET
+@require_safe
 def run_children(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The tab or its live part, for which 204 means that neither tree nor metrics have changed.
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from runs.errors import StudioError
 from runs.models import ComputeTarget, Node
@@ -22,7 +22,7 @@ from studio.accounts.requests import MemberRequest
 DIALOG = "compute/_target_dialog.html"
 
 
-@require_GET
+@require_safe
 def compute_list(request: MemberRequest) -> HttpResponse:
     """All targets with their nodes, live. A poll with nothing new costs one query beside the session's.
 
@@ -39,11 +39,11 @@ def compute_list(request: MemberRequest) -> HttpResponse:
 
 
 @owner
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def target_create(request: MemberRequest) -> HttpResponse:
     """The dialog for a new target, and what it sends."""
     typed: dict[str, Any] = {"name": "", "description": "", "default": False}
-    if request.method == "GET":
+    if request.method != "POST":
         return _dialog(request, "New compute target", typed, confirm="Create")
     typed = {"name": request.POST.get("name", ""), **_typed(request)}
     try:
@@ -55,13 +55,13 @@ def target_create(request: MemberRequest) -> HttpResponse:
 
 
 @owner
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def target_edit(request: MemberRequest, target: str) -> HttpResponse:
     """The dialog for description and default mark, and what it sends."""
     row = _find(request, target)
     now = {"description": row.description}
     title = f"Edit {row.name}"
-    if request.method == "GET":
+    if request.method != "POST":
         return _dialog(request, title, {**now, "default": row.is_default}, target=row, opened=now)
     typed, opened = _typed(request), opened_with(request, now)
     try:
@@ -85,7 +85,7 @@ def target_default(request: MemberRequest, target: str) -> HttpResponse:
     return done(request, reverse("compute-list"))
 
 
-@require_GET
+@require_safe
 def target_command(request: MemberRequest, target: str) -> HttpResponse:
     """The dialog with the command that starts a node for a target."""
     row = _find(request, target)

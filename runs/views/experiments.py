@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Qu
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.gzip import gzip_page
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from runs.errors import Overtaken, StudioError
 from runs.filters import ExperimentFilter
@@ -50,7 +50,7 @@ _CHIP_STATUS = {
 
 
 @gzip_page
-@require_GET
+@require_safe
 def experiment_list(request: HttpRequest) -> HttpResponse:
     """All experiments of the workspace, or the way to start when there is none.
 
@@ -121,7 +121,7 @@ def _heads(page: ExperimentPage) -> list[dict[str, str]]:
 
 
 @gzip_page
-@require_GET
+@require_safe
 def experiment_detail(request: MemberRequest, name: str) -> HttpResponseBase:
     """One experiment: figures, chart, and its runs with child runs folded under their parents."""
     experiment, scope = _find(request, name)
@@ -197,12 +197,12 @@ def _head(experiment: Experiment) -> dict[str, Any]:
 
 
 @contributor
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def experiment_edit(request: HttpRequest, name: str) -> HttpResponse:
     """The dialog for description and tags, and what it sends."""
     experiment, _ = _find(request, name)
     now = {"description": experiment.description, "tags": _tag_lines(experiment.tags)}
-    if request.method == "GET":
+    if request.method != "POST":
         return _edit_dialog(request, experiment, now, {"opened": now})
     opened = opened_with(request, now)
     typed = {key: request.POST.get(key, before) for key, before in opened.items()}

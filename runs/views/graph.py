@@ -10,7 +10,7 @@ from django.db.models import F
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs.formats import duration_text
 from runs.graph import Box, Line, layout
@@ -66,7 +66,7 @@ class Tick:
     text: str
 
 
-@require_GET
+@require_safe
 def run_graph(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The Graph tab, or its live part alone; `?step=` opens a step beside it."""
     run = find_run(request, name, number)
@@ -206,7 +206,7 @@ def step_log(step: Run) -> dict[str, Any]:
     }
 
 
-@require_GET
+@require_safe
 def run_log_tail(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The last lines of a run's log; 204 while it is as long as `?seen=`. 2 queries when nothing is new."""
     seen = request.GET.get("seen", "")

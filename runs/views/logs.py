@@ -7,7 +7,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import content_disposition_header
-from django.views.decorators.http import require_GET, require_safe
+from django.views.decorators.http import require_safe
 
 from runs.downloads import UNTRUSTED
 from runs.log_gaps import note_in_file
@@ -43,7 +43,7 @@ from runs.views.parts import wants_part
 from runs.views.run_frame import find_run, run_frame, run_url
 
 
-@require_GET
+@require_safe
 def run_logs(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The tab, opened at the log's end, around `?line=` or `?at=` (an offset), or at the first line found.
 
@@ -82,7 +82,7 @@ def _to_show(
     return found, _page_asked_for(request, log, found), None
 
 
-@require_GET
+@require_safe
 def run_log_files(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The list of files; 204 while no file of the run has grown since `?seen=` (2 queries)."""
     if request.GET.get("seen") == files_version_now(request, name, number):
@@ -102,7 +102,7 @@ def run_log_files(request: HttpRequest, name: str, number: int) -> HttpResponse:
     return render(request, "run/_log_files.html", context)
 
 
-@require_GET
+@require_safe
 def run_log_lines(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """Lines for an open page: what came `after` an offset, `before` one, `from` one on, or around `at`.
 
@@ -120,7 +120,7 @@ def run_log_lines(request: HttpRequest, name: str, number: int) -> HttpResponse:
     return render(request, "run/_log_lines.html", {"run": run, **_lines_context(request, run, choice, page)})
 
 
-@require_GET
+@require_safe
 def run_log_search(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The next lines that have the term `?q=`, from an `offset` (on the line `number`) on, as JSON.
 
@@ -149,8 +149,7 @@ def run_log_raw(request: HttpRequest, name: str, number: int) -> HttpResponse | 
     if found is None or not found[1].size:
         raise Http404("There is no such log.")
     run, log = found
-    is_read = request.method == "GET"
-    portions = logs.iter_log(run, log.name, log.attempt, end=log.size, lost=note_in_file) if is_read else []
+    portions = logs.iter_log(run, log.name, log.attempt, end=log.size, lost=note_in_file)
     response = StreamingHttpResponse(portions, content_type="text/plain; charset=utf-8", headers=UNTRUSTED)
     filename = f"{run.experiment.name}-{run.number}-{log.name.replace('/', '-')}"
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=filename)

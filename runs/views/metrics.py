@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpRespo
 from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.gzip import gzip_page
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs.lists.metrics import card_page, csv_cells, image_groups, key_of, point_page
 from runs.models import Metric, Run
@@ -31,7 +31,7 @@ _LINES_AT_ONCE = 1_000
 
 
 @gzip_page
-@require_GET
+@require_safe
 def run_metrics(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The tab: a card for each metric whose name holds `?q=`. 204 for the part while nothing was logged.
 
@@ -99,7 +99,7 @@ def _choices(state: QueryDict, key: str, columns: Sequence[str]) -> list[tuple[s
 
 
 @gzip_page
-@require_GET
+@require_safe
 def run_metric(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """One metric, `?name=`: its chart, and its points as a table from entry `?from=` on."""
     run = find_run(request, name, number)
@@ -124,7 +124,7 @@ def _is_numeric(metric: Metric) -> bool:
     return metric.last is not None or any(column["type"] == "f8" for column in metric.columns)
 
 
-@require_GET
+@require_safe
 def run_metric_csv(request: HttpRequest, name: str, number: int) -> StreamingHttpResponse:
     """All points of the metric `?name=` as a file, made while it is sent."""
     run = find_run(request, name, number)
@@ -147,7 +147,7 @@ def _csv(metric: Metric) -> Iterator[str]:
     yield buffer.getvalue()
 
 
-@require_GET
+@require_safe
 def run_images(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The tab: the images that the run has logged, by name, the newest first."""
     run = find_run(request, name, number)

@@ -10,7 +10,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpRe
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.http import content_disposition_header
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs.downloads import UNTRUSTED, download
 from runs.errors import NotFound
@@ -40,7 +40,7 @@ class Folder:
         return self.n_files - len(self.files)
 
 
-@require_GET
+@require_safe
 def run_outputs(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The tab with the file `?path=` open, else the first one; `?folder=` lists one folder."""
     run = find_run(request, name, number)
@@ -109,7 +109,7 @@ def _shown(run: Run, artifact: Artifact) -> dict[str, Any]:
         return {"preview_error": str(error), "file_url": file_url}
 
 
-@require_GET
+@require_safe
 def run_output_file(request: HttpRequest, name: str, number: int, path: str) -> HttpResponseBase:
     """One file as it is, to be saved; `?show=1` gives an image in place. Nothing else is ever shown."""
     artifact = find_artifact(find_run(request, name, number), path)
@@ -121,7 +121,7 @@ def run_output_file(request: HttpRequest, name: str, number: int, path: str) -> 
     return download(request, lambda: open_artifact(artifact), filename=filename, sha256=artifact.sha256)
 
 
-@require_GET
+@require_safe
 def run_outputs_zip(request: HttpRequest, name: str, number: int) -> HttpResponseBase:
     """All files of the run as one zip, made while it is sent."""
     run = find_run(request, name, number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs.models import Run
 from runs.status import Kind
@@ -14,7 +14,7 @@ from runs.views.run_frame import find_run, is_news, run_frame, run_url
 from runs.views.run_overview import overview_page
 
 
-@require_GET
+@require_safe
 def run_by_id(request: HttpRequest, run_id: str) -> HttpResponse:
     """The page of the run with this id, whatever its experiment."""
     workspace = request.membership.workspace_id  # type: ignore[attr-defined]
@@ -26,7 +26,7 @@ def run_by_id(request: HttpRequest, run_id: str) -> HttpResponse:
     return redirect(run_url(run))
 
 
-@require_GET
+@require_safe
 def run_head(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The head of the page, asked for again and again; 204 while nothing is newer than `?seen=`.
 
@@ -42,7 +42,7 @@ def run_head(request: HttpRequest, name: str, number: int) -> HttpResponse:
     return add_trigger(render(request, "run/_head.html", context), "run-changed")
 
 
-@require_GET
+@require_safe
 def run_detail(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The tab that a run opens with: the graph of a pipeline run, else the Overview."""
     run = find_run(request, name, number)

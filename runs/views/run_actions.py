@@ -38,7 +38,7 @@ def _title(run: Run) -> str:
 
 
 @contributor
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def run_edit(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The dialog for display name and description."""
     run = find_run(request, name, number)
@@ -48,7 +48,7 @@ def run_edit(request: HttpRequest, name: str, number: int) -> HttpResponse:
         "action": run_url(run, "run-edit"),
         "heading": f"Edit {_title(run)}",
     }
-    if request.method == "GET":
+    if request.method != "POST":
         return render_dialog(request, "run/_edit.html", {**context, "typed": now, "opened": now})
     opened = opened_with(request, now)
     typed = {key: request.POST.get(key, before) for key, before in opened.items()}
@@ -62,11 +62,11 @@ def run_edit(request: HttpRequest, name: str, number: int) -> HttpResponse:
 
 
 @contributor
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def run_cancel(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The dialog that names what a cancel ends, and the cancel itself, which leaves an ended run as it is."""
     run = find_run(request, name, number)
-    if request.method == "GET":
+    if request.method != "POST":
         return render_dialog(request, "run/_cancel.html", _cancel_context(run))
     report = cancel_run(run, by=request.user)  # type: ignore[arg-type]
     run.refresh_from_db(fields=["status"])
@@ -131,11 +131,11 @@ def run_unarchive(request: HttpRequest, name: str, number: int) -> HttpResponse:
     return done(request, run_url(run))
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def run_tags(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """Add (`add=key=value`) or remove (`remove=key`) a tag; a GET offers tags that begin with `?add=`."""
     run = find_run(request, name, number)
-    if request.method == "GET":
+    if request.method != "POST":
         options = _suggestions(request, request.GET.get("add", ""))
         return render(request, "run/_tag_options.html", {"options": options})
     typed = request.POST.get("add", "")

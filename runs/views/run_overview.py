@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs.execution.tracebacks import exception_line
 from runs.markdown import render_markdown
@@ -68,7 +68,7 @@ class Change:
     text: str
 
 
-@require_GET
+@require_safe
 def run_overview(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The Overview tab, or its live part alone."""
     return overview_page(request, find_run(request, name, number))

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.gzip import gzip_page
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from runs.errors import InvalidInput
 from runs.filters import RunFilter
@@ -55,14 +55,14 @@ _QUICK = (
 
 
 @gzip_page
-@require_GET
+@require_safe
 def run_list(request: HttpRequest) -> HttpResponseBase:
     """All runs of the workspace, newest first."""
     return _workspace_list(request, "runs")
 
 
 @gzip_page
-@require_GET
+@require_safe
 def pipeline_list(request: HttpRequest) -> HttpResponseBase:
     """The pipeline runs of the workspace, with their step runs folded under them."""
     return _workspace_list(request, "pipelines")
@@ -243,7 +243,7 @@ def csv_response(runs: RunList, name: str, choices: Sequence[Choice] = ()) -> St
 
 
 @member
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 def run_columns(request: HttpRequest, place: str) -> HttpResponse:
     """The dialog in which a person chooses the columns of a list; the choice is kept."""
     if place not in columns.DEFAULTS:

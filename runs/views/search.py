@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs.search.complete import complete
 from runs.search.parser import MAX_LENGTH
 
 
-@require_GET
+@require_safe
 def search_complete(request: HttpRequest) -> HttpResponse:
     """What the search bar offers for `?q=` with the cursor at `?at=`, as browsers count (UTF-16 units)."""
     text = request.GET.get("q", "")[:MAX_LENGTH]

@@ -8,7 +8,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs.downloads import download
 from runs.errors import InvalidSnapshot, NotFound
@@ -35,7 +35,7 @@ class DiffLine:
     text: str
 
 
-@require_GET
+@require_safe
 def run_snapshot(request: HttpRequest, name: str, number: int) -> HttpResponse:
     """The tab with the file `?path=` open, else the run's script; `?against=` shows a difference instead."""
     run = find_run(request, name, number)
@@ -127,7 +127,7 @@ def diff_lines(change: FileDiff) -> list[DiffLine]:
     return [DiffLine(kinds.get(line[:1], "same"), line) for line in change.diff.split("\n")[2:]]
 
 
-@require_GET
+@require_safe
 def run_snapshot_zip(request: HttpRequest, name: str, number: int) -> HttpResponseBase:
     """The whole source as one zip."""
     run = find_run(request, name, number)

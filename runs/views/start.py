@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from runs.errors import StudioError
 from runs.models import ComputeTarget, Experiment
@@ -115,7 +115,7 @@ def _default_target(workspace_id: int) -> ComputeTarget | None:
     return targets.order_by("-is_default", "name").first()
 
 
-@require_GET
+@require_safe
 def start_files(request: HttpRequest) -> HttpResponse:
     """The files of the example, and the text of the one of `?path=`."""
     example = load_example(EXAMPLE)

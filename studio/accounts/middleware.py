@@ -189,7 +189,7 @@ def to_sign_in(request: HttpRequest, why: tuple[str, str] | None = None) -> Http
         response = refuse(request, 401, "You were signed out. Sign in again to go on.", code="not_signed_in")
         response["HX-Redirect"] = f"{sign_in}?{urlencode({'next': back or '/'})}"
         return response
-    back = request.get_full_path() if request.method == "GET" else _page_of_form(request)
+    back = request.get_full_path() if request.method in ("GET", "HEAD") else _page_of_form(request)
     return redirect(f"{sign_in}?{urlencode({'next': back})}" if back else sign_in)
 
 

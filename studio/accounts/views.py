@@ -48,12 +48,12 @@ class SeeOther(HttpResponseRedirect):
 
 # Signing in and out --------------------------------------------------------------------------------------
 @sensitive_post_parameters("password")
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @public
 def sign_in(request: HttpRequest) -> HttpResponse:
     """The sign-in page; after it, the page that was asked for."""
     back = safe_next(request)
-    if request.method == "GET":
+    if request.method != "POST":
         if request.user.is_authenticated:
             return redirect(back or settings.LOGIN_REDIRECT_URL)
         return render(request, "accounts/sign_in.html", {"next": back})
@@ -91,7 +91,7 @@ def safe_next(request: HttpRequest) -> str:
     return wanted if ours and not urlsplit(wanted).path.startswith(reverse("sign-in")) else ""
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @public
 def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
     """Signs in by a link that works once.
@@ -115,7 +115,8 @@ def opened_by_hand(request: HttpRequest) -> bool:
     """Whether a browser says that a person typed, pasted or clicked this address, not on another site."""
     headers = request.headers
     return (
-        headers.get("Sec-Fetch-Mode") == "navigate"
+        request.method == "GET"
+        and headers.get("Sec-Fetch-Mode") == "navigate"
         and headers.get("Sec-Fetch-Dest") == "document"
         and headers.get("Sec-Fetch-User") == "?1"
         and headers.get("Sec-Fetch-Site") in ("none", "same-origin")
@@ -171,11 +172,11 @@ def workspace_switch(request: MemberRequest) -> HttpResponse:
 
 
 # Members -------------------------------------------------------------------------------------------------
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @owner
 def member_list(request: MemberRequest) -> HttpResponse:
     """Who belongs to the workspace; a POST adds a person."""
-    if request.method == "GET":
+    if request.method != "POST":
         return member_page(request)
     form = InviteForm(request.POST)
     if not form.is_valid():
@@ -256,11 +257,11 @@ def member_link(request: MemberRequest, username: str) -> HttpResponse:
 
 
 # Tokens --------------------------------------------------------------------------------------------------
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @member
 def token_list(request: MemberRequest) -> HttpResponse:
     """The person's own tokens; a POST makes one and shows it, once."""
-    if request.method == "GET":
+    if request.method != "POST":
         return token_page(request)
     form = TokenForm(request.POST)
     if not form.is_valid():
@@ -295,7 +296,7 @@ def token_revoke(request: HttpRequest, prefix: str) -> HttpResponse:
 
 # The person's own account --------------------------------------------------------------------------------
 @sensitive_post_parameters()
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @member
 def account(request: MemberRequest) -> HttpResponse:
     """The person's workspaces and password."""

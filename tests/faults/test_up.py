@@ -10,7 +10,8 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
@@ -91,6 +92,17 @@ def test_a_second_start_on_the_same_folder_is_refused(studio: StudioProcess) -> 
     assert f"Studio is running on {studio.data} already (process {studio.pid})" in line
     assert studio.is_healthy()
     assert sorted(studio.data.rglob("*.sqlite3")) == before
+
+
+def test_an_answer_to_head_ends_with_its_headers(studio: StudioProcess) -> None:
+    with closing(HTTPConnection("127.0.0.1", studio.port, timeout=30)) as connection:
+        connection.request("HEAD", "/sign-in/")
+        head = connection.getresponse()
+        head.read()
+        connection.request("GET", "/sign-in/")
+        get = connection.getresponse()
+        assert (head.status, get.status) == (200, 200)
+        assert head.headers["Content-Length"] == str(len(get.read()))
 
 
 def test_a_taken_port_is_refused_and_nothing_is_made(make_studio: Callable[..., StudioProcess]) -> None:

@@ -23,11 +23,17 @@ from runs.models import Artifact, Draft, Run
 from runs.status import Kind
 from studio.accounts.models import Membership, Role, User
 from studio.accounts.permissions import is_public
-from studio.accounts.services import make_token
+from studio.accounts.services import make_link_for_member, make_token
 from tests.factories import make_run, make_snapshot, make_target, make_user
 
 ClientOf = Callable[[User], Client]
 WRITING = ("post", "put", "patch", "delete")
+BY_HAND = {
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-User": "?1",
+    "Sec-Fetch-Site": "none",
+}
 HTMX = {"HX-Request": "true", "HX-Current-URL": "http://testserver/runs/?q=lr"}
 
 
@@ -327,6 +333,31 @@ def test_a_post_without_its_fields_is_answered(
     for pattern in PAGES:
         answer = client_of(chi).post(things.address(pattern), typed)
         assert answer.status_code < 500, pattern.name
+
+
+def test_head_answers_as_a_get_would_and_changes_nothing(
+    client_of: ClientOf, chi: User, things: Things
+) -> None:
+    client = client_of(chi)
+    for pattern in PAGES:
+        address = things.address(pattern)
+        with CaptureQueriesContext(connection) as asked:
+            head = client.head(address)
+        written = [q["sql"] for q in asked if q["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
+        assert written == [], pattern.name
+        assert b"".join(head) == b""
+        get = client.get(address)
+        assert head.status_code == get.status_code, pattern.name
+        assert head.get("Location") == get.get("Location"), pattern.name
+        assert head.get("Content-Type") == get.get("Content-Type"), pattern.name
+        b"".join(get)  # reads to the end, which closes the files
+
+
+def test_head_uses_up_no_sign_in_link(client: Client, ana: User, chi: User) -> None:
+    membership = Membership.objects.get(user=ana)
+    address = reverse("sign-in-link", args=[make_link_for_member(membership, by=chi)])
+    assert client.head(address, headers=BY_HAND).status_code == 200
+    assert client.get(address, headers=BY_HAND).status_code == 303
 
 
 def test_unknown_addresses_say_so_to_everybody(client: Client, db: None) -> None:
