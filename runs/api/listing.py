@@ -11,13 +11,15 @@ from runs.api.paging import Paging, bad_cursor
 from runs.api.run_shape import run_out
 from runs.api.schemas import Text
 from runs.errors import InvalidInput
+from runs.filters import RunFilter
 from runs.folding import fold_label
 from runs.models import Property, Run, Tag
 from runs.search.cursors import ORDER_PATTERN, ORDERS, parse_order, read_cursor
+from runs.search.nodes import Query
 from runs.search.parser import parse
 from runs.search.query import Search
 from runs.status import Kind, Status
-from studio.accounts.models import User
+from studio.accounts.models import User, Workspace
 
 
 class LabelFilters(BaseModel):
@@ -27,6 +29,17 @@ class LabelFilters(BaseModel):
     tag: list[Text] = Field(default_factory=list, description="A key, or key=value.")
     tag_null: list[Text] = Field(default_factory=list, description="The key of a tag without a value.")
     property: list[Text] = Field(default_factory=list, description="A key, or key=value.")
+
+
+#: The filters that are those of the panel beside the list on the page, and mean what they mean there.
+_OF_THE_PANEL = {
+    "submitter",
+    "created_after",
+    "created_before",
+    "duration_min",
+    "duration_max",
+    "archived",
+}
 
 
 class RunFilters(LabelFilters):
@@ -42,6 +55,12 @@ class RunFilters(LabelFilters):
         None,
         description="Whether runs with a parent are listed; left out, they are with `q` or with `kind=step`.",
     )
+    submitter: list[Text] = Field(default_factory=list, description="One of these; @me is who asks.")
+    created_after: Text = Field("", description="A time as `created:>=` of a search takes it.")
+    created_before: Text = Field("", description="A time as `created:<=` of a search takes it.")
+    duration_min: Text = Field("", description="A duration as `duration:>=` of a search takes it.")
+    duration_max: Text = Field("", description="A duration as `duration:<=` of a search takes it.")
+    archived: bool = Field(False, description="Whether archived runs are listed, and no others.")
     order: Text = Field(
         "-created",
         description=f"{', '.join(ORDERS)}, metric:last:<name>; - turns it round.",
@@ -49,7 +68,9 @@ class RunFilters(LabelFilters):
     )
 
 
-def list_runs(runs: QuerySet[Run], filters: RunFilters, paging: Paging, *, person: User) -> dict[str, Any]:
+def list_runs(
+    runs: QuerySet[Run], filters: RunFilters, paging: Paging, *, workspace: Workspace, person: User
+) -> dict[str, Any]:
     """A page of these runs. Five queries or six, more for names in a search.
 
     Raises SearchError, InvalidInput.
@@ -63,8 +84,8 @@ def list_runs(runs: QuerySet[Run], filters: RunFilters, paging: Paging, *, perso
         )
     if paging.cursor and read_cursor(paging.cursor, order) is None:
         raise bad_cursor()
-    query = parse(filters.q)
-    search = Search(with_labels(_narrowed(runs, filters), filters).only("pk"), query, person=person)
+    runs = with_labels(_narrowed(runs, filters), filters).only("pk")
+    search = Search(runs, _query(filters, workspace), person=person)
     page = search.page(after=paging.cursor, size=paging.limit, order=filters.order)
     return {"items": runs_out([run.pk for run in page.rows]), "next_cursor": page.next_cursor or None}
 
@@ -73,6 +94,18 @@ def runs_out(pks: list[int]) -> list[dict[str, Any]]:
     """The answers for these runs, in this order. Three queries."""
     rows = {run.pk: run for run in Run.objects.for_api().filter(pk__in=pks)}
     return [run_out(rows[pk]) for pk in pks if pk in rows]
+
+
+def _query(filters: RunFilters, workspace: Workspace) -> Query:
+    """What the search and the fields of the panel ask for together."""
+    query = parse(filters.q)
+    fields = filters.model_dump(include=_OF_THE_PANEL, exclude_defaults=True)
+    if not fields:
+        return query
+    asked = RunFilter({**fields, "q": filters.q}, workspace=workspace)
+    for field, faults in asked.errors.items():
+        raise InvalidInput(" ".join(faults), field=field)
+    return asked.query
 
 
 def _narrowed(runs: QuerySet[Run], filters: RunFilters) -> QuerySet[Run]:

@@ -120,7 +120,7 @@ def run_list(
     if own is not None:
         top = own.root_id or own.pk
         runs = runs.filter(pk=top) | runs.filter(root=top)
-    return list_runs(runs, filters, paging, person=request.auth.user)
+    return list_runs(runs, filters, paging, workspace=request.workspace, person=request.auth.user)
 
 
 @router.post(

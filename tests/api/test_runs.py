@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from runs.models import Experiment, Run
@@ -228,6 +229,7 @@ class TestList:
         parent = make_run(display_name="c", experiment="other", status=Status.RUNNING)
         make_run(display_name="d", experiment="other", parent=parent, kind=Kind.SCRIPT, tags={"LR": "0.1"})
         make_run(display_name="e", experiment=make_experiment("mnist", workspace=make_workspace("far")))
+        make_run(display_name="z", archived_at=timezone.now(), status=Status.COMPLETED)
 
     @pytest.mark.parametrize(
         ("query", "names"),
@@ -254,6 +256,18 @@ class TestList:
             ({"q": "submitter:@me"}, "dcba"),
             ({"q": "is:child"}, "d"),
             ({"q": " "}, "cba"),
+            ({"submitter": "@me"}, "cba"),
+            ({"submitter": ["ANA", "ben"], "status": "Failed"}, "b"),
+            ({"submitter": "ben"}, ""),
+            ({"created_after": "today"}, "cba"),
+            ({"created_before": "2025"}, ""),
+            ({"duration_min": "0s"}, "cba"),
+            ({"duration_max": "1h", "q": "status:failed"}, "b"),
+            ({"duration_min": "1h"}, ""),
+            ({"archived": True}, "z"),
+            ({"archived": False, "created_after": ""}, "cba"),
+            ({"tag": "lr=0.*"}, ""),
+            ({"q": "tag:lr=0.*"}, "dba"),
         ],
     )
     def test_filters(self, api: Api, world: None, query: dict[str, Any], names: str) -> None:
@@ -289,6 +303,12 @@ class TestList:
             ({"status": ["Failed", "Dancing"], "kind": "script"}, 422, "status"),
             ({"kind": "dance"}, 422, "kind"),
             ({"limit": "x"}, 422, "limit"),
+            ({"submitter": "x" * 300}, 422, "submitter"),
+            ({"created_after": "soon"}, 422, "created_after"),
+            ({"created_before": "2026-02-30"}, 422, "created_before"),
+            ({"duration_min": "5"}, 422, "duration_min"),
+            ({"duration_max": "5m OR is:root"}, 422, "duration_max"),
+            ({"archived": "perhaps"}, 422, "archived"),
         ],
     )
     def test_refusals(self, api: Api, query: dict[str, Any], status: int, field: str) -> None:
