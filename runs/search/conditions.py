@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 from django.db.models import Exists, Lookup, OuterRef, Q, QuerySet
 from django.db.models.lookups import Exact, GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual
 
-from runs.folding import FOLDED_LABEL_LENGTH, LABEL_SEPARATOR, fold, fold_label
+from runs.folding import FOLDED_LABEL_LENGTH, LABEL_SEPARATOR, fold
 from runs.models import ComputeTarget, Experiment, Metric, Node, Property, Run, Tag
 from runs.search import nodes
 from runs.search.expressions import IsWord, Like, LikeAnyCase, SpelledWithin, TrigramHits, duration_s, holds
@@ -67,7 +67,7 @@ class Conditions:
     """Makes the conditions for one person at one time; what `@me` and `today` mean depends on them.
 
     A qualifier that takes names or a parent costs one small query, once, to find their keys: with keys the
-    planners know how many runs to expect.
+    planners know how many runs to expect. So does a tag or property with a value that no index holds whole.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Conditions:
         self.indexed = indexed
         self._named: dict[nodes.Named, Q] = {}
         self._parents: dict[str, int] = {}
+        self._labelled: dict[nodes.Labelled, Q] = {}
         self._counted: dict[nodes.Node, int] = {}
 
     # Which form can be had ----------------------------------------------------------------------------
@@ -256,7 +257,10 @@ class Conditions:
         return Q(started_at__isnull=False) & Q(_LOOKUPS[node.operator](duration, seconds))
 
     def _labels(self, node: nodes.Labelled) -> tuple[type[Tag] | type[Property], Q]:
-        return (Tag if node.what == "tag" else Property), _label(node.key, node.value)
+        model = Tag if node.what == "tag" else Property
+        if node not in self._labelled:
+            self._labelled[node] = _label(model, node.key, node.value)
+        return model, self._labelled[node]
 
     def _parent(self, run_id: str) -> int:
         if run_id not in self._parents:
@@ -314,8 +318,11 @@ def _within(what: str, pieces: tuple[str, ...]) -> Q:
     return Q(Like("search_text", f"{before}{inside}{after}"))
 
 
-def _label(key: nodes.Pattern, value: nodes.Pattern | None) -> Q:
-    """The condition on a tag or property; all of them are ranges or points of the index on `folded`."""
+def _label(model: type[Tag] | type[Property], key: nodes.Pattern, value: nodes.Pattern | None) -> Q:
+    """The condition on a tag or property; all of them are ranges or points of the index on `folded`.
+
+    One query if the value is longer than the index holds, for no database folds as `fold` does.
+    """
     if _is_anything(key):
         return EVERYTHING
     start = fold(key.pieces[0])
@@ -324,11 +331,14 @@ def _label(key: nodes.Pattern, value: nodes.Pattern | None) -> Q:
         return Q(SpelledWithin("folded", start, after))
     start += LABEL_SEPARATOR + fold(value.pieces[0])
     if not value.is_exact:
-        start = start[:FOLDED_LABEL_LENGTH]
         return Q(SpelledWithin("folded", start, start + _LAST_LETTER))
-    same = Q(folded=fold_label(key.pieces[0], value.pieces[0]))
-    # Longer than the index holds: the rest must be the same, and there case counts.
-    return same & Q(value=value.pieces[0]) if len(start) > FOLDED_LABEL_LENGTH else same
+    same = Q(folded=start[:FOLDED_LABEL_LENGTH])
+    if len(start) < FOLDED_LABEL_LENGTH:
+        return same
+    wanted = fold(value.pieces[0])
+    alike = model.objects.filter(same).order_by()
+    values = alike.values_list("value", flat=True).distinct()
+    return same & Q(value__in=[text for text in values if text is not None and fold(text) == wanted])
 
 
 def _metrics(node: nodes.Measured) -> Q:
@@ -353,4 +363,4 @@ def _dated(column: str, operator: str, when: nodes.When, now: datetime) -> Q:
         case "=" if when.is_ago:
             return Q(**{f"{column}__gte": first})
     within = Q(**{f"{column}__gte": first, f"{column}__lt": after})
-    return within if operator == "=" else ~within
+    return within if operator == "=" else Q(**{f"{column}__isnull": False}) & ~within

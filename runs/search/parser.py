@@ -17,7 +17,7 @@ import re
 from typing import NoReturn
 
 from runs.errors import SearchError
-from runs.folding import clean
+from runs.folding import FOLDED_LABEL_LENGTH, clean, fold
 from runs.search.nodes import (
     UNITS,
     And,
@@ -248,6 +248,12 @@ class _Reader:
             self.refuse(value_at, f"{name}:{key}= wants a value.", f'For an empty one write {name}:{key}="".')
         value = self.value("value")
         self.only_last_star(name, value, value_at)
+        if not value.is_exact and len(f"{fold(key.pieces[0])}={fold(value.pieces[0])}") > FOLDED_LABEL_LENGTH:
+            self.refuse(
+                value_at,
+                f"{name} takes at most {FOLDED_LABEL_LENGTH} letters before a *, its key among them.",
+                "Write fewer of them, or the whole value without a *.",
+            )
         return Labelled(name, key, value)
 
     def measured(self) -> Measured:

@@ -34,6 +34,7 @@ from runs.models import Experiment, Run
 from runs.search.cursors import parse_order
 from runs.search.qualifiers import QUALIFIERS
 from runs.search.query import Page, Search
+from runs.search.text import PART_LENGTH, TAG_LENGTH, TEXT_LENGTH
 from runs.toasts import toast
 from runs.views.live import part_url, safe_next
 from runs.views.parts import done, is_htmx, render_dialog, wants_part
@@ -91,6 +92,7 @@ def _workspace_list(request: HttpRequest, place: str) -> HttpResponseBase:
             "panel_count": len(shown),
             "has_panel": runs.state.get("panel") != "off",
             "qualifiers": QUALIFIERS.values(),
+            "found_letters": (PART_LENGTH, TAG_LENGTH, TEXT_LENGTH),
         }
 
     return list_answer(request, runs, workspace_scope(workspace), more, template="runs/run_list.html")

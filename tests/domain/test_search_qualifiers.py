@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from runs.errors import SearchError
 from runs.models import Run
 from runs.status import ErrorClass, Kind, Status
 from tests.domain.search_kit import NOW, World, make_world
@@ -270,6 +271,25 @@ def test_a_long_tag_value_is_found_by_all_of_it(world):
     assert world.found("tag:note=xxx*") == "hotel golf"
 
 
+@pytest.mark.parametrize("n_letters", [193, 194, 195, 196, 300])
+def test_case_does_not_matter_in_a_long_value_either(world, n_letters):
+    value = "Ü" + "straße" * 50
+    world.run("golf", tags={"note": value[:n_letters]}, properties={"Note": value[:n_letters] + "A"})
+    world.run("hotel", tags={"NOTE": value[:n_letters].upper()})
+    world.run("india", tags={"note": value[: n_letters + 1]})
+    assert world.found(f"tag:Note={value[:n_letters].swapcase()}") == "hotel golf"
+    assert world.found(f"-tag:note={value[:n_letters]} tag:note") == "india"
+    assert world.found(f"property:note={value[:n_letters]}a") == "golf"
+
+
+def test_a_long_beginning_is_compared_to_its_end_or_refused(world):
+    world.run("golf", tags={"note": "x" * 300})
+    assert world.found(f"tag:note={'x' * 195}*") == "golf"
+    assert world.found(f"tag:note={'x' * 192}yyy*") == ""
+    with pytest.raises(SearchError, match="at most 200 letters before a \\*, its key among them"):
+        world.found(f"tag:note={'x' * 196}*")
+
+
 @pytest.mark.parametrize(
     ("text", "names"),
     [
@@ -333,6 +353,10 @@ def test_durations(world, text, names):
         ("-started:today", "echo charlie bravo alpha"),
         ("ended:yesterday", "charlie"),
         ("ended:>9999d", "charlie bravo alpha"),
+        ("started:!=2026", ""),
+        ("started:!=today", "charlie bravo alpha"),
+        ("-started:!=today", "echo delta"),
+        ("ended:!=yesterday", "bravo alpha"),
     ],
 )
 def test_times(world, text, names):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.conf import settings
 from django.urls import reverse
 
+from runs.search.text import PART_LENGTH, TAG_LENGTH, TEXT_LENGTH
 from tests.factories import make_run
 
 pytestmark = pytest.mark.django_db
@@ -61,3 +63,11 @@ def test_nobody_asks_without_signing_in(client, db):
 @pytest.mark.parametrize("text", ["\x01", "%", "'", '"', "a" * 5_000, "tag:" + "=" * 100])
 def test_nothing_typed_breaks_it(client_of, ana, text):
     assert ask(client_of(ana), text).status_code == 200
+
+
+def test_page_and_manual_say_how_far_words_reach(client_of, ana):
+    page = client_of(ana).get(reverse("run-list")).content.decode()
+    manual = (settings.BASE_DIR / "docs/search.md").read_text()
+    for letters in (PART_LENGTH, TAG_LENGTH, TEXT_LENGTH):
+        assert f"{letters:,}" in page
+        assert f"{letters:,}" in manual
