@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.exceptions import (
     BadRequest,
     DisallowedHost,
+    RequestDataTooBig,
     SuspiciousOperation,
     TooManyFieldsSent,
     TooManyFilesSent,
@@ -91,6 +92,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, DisallowedHost):
         return _wrong_host(request)
     limits: dict[type[Exception], str] = {
+        RequestDataTooBig: f"{settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes of text",
         TooManyFilesSent: f"{settings.DATA_UPLOAD_MAX_NUMBER_FILES:,} files",
         TooManyFieldsSent: f"{settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:,} fields",
     }
@@ -99,6 +101,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         return defaults.bad_request(request, exception)
     message = f"More than {most} came at once, so nothing was taken."
     hint = "Take only the folder with your code, without environments and data."
+    if isinstance(exception, RequestDataTooBig):
+        hint = "Shorten it, or keep it in a file: files are not counted here."
     return refuse(request, 413, message, code=errors.TooBig.code, hint=hint)
 
 

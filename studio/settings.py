@@ -226,6 +226,7 @@ LOGGING = {
         "kombu.connection": {"level": "ERROR"},
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},  # runs.middleware says it in a line
+        "django.security.RequestDataTooBig": {"level": "CRITICAL"},
         "django.security.TooManyFieldsSent": {"level": "CRITICAL"},
         "django.security.TooManyFilesSent": {"level": "CRITICAL"},
         "celery.beat": {"filters": ["one line a minute"]},

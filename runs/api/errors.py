@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
@@ -88,7 +89,10 @@ def _fault(error: dict[str, Any]) -> str:
 
 
 def _too_big(request: HttpRequest, error: Any) -> HttpResponse:
-    return refuse(request, 413, "The body is too big.", code=TooBig.code)
+    most = f"{settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes"
+    return refuse(
+        request, 413, f"The body has more than {most}.", code=TooBig.code, hint="Send less at once."
+    )
 
 
 def _unreadable(request: HttpRequest, error: Any) -> HttpResponse:

@@ -220,11 +220,19 @@ class _Offer:
         runs = Run.objects.filter(workspace=self.workspace).order_by("-pk")
         return list(runs.values_list("pk", flat=True)[:RECENT])
 
-    def common(self, rows: Any, column: str, part: str) -> list[str]:
-        """The most frequent values of a column that hold this part, whatever the case."""
+    def common(self, rows: Any, column: str, part: str, *, sense: Callable[[str], str] = fold) -> list[str]:
+        """The most frequent values of a column that hold this part, whatever the case.
+
+        Of those that have the same `sense` to a search it is the most frequent one.
+        """
         counted = rows.values_list(column).annotate(times=Count("pk")).order_by("-times", column)
-        holding = (value for value, _ in counted if fold(part) in fold(value))
-        return list(islice(holding, MOST))
+        found: dict[str, str] = {}
+        for value, _ in counted:
+            if fold(part) in fold(value):
+                found.setdefault(sense(value), value)
+            if len(found) == MOST:
+                break
+        return list(found.values())
 
     def runs_with(self, name: str, key: str, value: str) -> str:
         """How many runs have this label, in words."""
@@ -239,7 +247,7 @@ class _Offer:
         if re.search(r"[<>=!]", typed):
             return
         rows = Metric.objects.filter(run__in=self.recent())
-        for found in self.common(rows, "name", typed.strip(_QUOTES)):
+        for found in self.common(rows, "name", typed.strip(_QUOTES), sense=str):
             yield self.suggest(str(Measured(found)), end="")
 
 

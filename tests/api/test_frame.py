@@ -121,6 +121,7 @@ def test_a_body_with_too_much_in_it_is_refused(api: Api, settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000
     answer = api.post("/workspaces/default/experiments", {"name": "x" * 2_000})
     assert (answer.status_code, refusal(answer)["code"]) == (413, "too_big")
+    assert refusal(answer)["message"] == "The body has more than 1,000 bytes."
 
 
 def test_a_body_with_too_many_parts_is_refused_before_they_are_made(api: Api) -> None:

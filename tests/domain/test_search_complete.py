@@ -66,7 +66,7 @@ def test_an_empty_bar_offers_every_qualifier(world):
         ("experiment:secret", {}),
         ("target:", {"Target": ["target:gpu-compute ", "target:local "]}),
         ("node:", {"Node": ["node:box-1 "]}),
-        ("tag:", {"Tag keys": ["tag:quality", "tag:lr", "tag:Quality", 'tag:"worth another look"']}),
+        ("tag:", {"Tag keys": ["tag:quality", "tag:lr", 'tag:"worth another look"']}),
         ("tag:wor", {"Tag keys": ['tag:"worth another look"']}),
         ('tag:"worth an', {"Tag keys": ['tag:"worth another look"']}),
         ("tag:hid", {}),

@@ -432,3 +432,16 @@ def test_more_than_can_be_read_is_said_clearly(
     assert response.status_code == 413
     assert said in text_of(response)
     assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("address", ["/submit/", "/sign-in/"])
+@pytest.mark.parametrize("sent_as", [{}, {"content_type": "application/x-www-form-urlencoded"}])
+def test_a_form_that_is_too_long_says_what_fits(
+    client: Client, settings: Any, caplog: pytest.LogCaptureFixture, address: str, sent_as: dict[str, str]
+) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000
+    text = "x" * 1_001
+    response = client.post(address, f"description={text}" if sent_as else {"description": text}, **sent_as)
+    assert response.status_code == 413
+    assert "More than 1,000 bytes of text came at once" in text_of(response)
+    assert not [record for record in caplog.records if record.exc_info]
