@@ -108,6 +108,17 @@ class Conflict(StudioError):
     code = "conflict"
 
 
+class SubmittedBefore(Conflict):
+    """The form made a run before, of other content: `run_id` and `run_name` say which."""
+
+    def __init__(self, run_id: str, run_name: str) -> None:
+        super().__init__(
+            f"This form was submitted before with other content, as {run_name}.",
+            hint="Open the page again to submit another run.",
+        )
+        self.run_id, self.run_name = run_id, run_name
+
+
 class Overtaken(Conflict):
     """Others changed the same fields since the form was opened; `now` has what those fields hold."""
 

@@ -17,7 +17,7 @@ from django.db.models import Q
 from django.http import QueryDict
 from django.utils.datastructures import MultiValueDict
 
-from runs.errors import InvalidPipeline, InvalidSnapshot, NotFound, StudioError
+from runs.errors import InvalidPipeline, InvalidSnapshot, NotFound, StudioError, SubmittedBefore
 from runs.forms import UPLOADS, RunForm, StepForm
 from runs.json_size import check_json
 from runs.models import ComputeTarget, Experiment, Run, Snapshot
@@ -53,6 +53,8 @@ Uploads = MultiValueDict[str, UploadedFile]
 class Submission:
     """The form with this content. `judge` says whether its fields show what is wrong with them.
 
+    `submitted_before` is set where its key has made a run of other content.
+
     Two queries and those of `OwnSnapshots.find`, whatever the number of steps.
     """
 
@@ -68,6 +70,7 @@ class Submission:
         self.content = content
         self.workspace: Workspace = own.membership.workspace
         self.own = own
+        self.submitted_before: SubmittedBefore | None = None
         self.targets = {
             t.name: t for t in ComputeTarget.objects.filter(workspace=self.workspace).order_by("name")
         }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -18,6 +19,7 @@ from runs.errors import (
     InvalidPipeline,
     InvalidSnapshot,
     StudioError,
+    SubmittedBefore,
     UnknownTarget,
 )
 from runs.folding import clean
@@ -46,6 +48,7 @@ RETRIES_RULE = f"Retries are a number between 0 and {MOST_RETRIES}."
 #: The kinds of runs that `submit` gives.
 SUBMITTED = frozenset({Kind.SCRIPT, Kind.PIPELINE})
 LONGEST_TIME_LIMIT_S = 60 * 24 * 3600
+_FORMS = UUID("b0e6c1a4-52a7-4f0c-9d0e-3f9a7c1d8e64")
 _STEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,98}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 _RESERVED = re.compile(r"STUDIO_.*|AZUREML_.*")
@@ -99,16 +102,19 @@ def submit(
 ) -> Run:
     """Create and queue a script run (one step) or a pipeline run with its step runs (several).
 
-    The same `submission_key`, or `run_id` with the same `request_digest`, again gives the run that it made
-    before. All or nothing: on an error nothing is kept. Raises StudioError kinds whose `field` names the
-    input, `steps-<i>-<name>` for one of a step. `run_configuration` is kept as it is.
+    The same `submission_key` with the same content, or `run_id` with the same `request_digest`, again gives
+    the run that it made before. All or nothing: on an error nothing is kept. Raises SubmittedBefore for a key
+    with other content, and StudioError kinds whose `field` names the input, `steps-<i>-<name>` for one of a
+    step. `run_configuration` is kept as it is.
     """
-    known = _earlier(workspace, submission_key, by)
-    if known:
-        return known
     checked = check_steps(workspace, steps, default_target)
     new = NewRun(run_id, display_name, description, tags or {}, properties or {}, request_digest)
     new = check_new_run(new)
+    if submission_key:
+        new = replace(new, request_digest=_digest_of_form(experiment_name, checked, new, resubmitted_from))
+    known = _earlier(workspace, submission_key, by, new)
+    if known:
+        return known
     try:
         with transaction.atomic():
             experiment = get_or_create_experiment(workspace, experiment_name, by=by)
@@ -134,18 +140,44 @@ def submit(
                 return _create_script(head, checked[0], new)
             return _create_pipeline(head, checked, new, shared, default_target)
     except IntegrityError:
-        known = _earlier(workspace, submission_key, by)
+        known = _earlier(workspace, submission_key, by, new)
         known = known or earlier_run(new, workspace, experiment_name, SUBMITTED, by=by, parent=parent)
         if known is None:
             raise
         return known
 
 
-def _earlier(workspace: Workspace, key: str, by: User) -> Run | None:
+def _earlier(workspace: Workspace, key: str, by: User, new: NewRun) -> Run | None:
     run = Run.objects.filter(submission_key=key).first() if key else None
     if run and (run.workspace_id != workspace.pk or run.submitter_id != by.pk):
         raise Conflict("This form was submitted by somebody else.", hint="Open the submit page again.")
+    if run and run.request_digest != new.request_digest:
+        raise SubmittedBefore(run.run_id, run.name)
     return run
+
+
+def _digest_of_form(
+    experiment_name: str, steps: Sequence[_Checked], new: NewRun, resubmitted_from: Run | None
+) -> UUID:
+    """Of all that a form says, as it was understood: how it was typed makes no other run."""
+    said = [experiment_name.strip(), new.display_name, new.description, new.tags]
+    work = [
+        [
+            step.spec.name,
+            step.spec.script,
+            step.spec.snapshot.digest,
+            step.arguments,
+            step.spec.command,
+            step.target.pk,
+            step.spec.environment_variables,
+            step.spec.time_limit_s,
+            step.spec.max_retries,
+            step.spec.after,
+        ]
+        for step in steps
+    ]
+    origin = resubmitted_from.pk if resubmitted_from else None
+    return uuid5(_FORMS, json.dumps([said, work, origin], sort_keys=True))
 
 
 def _insert(run: Run, new: NewRun) -> Run:

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from runs.errors import InvalidInput, NotFound, StudioError
+from runs.errors import InvalidInput, NotFound, StudioError, SubmittedBefore
 from runs.forms import StepForm
 from runs.models import Run
 from runs.prefill import (
@@ -170,6 +170,10 @@ def _submitted(request: HttpRequest, submission: Submission) -> HttpResponse:
             submission_key=f"{own.membership.user_id}.{key}",
             resubmitted_from=_origin(own, cleaned["resubmitted_from"]),
         )
+    except SubmittedBefore as error:
+        submission.submitted_before = error
+        submission.content["submission_key"] = new_key()
+        return _page(request, submission, status=422)
     except StudioError as error:
         submission.refuse(error)
         return _page(request, submission, status=422)

@@ -230,7 +230,7 @@ const NOTHING = { check: "Nothing was submitted", run: "Nothing was submitted", 
 // What is sent and not answered may have arrived.
 const UNKNOWN = {
   check: "Nothing was submitted; everything typed is still here.",
-  run: "It is not known whether this was submitted. Running it again as it is never starts it twice; look among the runs before you change anything.",
+  run: "It is not known whether this was submitted. Running it again as it is never starts it twice, and a changed form says so if the first has begun.",
   "save-draft": "It is not known whether this was saved; everything typed is still here.",
 };
 let sending = false;

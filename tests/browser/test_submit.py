@@ -286,6 +286,33 @@ def test_a_run_whose_answer_is_lost_may_exist(open_page: OpenPage, ana: User, lo
     assert Run.objects.count() == 1
 
 
+def test_what_is_changed_after_a_lost_answer_is_run_too(
+    open_page: OpenPage, ana: User, axe: Callable[[Page], list[Any]]
+) -> None:
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.get_by_label("Arguments").fill("--lr 0.1")
+    run, dialog = page.get_by_role("button", name="Run", exact=True), page.get_by_role("dialog")
+    run.click()
+    dialog.get_by_label("New experiment").fill("mnist")
+    page.route("**/submit/", lambda route: (route.fetch(), route.abort()))
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("It is not known whether this was submitted")
+    page.unroute("**/submit/")
+    page.keyboard.press("Escape")
+    page.get_by_label("Arguments").fill("--lr 0.2")
+    run.click()
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    notice = page.get_by_role("alert").filter(has_text="submitted before with other content")
+    expect(notice).to_be_visible()
+    expect(page.get_by_label("Arguments")).to_have_value("--lr 0.2")
+    assert axe(page) == []
+    run.click()
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url(re.compile(r"/experiments/mnist/runs/2/"))
+    assert [one.arguments[1] for one in Run.objects.order_by("number")] == ["0.1", "0.2"]
+
+
 def test_back_after_a_refusal_leads_to_the_form(open_page: OpenPage, ana: User) -> None:
     page = open_page("/submit/", user=ana)
     paste(page)

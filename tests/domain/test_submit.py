@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from runs.errors import Conflict, StudioError
+from runs.errors import Conflict, StudioError, SubmittedBefore
 from runs.models import Experiment, Run, RunDependency, Snapshot, Tag
 from runs.services.experiments import archive_experiment
 from runs.services.interactive import create_interactive
@@ -75,6 +76,57 @@ class TestOneStep:
         assert send(submission_key="k").pk == send(submission_key="k").pk
         assert Run.objects.count() == 1
 
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"display_name": "other"},
+            {"description": "other"},
+            {"tags": {"a": "c"}},
+            {"experiment_name": "other"},
+            {"resubmitted_from": 1},
+            {"default_target": "other"},
+        ],
+        ids=lambda other: next(iter(other)),
+    )
+    def test_a_key_with_another_word_of_the_run_is_refused(
+        self, send: Callable[..., Run], other: dict[str, Any]
+    ) -> None:
+        first = send(submission_key="k", tags={"a": "b"})
+        if "resubmitted_from" in other:
+            other = {"resubmitted_from": first}
+        if "default_target" in other:
+            other = {"default_target": make_target("other")}
+        with pytest.raises(SubmittedBefore) as caught:
+            send(submission_key="k", **{"tags": {"a": "b"}, **other})
+        assert (caught.value.run_id, caught.value.run_name) == (first.run_id, first.name)
+        assert Run.objects.count() == 1
+        assert send(submission_key="k", tags={"a": "b"}).pk == first.pk
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            {"name": "other"},
+            {"script": "prepare.py"},
+            {"arguments": "--lr 0.2"},
+            {"environment_variables": {"A": "2"}},
+            {"time_limit_s": 60},
+            {"max_retries": 1},
+            {"script": "", "arguments": "", "command": ["ls"]},
+        ],
+        ids=lambda other: next(iter(other)),
+    )
+    def test_a_key_with_another_step_is_refused(
+        self, send: Callable[..., Run], snapshot: Snapshot, other: dict[str, Any]
+    ) -> None:
+        step = StepSpec("train", "train.py", snapshot, "--lr 0.1")
+        send(step, submission_key="k")
+        with pytest.raises(SubmittedBefore):
+            send(replace(step, **other), submission_key="k")
+        with pytest.raises(SubmittedBefore):
+            send(replace(step, snapshot=make_snapshot({"train.py": "1"})), submission_key="k")
+        again = replace(step, arguments=["--lr", "0.1"])
+        assert send(again, submission_key="k").pk == Run.objects.get().pk
+
     def test_somebody_elses_key_is_refused(self, send: Callable[..., Run], chi: Any) -> None:
         send(submission_key="k")
         with pytest.raises(Conflict):
@@ -102,6 +154,17 @@ class TestPipeline:
         assert all(step.root_id == step.parent_id == pipeline.pk for step in steps.values())
         for run in (pipeline, *steps.values()):
             assert_sound(run)
+
+    def test_the_same_key_is_the_same_pipeline_or_refused(
+        self, send: Callable[..., Run], snapshot: Snapshot
+    ) -> None:
+        a, b = StepSpec("prepare", "prepare.py", snapshot), StepSpec("train", "train.py", snapshot)
+        first = send(a, replace(b, after=["prepare"]), submission_key="k")
+        assert send(a, replace(b, after=["prepare"]), submission_key="k").pk == first.pk
+        for other in ([a, b], [a, replace(b, after=["prepare"]), replace(b, name="last")], [a]):
+            with pytest.raises(SubmittedBefore):
+                send(*other, submission_key="k")
+        assert Run.objects.count() == 3
 
     def test_a_cycle_is_named_in_its_order(self) -> None:
         cycle = find_cycle({"a": ["c"], "b": ["a"], "c": ["b"], "d": ["a"]})
@@ -232,6 +295,12 @@ class TestAtTheSameTime:
         assert {run.pk for run in runs} == {Run.objects.get().pk}
         assert Experiment.objects.get().last_number == 1
         assert Tag.objects.count() == 1
+
+    def test_of_two_contents_of_a_form_one_is_run_and_one_refused(self, send: Callable[..., Run]) -> None:
+        names = ("one", "two")
+        results = at_once([partial(send, submission_key="once", display_name=n) for n in names])
+        assert sorted(type(result) for result in results if result != Run.objects.get()) == [SubmittedBefore]
+        assert Run.objects.count() == 1
 
     def test_two_people_name_a_new_experiment(self, send: Callable[..., Run]) -> None:
         assert {run.number for run in at_once([lambda: send(experiment_name="new")] * 4)} == {1, 2, 3, 4}

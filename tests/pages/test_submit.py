@@ -97,6 +97,50 @@ def test_run_twice_is_one_run(client: Client) -> None:
     assert again["Location"] == first["Location"]
 
 
+@pytest.mark.parametrize("with_script", [True, False])
+def test_another_content_of_a_form_that_was_submitted_becomes_another_run(
+    client: Client, with_script: bool
+) -> None:
+    headers = {"HX-Request": "true"} if with_script else {}
+    client.post("/submit/", form(**{"steps-0-arguments": "--lr 0.1"}), headers=headers)
+    first = Run.objects.get()
+    changed = form(**{"steps-0-arguments": "--lr 0.2"})
+    refused = client.post("/submit/", changed, headers=headers)
+    assert refused.status_code == 422
+    [said] = errors_of(refused)
+    assert "submitted before with other content" in said
+    assert f'href="/runs/{first.run_id}/"' in said
+    assert value_of(refused, "steps-0-arguments") == "--lr 0.2"
+    assert Run.objects.count() == 1
+    key = value_of(refused, "submission_key")
+    assert key not in ("", "key-of-a-page")
+    again = client.post("/submit/", {**changed, "submission_key": key}, headers=headers)
+    second = Run.objects.exclude(pk=first.pk).get()
+    assert second.arguments == ["--lr", "0.2"]
+    address = f"/experiments/mnist/runs/{second.number}/"
+    assert (again["HX-Redirect"] if with_script else again["Location"]) == address
+
+
+def test_another_content_of_a_pipeline_that_was_submitted_becomes_another_pipeline(client: Client) -> None:
+    steps = {
+        "steps-0-name": "prepare",
+        "steps-1-name": "train",
+        "steps-1-source": "paste",
+        "steps-1-pasted": "print(2)",
+    }
+    first = client.post("/submit/", form(**steps))
+    steps["steps-1-after"] = "0"
+    refused = client.post("/submit/", form(**steps))
+    assert (first.status_code, refused.status_code) == (303, 422)
+    assert "submitted before with other content" in text_of(refused)
+    client.post("/submit/", form(**steps, submission_key=value_of(refused, "submission_key")))
+    edges = [
+        Run.objects.filter(parent=p, dependencies__isnull=False).count()
+        for p in Run.objects.filter(kind=Kind.PIPELINE).order_by("number")
+    ]
+    assert edges == [0, 1]
+
+
 def test_everything_typed_reaches_the_run(client: Client) -> None:
     make_target("gpu-compute")
     client.post(
