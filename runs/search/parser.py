@@ -417,6 +417,9 @@ class _Reader:
         self.refuse(at, "AND wants something on both sides.", 'To find the word, write "AND".')
 
     def refuse_word(self, name: str, at: int, written: str) -> NoReturn:
+        if find_word(name, written.removeprefix("-")):
+            hint = f"For what is not so, write -{name}:{written.removeprefix('-')}."
+            self.refuse(at, f"there is no {name}:{written}.", hint)
         meant = meant_word(name, written)
         others = (f"{other}:{find_word(other, written)}" for other in WORDS if find_word(other, written))
         better = f"{name}:{meant}" if meant else next(others, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -84,8 +85,12 @@ def meant_qualifier(name: str) -> str:
 
 
 def find_word(qualifier: str, written: str) -> str:
-    """The word of the list that was written, whatever its case and its hyphens; "" if there is none."""
-    return next((word for word in WORDS[qualifier] if _plain(word) == _plain(written)), "")
+    """The word of the list that was written, in any case; "" if there is none.
+
+    Where a word is made of several, `-`, `_` or nothing may stand between them, and nowhere else.
+    """
+    spelled = written.casefold().replace("-", "_")
+    return next((word for word in WORDS[qualifier] if spelled in (_plain(word), _parted(word))), "")
 
 
 def meant_word(qualifier: str, written: str) -> str:
@@ -95,6 +100,10 @@ def meant_word(qualifier: str, written: str) -> str:
     if meant in WORDS[qualifier]:
         return meant
     return next((plain[match] for match in get_close_matches(_plain(written), plain, n=1, cutoff=0.6)), "")
+
+
+def _parted(word: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).casefold()
 
 
 def _plain(word: str) -> str:
