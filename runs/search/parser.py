@@ -134,7 +134,9 @@ class _Reader:
         negative = False
         start = self.at
         while self.more():
+            hint = "Write a term right after the -."
             if self.keyword() == "NOT":
+                hint = 'Write a term after NOT. To find the word, write "NOT".'
                 self.at += 3
             elif self.text[self.at] == "-" and self.text[self.at + 1 : self.at + 2].strip():
                 self.at += 1
@@ -142,7 +144,7 @@ class _Reader:
                 break
             negative = not negative
             if not self.more() or self.text[self.at] == ")" or self.keyword() in ("OR", "AND"):
-                self.refuse(start, "what is it that should not be?", "Write a term right after the -.")
+                self.refuse(start, "what is it that should not be?", hint)
         node = self.primary()
         if not negative:
             return node
@@ -410,8 +412,9 @@ class _Reader:
             self.refuse(at, f"{name} takes a * only at the end.", f"Write {name}:qual* or {name}:key=val*.")
 
     def wants(self, name: str, at: int) -> NoReturn:
-        wants = QUALIFIERS[name].wants
-        self.refuse(at, f"{name} wants {wants}.", "The value follows the colon without a blank.")
+        is_missing = not self.text[at : at + 1].strip()
+        hint = "The value follows the colon without a blank." if is_missing else ""
+        self.refuse(at, f"{name} wants {QUALIFIERS[name].wants}.", hint)
 
     def refuse_and(self, at: int) -> NoReturn:
         self.refuse(at, "AND wants something on both sides.", 'To find the word, write "AND".')

@@ -225,6 +225,8 @@ def test_other_queries_do_not():
         ("a -(", 4, "never closed"),
         ("(a -)", 4, "what is it that should not be?"),
         ("NOT", 1, "what is it that should not be?"),
+        ("NOT", 1, 'Write a term after NOT. To find the word, write "NOT".'),
+        ("(a -)", 4, "right after the -."),
     ],
 )
 def test_what_is_refused_says_where_and_what_would_be_right(text, position, words):
@@ -381,3 +383,10 @@ def test_the_documentation_shows_every_qualifier():
     with pytest.raises(SearchError) as caught:
         parse("duration:5")
     assert f"> {caught.value}" in DOCUMENTATION
+
+
+@pytest.mark.parametrize("text", ["number:-3", "created:2026/11/01", 'tag:""', "metric:>1"])
+def test_a_value_that_follows_its_colon_is_not_said_to_be_away_from_it(text):
+    with pytest.raises(SearchError, match="wants a") as caught:
+        parse(text)
+    assert "without a blank" not in str(caught.value)
