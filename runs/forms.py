@@ -14,7 +14,6 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
 from django.forms.utils import ErrorDict
 from django.http import QueryDict
 
@@ -25,7 +24,7 @@ from runs.services.examples import Example, list_examples
 from runs.services.runs import check_display_name
 from runs.services.submit import MOST_RETRIES, RETRIES_RULE, split_arguments
 from runs.services.tags import parse_tag
-from studio.fields import CONTROL_CHARACTER, TextField
+from studio.fields import TextField, no_controls
 
 SOURCES = [
     ("folder", "Folder"),
@@ -43,8 +42,6 @@ _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _TIME = re.compile(r"(?:\s*\d{1,9}(?:\.\d{1,3})?\s*(?:s|min|m|h|d))+\s*\Z")
 _TIME_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)")
 _MINUTES = re.compile(r"\d{1,9}(?:\.\d{1,3})?\Z")
-
-no_controls = RegexValidator(r"[\x00-\x1f\x7f\u2028\u2029]", CONTROL_CHARACTER, inverse_match=True)
 
 
 def parse_time_limit(text: str) -> int | None:

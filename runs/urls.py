@@ -44,7 +44,7 @@ urlpatterns = [
     ),
     # Runs and pipelines
     path("runs/", runs.run_list, name="run-list"),
-    path("runs/actions/", bulk.run_actions, {"place": "runs"}, name="run-actions"),
+    path("runs/selected/actions/", bulk.run_actions, {"place": "runs"}, name="run-actions"),
     path("runs/undo/<str:token>/", bulk.run_undo, name="run-undo"),
     path("pipelines/", runs.pipeline_list, name="pipeline-list"),
     path("pipelines/actions/", bulk.run_actions, {"place": "pipelines"}, name="pipeline-actions"),

@@ -6,8 +6,11 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 
 CONTROL_CHARACTER = "This has a control character in it. Type it again."
+
+no_controls = RegexValidator(r"[\x00-\x1f\x7f\u2028\u2029]", CONTROL_CHARACTER, inverse_match=True)
 
 
 class TextField(forms.CharField):

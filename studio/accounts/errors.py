@@ -20,5 +20,9 @@ class AlreadyMember(AccountError):
     """The person is a member already."""
 
 
+class InvalidUserName(AccountError):
+    """The user name would be read as something else than a name."""
+
+
 class ElsewhereToo(AccountError):
     """An owner asked for a way in as somebody who also belongs to a workspace that is not theirs."""

@@ -12,7 +12,7 @@ from django.core.validators import MaxLengthValidator
 from django.utils import timezone
 
 from studio.accounts.models import Role, User
-from studio.fields import TextField
+from studio.fields import TextField, no_controls
 
 ROLES = {
     Role.READER: "Reader: looks at everything",
@@ -43,7 +43,7 @@ class InviteForm(forms.Form):
             MaxLengthValidator(150),
             UnicodeUsernameValidator(message="Use letters, digits and @ . + - _ only."),
         ],
-        help_text="Letters, digits and @ . + - _. Runs are found by it.",
+        help_text="Letters, digits and @ . + - _, no @ first. Runs are found by it.",
         widget=_text(autocapitalize="none", spellcheck="false"),
     )
     role = forms.ChoiceField(
@@ -63,7 +63,7 @@ class TokenForm(forms.Form):
 
     name = TextField(
         label="Name",
-        validators=[MaxLengthValidator(100)],
+        validators=[MaxLengthValidator(100), no_controls],
         help_text="Where it will be used, such as “laptop”.",
         widget=_text(),
     )

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from studio.accounts.changes import record
-from studio.accounts.errors import AlreadyMember, ElsewhereToo, LastOwner
+from studio.accounts.errors import AlreadyMember, ElsewhereToo, InvalidUserName, LastOwner
 from studio.accounts.models import ApiToken, Membership, Role, SignInLink, User, Workspace
 from studio.prepared import Given, Prepared
 
@@ -62,7 +62,16 @@ def _user(username: str) -> tuple[User, bool]:
     if known:
         return known, False
     name = User.normalize_username(username)
+    _check_new_name(name)
     return User.objects.get_or_create(username=name, defaults={"password": make_password(None)})
+
+
+def _check_new_name(name: str) -> None:
+    """Refuse names that addresses of pages or searches (`@me`) could not hold; who has one keeps it."""
+    if name in (".", ".."):
+        raise InvalidUserName("A user name has more than dots. Add a letter or a digit.", field="username")
+    if name.startswith("@"):
+        raise InvalidUserName("A user name does not begin with @. Leave the @ out.", field="username")
 
 
 # Sign-in links -------------------------------------------------------------------------------------------
@@ -118,7 +127,8 @@ def invite(workspace: Workspace, username: str, role: Role, *, by: User | None) 
     """Make a person a member. Gives the secret of a sign-in link when the person is new, "" otherwise.
 
     Somebody who is known already has a way in, which is not the inviting owner's to replace.
-    Raises AlreadyMember. User names are compared without regard to case, so that nobody looks like another.
+    Raises AlreadyMember, InvalidUserName for a new person. User names are compared without regard to case, so
+    that nobody looks like another.
     """
     with transaction.atomic():
         workspace = Workspace.objects.select_for_update(no_key=True).get(pk=workspace.pk)

@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from studio.accounts import services
-from studio.accounts.errors import AlreadyMember, ElsewhereToo, LastOwner
+from studio.accounts.errors import AlreadyMember, ElsewhereToo, InvalidUserName, LastOwner
 from studio.accounts.models import ApiToken, Membership, Role, SignInLink, User, Workspace
 from tests.factories import make_user, make_workspace
 from tests.life_kit import held_up
@@ -155,6 +155,21 @@ class TestMembers:
     ) -> None:
         membership, secret = services.invite(workspace, "Dan", Role.READER, by=None)
         assert (membership.user, secret) == (dan, "")
+
+    @pytest.mark.parametrize("name", ["..", ".", "@me", "@eva"])
+    def test_a_name_that_reads_as_something_else_is_for_nobody_new(
+        self, workspace: Workspace, name: str
+    ) -> None:
+        with pytest.raises(InvalidUserName) as refused:
+            services.invite(workspace, name, Role.READER, by=None)
+        assert refused.value.field == "username"
+        assert not User.objects.exists()
+        known = make_user(name, role=None)
+        assert services.invite(workspace, name, Role.READER, by=None)[0].user == known
+
+    @pytest.mark.parametrize("name", ["eva@studio.lab", "...", "e.", "-eva", "+1"])
+    def test_any_other_name_is_a_name(self, workspace: Workspace, name: str) -> None:
+        assert services.invite(workspace, name, Role.READER, by=None)[0].user.username == name
 
     def test_nobody_is_a_member_twice(self, workspace: Workspace, ana: User) -> None:
         with pytest.raises(AlreadyMember) as refused:

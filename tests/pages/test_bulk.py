@@ -172,14 +172,16 @@ def test_all_that_match_are_asked_for_and_then_changed(ana: User, client_of: Cli
 
 def test_all_that_match_includes_children(ana: User, client_of: ClientOf) -> None:
     make_run(parent=make_run())
-    response = client_of(ana).post("/runs/actions/", {"action": "archive", "matching": "1"})
+    response = client_of(ana).post("/runs/selected/actions/", {"action": "archive", "matching": "1"})
     assert b"Archive 2 runs?" in response.content
 
 
 def test_a_search_that_cannot_be_read_changes_nothing(ana: User, client_of: ClientOf) -> None:
     make_run()
     data = {"action": "archive", "matching": "1", "confirmed": "1"}
-    assert b"No run is selected" in client_of(ana).post("/runs/actions/?q=duration:>two", data).content
+    assert (
+        b"No run is selected" in client_of(ana).post("/runs/selected/actions/?q=duration:>two", data).content
+    )
     assert Run.objects.get().archived_at is None
 
 
@@ -215,7 +217,7 @@ def test_runs_of_another_workspace_or_experiment_are_left_alone(
     client = client_of(ana)
     client.post(URL, {"action": "archive", "run": ids(mine, other, theirs)})
     assert list(Run.objects.exclude(archived_at=None)) == [mine]
-    client.post("/runs/actions/", {"action": "archive", "run": ids(other, theirs)})
+    client.post("/runs/selected/actions/", {"action": "archive", "run": ids(other, theirs)})
     assert set(Run.objects.exclude(archived_at=None)) == {mine, other}
 
 

@@ -40,6 +40,15 @@ def test_the_head_says_what_runs_and_for_whom(ana: User, client_of: SignIn) -> N
     assert "every 2s" in page
 
 
+@pytest.mark.parametrize("run_id", ["actions", "undo", "selected"])
+def test_a_run_id_that_is_a_word_of_addresses_leads_to_the_run(
+    ana: User, client_of: SignIn, run_id: str
+) -> None:
+    run = make_run(run_id=run_id)
+    answer = client_of(ana).get(f"/runs/{run_id}/")
+    assert (answer.status_code, answer["Location"]) == (302, url_of(run))
+
+
 def test_run_id_leads_to_the_run(ana: User, client_of: SignIn) -> None:
     run = make_run()
     answer = client_of(ana).get(reverse("run-by-id", args=[run.run_id]))
