@@ -121,6 +121,23 @@ def test_a_writer_that_the_server_has_forgotten_goes_on_as_another(
     assert values(api, run_id) == {"m": [1, 2]}
 
 
+def test_a_name_that_is_stored_as_another_is_told_once(
+    sender: MetricSender, api: Api, run_id: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        sender.add("a\0b", number)
+        sender.add("größe", number)
+    sender.add("\ud800", 1)
+    sender.log("row", "row", {"c\0d": [1]})
+    assert sender.flush(30)
+    found = values(api, run_id)
+    assert (found["ab"], found["größe"]) == ([0, 1, 2], [0, 1, 2])
+    said = capsys.readouterr().err
+    for given, stored in (("a\\x00b", "ab"), ("\\ud800", "?"), ("c\\x00d", "cd")):
+        assert said.count(f"'{given}' is stored as '{stored}'") == 1
+    assert "größe" not in said
+
+
 def test_an_entry_that_the_server_never_takes_is_told_and_the_others_are_stored(
     sender: MetricSender, api: Api, run_id: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,7 +100,7 @@ class MetricSender:
         rows = max(1, ENTRY_VALUES // max(1, len(columns)))
         length = max((len(values) for values in columns.values()), default=0)
         for start in range(0, max(1, length), rows):
-            part = {clean_name(c) if c else c: list(v[start : start + rows]) for c, v in columns.items()}
+            part = {self._stored_as(c) if c else c: list(v[start : start + rows]) for c, v in columns.items()}
             text = as_json(part, default=_plain)
             self._keep(((name, kind, description), text, at_step, time.time(), None))
 
@@ -113,7 +113,18 @@ class MetricSender:
         text = as_json({"": [waiting_image(path, spare, image.name)]})
         self._keep(((name, "image", description), text, NO_STEP, time.time(), image))
 
+    def _stored_as(self, name: str) -> str:
+        kept = clean_name(name)
+        if kept != name:
+            self._warn_once(
+                f"a metric or column {name!r} is stored as {kept!r}: no name holds all its letters"
+            )
+        return kept
+
     def _keep(self, entry: Entry) -> None:
+        name = entry[0][0]
+        if "\0" in name or not name.isascii():
+            self._stored_as(name)
         with self._lock:
             self._late.append(entry)
             try:
