@@ -42,6 +42,11 @@ def clean(text: str) -> str:
     return "".join(letter for letter in blanks if unicodedata.category(letter) not in ("Cc", "Cs"))
 
 
+def spelled_out(text: str) -> str:
+    """The text with what cannot be seen written as Python would, such as \\x00."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def control_in(text: str) -> str:
     """The first control character that is no white space, such as U+001B; "" if there is none."""
     found = _CONTROL.search(text)

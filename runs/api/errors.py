@@ -12,6 +12,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from pydantic import BaseModel
 
 from runs.errors import InvalidInput, OffsetMismatch, OutOfOrder, SearchError, StudioError, TooBig
+from runs.folding import spelled_out
 from runs.middleware import status_of
 from runs.services import run_tokens
 from studio.accounts.middleware import to_sign_in
@@ -64,7 +65,7 @@ def _invalid(request: HttpRequest, error: Any) -> HttpResponse:
     first = error.errors[0]
     where = [str(part) for part in first["loc"]]
     # Of ("body", "body", "tags", "k") the first says how it was sent and the second is our argument's name.
-    field = ".".join(where[2:] if where[0] == "body" else _query_field(where[1:]))
+    field = spelled_out(".".join(where[2:] if where[0] == "body" else _query_field(where[1:])))
     return refuse(
         request,
         422,

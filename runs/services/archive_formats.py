@@ -57,13 +57,13 @@ def archive_entries(file: BinaryIO, *, limits: Limits) -> Iterator[list[Entry]]:
     head = file.read(512)
     file.seek(0)
     if head.startswith(b"\x1f\x8b"):
-        with _gunzip(file, limits=limits) as plain, _tar_entries(plain) as entries:
+        with _gunzip(file, limits=limits) as plain, _tar_entries(plain, limits=limits) as entries:
             yield entries
     elif head[257:262] == b"ustar":
-        with _tar_entries(file) as entries:
+        with _tar_entries(file, limits=limits) as entries:
             yield entries
     else:
-        with _zip_entries(file) as entries:
+        with _zip_entries(file, limits=limits) as entries:
             yield entries
 
 
@@ -80,19 +80,23 @@ def _not_readable(kind: str, error: Exception) -> InvalidSnapshot:
     )
 
 
-def _too_many() -> SnapshotTooBig:
-    return SnapshotTooBig(f"The archive lists more than {LISTED_MAX:,} members.", field="source")
+def _too_many(limits: Limits) -> SnapshotTooBig:
+    return SnapshotTooBig(
+        f"The archive lists more than {LISTED_MAX:,} members; a snapshot has at most {limits.max_files:,}.",
+        field="source",
+        hint="Take only the folder with your code, without environments and data.",
+    )
 
 
 @contextmanager
-def _zip_entries(file: BinaryIO) -> Iterator[list[Entry]]:
+def _zip_entries(file: BinaryIO, *, limits: Limits) -> Iterator[list[Entry]]:
     try:
         archive = zipfile.ZipFile(cast(IO[bytes], _BoundedReads(file)))
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
         raise _not_readable("zip", error) from error
     with archive:
         if len(archive.infolist()) > LISTED_MAX:
-            raise _too_many()
+            raise _too_many(limits)
         yield [
             Entry(
                 name=_zip_name(info),
@@ -164,14 +168,14 @@ def _gunzip(file: BinaryIO, *, limits: Limits) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _tar_entries(file: IO[bytes]) -> Iterator[list[Entry]]:
+def _tar_entries(file: IO[bytes], *, limits: Limits) -> Iterator[list[Entry]]:
     entries: list[Entry] = []
     try:
         archive = tarfile.open(fileobj=cast(IO[bytes], _BoundedReads(file)), mode="r:")  # noqa: SIM115
         for member in archive:
             entries.append(_tar_entry(archive, member))
             if len(entries) > LISTED_MAX:
-                raise _too_many()
+                raise _too_many(limits)
         file.seek(archive.offset)
         if file.read(512).strip(b"\0"):
             raise tarfile.ReadError("it is damaged after " + shown(entries[-1].name))

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from runs.errors import InvalidSnapshot, SnapshotTooBig
+from runs.folding import spelled_out
 from runs.formats import bytes_text
 from runs.services import ignores
 
@@ -131,7 +132,7 @@ def manifest_digest(files: Iterable[PackedFile]) -> str:
 
 def shown(name: str) -> str:
     """A name as an error may show it: short, with invisible characters written out."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name[:200])
+    text = spelled_out(name[:200])
     return f"“{text}…”" if len(name) > 200 else f"“{text}”"
 
 
@@ -155,8 +156,10 @@ def _wrong_with(path: str) -> str:
         return "has a control character in it"
     if "\\" in path:
         return "has a backslash in it; folders are separated by /"
-    if path.startswith("/") or _DRIVE.match(path):
+    if path.startswith("/"):
         return "is an absolute path"
+    if _DRIVE.match(path):
+        return f"begins as a drive of Windows does ({path[:2]})"
     segments = path.split("/")
     if ".." in segments:
         return "leads out of its folder (..)"
@@ -276,13 +279,20 @@ def _without_duplicates(named: list[tuple[str, Entry]]) -> dict[str, Entry]:
         else:
             clash = key == next_key or next_key.startswith(key + "\0")
         if clash:
-            other = "" if path == next_path else f" (as {shown(path)} and as {shown(next_path)})"
-            raise InvalidSnapshot(
-                f"{shown(path)} is there twice{other}.",
-                field="source",
-                hint="Names that differ only by case, or by how accents are encoded, count as one.",
-            )
+            # Of what lies below, the part that is the folder's own name.
+            clashing = "/".join(next_path.split("/")[: path.count("/") + 1])
+            is_mixed = entry.is_folder or next_entry.is_folder or key != next_key
+            raise _there_twice(path, clashing, is_mixed=is_mixed)
     return dict(named)
+
+
+def _there_twice(path: str, other: str, *, is_mixed: bool) -> InvalidSnapshot:
+    spelled = "" if path == other else f" (as {shown(path)} and as {shown(other)})"
+    said = "is the name of a file and of a folder" if is_mixed else "is there twice"
+    hint = "Names that differ only by case, or by how accents are encoded, count as one." if spelled else ""
+    return InvalidSnapshot(
+        f"{shown(path)} {said}{spelled}.", field="source", hint=hint or "Rename one of them, or leave it out."
+    )
 
 
 def _identity(path: str) -> str:
@@ -370,7 +380,15 @@ def _chunks(path: str, entry: Entry, size: int = CHUNK_BYTES) -> Generator[bytes
             while chunk := file.read(size):
                 yield chunk
     except DAMAGE as error:
-        raise InvalidSnapshot(f"{shown(path)} cannot be read: {error}", field="source") from error
+        if isinstance(error, OSError) and error.strerror:
+            raise InvalidSnapshot(
+                f"{shown(path)} cannot be read: {error.strerror}.", field="source"
+            ) from error
+        raise InvalidSnapshot(
+            f"{shown(path)} cannot be read: the archive is damaged there.",
+            field="source",
+            hint="Make the archive again, and open it elsewhere to see that it is whole.",
+        ) from error
 
 
 def _write(

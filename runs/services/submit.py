@@ -49,8 +49,10 @@ RETRIES_RULE = f"Retries are a number between 0 and {MOST_RETRIES}."
 SUBMITTED = frozenset({Kind.SCRIPT, Kind.PIPELINE})
 LONGEST_TIME_LIMIT_S = 60 * 24 * 3600
 _FORMS = UUID("b0e6c1a4-52a7-4f0c-9d0e-3f9a7c1d8e64")
-_STEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,98}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_STEP_NAME_LENGTH = 99
+_STEP_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9 ._-]{{0,{_STEP_NAME_LENGTH - 1}}}")
+_VARIABLE_LENGTH = 255
+_VARIABLE = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_VARIABLE_LENGTH - 1}}}")
 _RESERVED = re.compile(r"STUDIO_.*|AZUREML_.*")
 
 
@@ -309,8 +311,9 @@ def _errors_of_script(step: StepSpec, prefix: str) -> Iterator[StudioError]:
     elif step.script not in paths:
         scripts = [path for path in paths if path.endswith((".py", ".sh"))][:5]
         hint = f"It has {', '.join(scripts)}." if scripts else "It has no .py or .sh file."
-        shown = clean(step.script[:80])
-        yield InvalidSnapshot(f"{shown} is not in the source.", field=prefix + "script", hint=hint)
+        yield InvalidSnapshot(
+            f"{_short(step.script, 80)} is not in the source.", field=prefix + "script", hint=hint
+        )
 
 
 def _errors_of_command(step: StepSpec, prefix: str) -> Iterator[StudioError]:
@@ -329,9 +332,10 @@ def _errors_of_variables(step: StepSpec, prefix: str) -> Iterator[StudioError]:
     for name, value in step.environment_variables.items():
         if not _VARIABLE.fullmatch(name):
             yield InvalidInput(
-                f"“{clean(name[:40])}” cannot be the name of an environment variable.",
+                f"“{_short(name)}” cannot be the name of an environment variable"
+                f"{_too_long(name, _VARIABLE_LENGTH)}.",
                 field=prefix + "env",
-                hint="Letters, digits and _, not a digit first.",
+                hint=f"Up to {_VARIABLE_LENGTH} letters, digits and _, not a digit first.",
             )
         elif _RESERVED.fullmatch(name):
             yield InvalidInput(
@@ -339,6 +343,14 @@ def _errors_of_variables(step: StepSpec, prefix: str) -> Iterator[StudioError]:
             )
         if "\0" in value:
             yield InvalidInput(f"The value of {name} holds a NUL character.", field=prefix + "env")
+
+
+def _short(text: str, most: int = 40) -> str:
+    return clean(text) if len(text) <= most else f"{clean(text[:most])}…"
+
+
+def _too_long(name: str, most: int) -> str:
+    return f": it has {len(name):,} characters" if len(name) > most else ""
 
 
 def _errors_of_words(words: str | Sequence[str], field_name: str) -> Iterator[StudioError]:
@@ -377,11 +389,11 @@ def _errors_of_graph(steps: Sequence[StepSpec]) -> Iterator[StudioError]:
     for index, step in enumerate(steps):
         if not _STEP_NAME.fullmatch(step.name):
             yield InvalidPipeline(
-                f"“{clean(step.name[:40])}” cannot be a step's name."
+                f"“{_short(step.name)}” cannot be a step's name{_too_long(step.name, _STEP_NAME_LENGTH)}."
                 if step.name
                 else "A step needs a name.",
                 field=f"steps-{index}-name",
-                hint="Up to 99 letters, digits, blanks and . _ -, a letter or digit first.",
+                hint=f"Up to {_STEP_NAME_LENGTH} letters, digits, blanks and . _ -, a letter or digit first.",
             )
         elif step.name in names:
             yield InvalidPipeline(
@@ -394,7 +406,7 @@ def _errors_of_graph(steps: Sequence[StepSpec]) -> Iterator[StudioError]:
         for before in step.after:
             if before not in names:
                 yield InvalidPipeline(
-                    f"{step.name} runs after {clean(before[:40])}, which is no step of this pipeline.",
+                    f"{step.name} runs after {_short(before)}, which is no step of this pipeline.",
                     field=f"steps-{index}-after",
                     hint=f"The steps are {', '.join(list(names)[:10])}.",
                 )

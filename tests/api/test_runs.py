@@ -112,6 +112,7 @@ class TestCreate:
             ({"display_name": "a\x01b"}, "display_name"),
             ({"tags": {"a": 1}}, "tags.a"),
             ({"tags": {"a": "\0"}}, "tags.a"),
+            ({"tags": {"a\0b": "x"}}, r"tags.a\x00b.[key]"),
             ({"display_name": "x" * 300}, "display_name"),
             ({"experiment": "a b"}, "experiment"),
             ({"snapshot": "0" * 64}, "snapshot"),

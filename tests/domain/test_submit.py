@@ -234,6 +234,13 @@ class TestRefused:
         self.refused(send, field="target", default_target=theirs)
         self.refused(send, StepSpec("train", "train.py", snapshot, target=theirs), field="steps-0-target")
 
+    def test_a_name_that_is_too_long_is_cut_and_its_length_said(
+        self, send: Callable[..., Run], snapshot: Snapshot
+    ) -> None:
+        steps = [StepSpec("n" * 10_000, "train.py", snapshot), StepSpec("b", "train.py", snapshot)]
+        with pytest.raises(StudioError, match=f"“{'n' * 40}…” cannot be a step's name: it has 10,000 char"):
+            send(*steps)
+
     def test_the_second_step_is_named(self, send: Callable[..., Run], snapshot: Snapshot) -> None:
         good = StepSpec("prepare", "prepare.py", snapshot)
         for bad, field in (

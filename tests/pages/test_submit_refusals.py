@@ -142,6 +142,11 @@ def test_new_without_a_name_is_not_the_existing_one(client: Client) -> None:
     [
         (["2ND"], ["x"], "cannot be the name of an environment variable"),
         (["A B"], ["x"], "cannot be the name of an environment variable"),
+        (
+            ["A" * 10_000],
+            ["x"],
+            f"“{'A' * 40}…” cannot be the name of an environment variable: it has 10,000",
+        ),
         (["STUDIO_TOKEN"], ["x"], "set by Studio itself"),
         (["A", "A"], ["1", "2"], "there twice"),
         (["A"], ["\0"], "NUL"),

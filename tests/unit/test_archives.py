@@ -84,8 +84,11 @@ HOSTILE: dict[str, tuple[Callable[[], io.BytesIO], str]] = {
     "parent inside": (lambda: make_zip(("a/../../evil.py", b"x")), "leads out of its folder"),
     "parent at the end": (lambda: make_zip(("a/..", b"x")), "leads out of its folder"),
     "absolute": (lambda: make_zip(("/etc/passwd", b"x")), "is an absolute path"),
-    "drive letter": (lambda: make_zip(("C:/evil.py", b"x")), "is an absolute path"),
-    "drive without slash": (lambda: make_zip(("c:evil.py", b"x")), "is an absolute path"),
+    "drive letter": (lambda: make_zip(("C:/evil.py", b"x")), r"begins as a drive of Windows does \(C:\)"),
+    "drive without slash": (
+        lambda: make_zip(("c:evil.py", b"x")),
+        r"begins as a drive of Windows does \(c:\)",
+    ),
     "backslash": (lambda: make_zip(("..\\evil.py", b"x")), "has a backslash"),
     "share": (lambda: make_zip(("\\\\server\\share", b"x")), "has a backslash"),
     "NUL": (lambda: make_zip(("good.py\0.jpg", b"x")), "has a control character"),
@@ -99,11 +102,22 @@ HOSTILE: dict[str, tuple[Callable[[], io.BytesIO], str]] = {
     "long path": (lambda: make_zip(("d/" * 600 + "a.py", b"x")), "is longer than 1,024 bytes"),
     "10,000 characters": (lambda: make_zip(("a" * 10_000, b"x")), "is longer than 1,024 bytes"),
     "long part": (lambda: make_zip(("é" * 200, b"x")), "part longer than 255 bytes"),
-    "twice": (lambda: make_zip(("a.py", b"1"), ("b.py", b"2"), ("./a.py", b"3")), "is there twice"),
+    "twice": (lambda: make_zip(("a.py", b"1"), ("b.py", b"2"), ("./a.py", b"3")), "is there twice. Rename"),
     "twice by case": (lambda: make_zip(("a/Model.py", b"1"), ("a/model.py", b"2")), "is there twice"),
     "twice by accent": (lambda: make_zip(("caf\u00e9.py", b"1"), ("cafe\u0301.py", b"2")), "is there twice"),
-    "file and folder": (lambda: make_zip(("a", b"1"), ("a-b", b""), ("a/b.py", b"2")), "is there twice"),
-    "file then folder": (lambda: make_zip(("a", b"1"), ("a/", b"")), "is there twice"),
+    "file and folder": (
+        lambda: make_zip(("a", b"1"), ("a-b", b""), ("a/b.py", b"2")),
+        "of a file and of a folder. Rename",
+    ),
+    "file then folder": (lambda: make_zip(("a", b"1"), ("a/", b"")), "of a file and of a folder. Rename"),
+    "file and folder by case": (
+        lambda: make_zip(("a", b"1"), ("A/b/c.py", b"2")),
+        "“a” is the name of a file and of a folder .as “a” and as “A”.. Names that differ only by case",
+    ),
+    "damaged": (
+        lambda: io.BytesIO(make_zip(("a.py", bytes(range(256)))).getvalue().replace(b"hijkl", b"-----")),
+        "“a.py” cannot be read: the archive is damaged there. Make the archive again",
+    ),
     "symbolic link": (lambda: make_zip(("link", b"/etc/passwd"), mode=0o120777), "is a symbolic link"),
     "device": (lambda: make_zip(("null", b""), mode=0o020666), "is not a regular file"),
     "pipe": (lambda: make_zip(("pipe", b""), mode=0o010666), "is not a regular file"),
@@ -168,6 +182,21 @@ def test_hostile_archive_is_refused_by_name_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
     assert refusal.value.field == "source"
     assert str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda *names: make_zip(*((n, b"") for n in names)), lambda *names: make_tar(*map(tar_member, names))],
+)
+def test_more_members_than_are_looked_at_names_the_limit_that_counts(
+    make: Callable[..., io.BytesIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runs.services.archive_formats.LISTED_MAX", 3)
+    with pytest.raises(
+        SnapshotTooBig, match=r"more than 3 members; a snapshot has at most [\d,]+"
+    ) as refusal:
+        pack(make("a", "b", "c", "d"))
+    assert "Take only the folder with your code" in refusal.value.hint
 
 
 def test_a_refusal_names_the_member() -> None:
@@ -394,7 +423,7 @@ def test_a_single_top_folder_is_unwrapped_on_request() -> None:
 def test_a_name_that_is_harmless_only_in_its_folder_is_not_unwrapped() -> None:
     members = [("proj/a:b.py", b""), ("proj/train.py", b"")]
     assert set(pack(make_zip(*members))[0]) == {"proj/a:b.py", "proj/train.py"}
-    with pytest.raises(InvalidSnapshot, match=r"“a:b\.py” is an absolute path"):
+    with pytest.raises(InvalidSnapshot, match=r"“a:b\.py” begins as a drive of Windows does"):
         pack(make_zip(*members), unwrap=True)
 
 

@@ -352,7 +352,7 @@ def prepared(config: Any, tags: Any) -> tuple[str, dict[str, Any]]:
     """The folder of a submission, and what is said of it. Raises what `Experiment.submit` says."""
     if not isinstance(config, ScriptRunConfig):
         raise AzureMLException(
-            f"A {type(config).__name__} cannot be submitted; Studio runs scripts: submit a ScriptRunConfig."
+            f"Studio runs scripts: submit a ScriptRunConfig, nothing of the type {type(config).__name__}."
         )
     folder, content = copy.deepcopy(config).to_submit()
     return folder, {**content, "tags": texts(tags or {}) or None}
