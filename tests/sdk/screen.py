@@ -29,6 +29,9 @@ class Screen:
         os.close(end)
         self._shown = b""
 
+    def type(self, text: str) -> None:
+        os.write(self._file, text.encode())
+
     def read_until(self, is_enough: Callable[[str], bool]) -> str:
         while not is_enough(self._shown.decode(errors="replace")):
             self._shown += os.read(self._file, 4096)

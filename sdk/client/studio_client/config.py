@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from studio_client.errors import ConfigError
+from studio_client.masking import masked
 
 CREDENTIALS = "credentials.json"
 _HOW = "Run `studio login --url http://your-studio:8000`, or set STUDIO_URL and STUDIO_TOKEN."
@@ -82,7 +83,8 @@ def clean_url(url: str) -> str:
     if any(c.isspace() or c in "@?#\\" for c in text) or not _is_address(text):
         raise ConfigError(
             f"{_without_person(url)!r} is not the address of a server.",
-            hint="It looks like http://127.0.0.1:8000, without a name in it.",
+            hint="It looks like http://127.0.0.1:8000: a host and perhaps a port and a path, "
+            "without a user name, a password or a token.",
         )
     return text[: -len("/api/v1")] if text.endswith("/api/v1") else text
 
@@ -94,6 +96,8 @@ def _without_person(url: str) -> str:
 
 
 def _is_address(text: str) -> bool:
+    if masked(text) != text:
+        return False
     try:
         parts = urlsplit(text)
         (parts.hostname or "").encode("idna")

@@ -21,13 +21,15 @@
     except NotFound as error:
         print(error.message, error.hint)
 
-None of them ever holds a token.
+None of them ever holds a token, also not one that was typed in the place of something else.
 """
 
 from __future__ import annotations
 
 import math
 from typing import Any
+
+from studio_client.masking import masked
 
 SIGN_IN = "Make a token on the page Tokens, and give it to `studio login` or STUDIO_TOKEN."
 
@@ -42,9 +44,8 @@ class StudioClientError(Exception):
     retry_after_s = 0.0
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = masked(message), masked(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()

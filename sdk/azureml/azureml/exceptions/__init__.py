@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from studio_client.masking import masked
+
 
 class AzureMLException(Exception):
     """What all others are. `str()` is several lines:
@@ -15,8 +17,8 @@ class AzureMLException(Exception):
     def __init__(
         self, exception_message: str, inner_exception: BaseException | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(exception_message)
-        self._message = exception_message
+        self._message = masked(str(exception_message))
+        super().__init__(self._message)
         self._inner_exception = inner_exception
         self._code = kwargs.get("code") or self._error_code
         self._inner_error = kwargs.get("inner_error")

@@ -21,6 +21,7 @@ from studio_client.cli.frame import Failed, Group
 from studio_client.cli.letters import escape_on_stdout
 from studio_client.cli.sync import sync
 from studio_client.errors import StudioClientError
+from studio_client.masking import mask_on_stderr
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 _WITH_MODULES = (logs, submit, pipelines, watch)  # their commands are in the group `run`
@@ -109,6 +110,7 @@ def run(words: Sequence[str] | None = None) -> int:
         )
         return 1
     escape_on_stdout()
+    mask_on_stderr()
     try:
         code = studio.main(list(words), prog_name=_name(), standalone_mode=False)
         sys.stdout.flush()
