@@ -77,8 +77,16 @@ def test_tab_completes_the_names_of_files(
         ("--async trai", "trained_on_all.py"),
         ("a.py --data trai", "trained_on_all.py"),
         ("--source-directory fol", "folder_of_code"),
+        ("-t trai", "trained_on_all.py"),
     ):
         shell.type(f"{program} run submit-script {typed}\t")
+        shell.wait_for(completed)
+        shell.type("\x15")  # the line is taken away
+    for typed, completed in (
+        ("submit-pipeline -y trai", "trained_on_all.py"),
+        ("download-logs -d fol", "folder_of_code"),
+    ):
+        shell.type(f"{program} run {typed}\t")
         shell.wait_for(completed)
         shell.type("\x15")  # the line is taken away
 

@@ -114,7 +114,11 @@ def test_a_run_that_is_canceled_meanwhile_is_an_error(studio: Shell, folder: Pat
     [
         (
             "-c nope train.py",
-            ["'nope'", ".azureml/nope.runconfig", "sklearn.runconfig", "RunConfiguration().save"],
+            [
+                *("'nope'", ".azureml/nope,", ".azureml/nope.runconfig,", "aml_config/nope.runconfig,"),
+                *("project/nope.runconfig,", "project/nope."),
+                *("sklearn.runconfig", "top.runconfig", "RunConfiguration().save"),
+            ],
         ),
         ("missing.py", ["missing.py is not in"]),
         ("../outside.py", ["outside.py is not in"]),
@@ -134,6 +138,7 @@ def test_what_cannot_be_submitted_leaves_nothing_behind(
 ) -> None:
     (train.parent.parent / "outside.py").write_text("")
     (train.parent / ".azureml" / "broken.runconfig").write_text("a: [")
+    (train.parent / "top.runconfig").touch()
     before = studio("studio experiment list --query [].name").json
     message = studio(f"studio run submit-script {line}").refused()
     for word in words:
@@ -173,6 +178,7 @@ def test_bash_completes_commands_options_and_names(studio: Shell, train: Path) -
     assert {"sklearn", "local", "top", "config/train"} <= configurations
     assert not any(name.startswith(".") for name in configurations)
     assert "gpu-compute" in offered("studio", "compute", "show", "-n")
+    assert "default" in offered("studio", "run", "list", "-w")
     assert {"NotStarted", "Completed"} <= offered("studio", "run", "list", "--status")
     connect().change_experiment("default", "completed-names", description="Two lines,\nand a\ttab.")
     asked = "COMP_WORDS='studio run list -e ' COMP_CWORD={} _STUDIO_COMPLETE={}_complete studio"
@@ -182,6 +188,18 @@ def test_bash_completes_commands_options_and_names(studio: Shell, train: Path) -
         assert f"_STUDIO_COMPLETE={name}_complete" in studio(f"studio completion {name}").out
         asked = f"COMP_WORDS='studio run l' COMP_CWORD={position} _STUDIO_COMPLETE={name}_complete"
         assert "list" in studio(f"{asked} studio").out
+
+
+def test_what_stands_behind_many_others_is_completed(studio: Shell, folder: Path) -> None:
+    api = connect()
+    api.start_run("default", "many", "sub_of_many_1")
+    for place in range(55):
+        api.start_run("default", f"many-{place}", f"many_{place}_2")
+        api.set_tags(f"many_{place}_2", {"like": "sub_of_many"})
+    asked = "COMP_WORDS='studio run {0}' COMP_CWORD=4 _STUDIO_COMPLETE=bash_complete studio"
+    assert studio(asked.format("show -r sub_of_many")).out == "plain,sub_of_many_1\n"
+    assert studio(asked.format("list -e many-9")).out == "plain,many-9\n"
+    assert len(studio(asked.format("list -e many-")).out.splitlines()) == 50
 
 
 def test_a_script_submits_children_of_its_own_run(studio: Shell, train: Path) -> None:

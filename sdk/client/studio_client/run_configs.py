@@ -48,15 +48,15 @@ def find(root: str, name: str | None) -> tuple[str, str]:
     for file in looked:
         if os.path.isfile(file):
             return root, file
-    there = ", ".join(name + ENDING for name in names_in(root)) or "none"
+    there = ", ".join(name + ENDING for name in all_names(root)) or "none"
     raise ConfigError(
-        f"There is no run configuration {name!r}. Looked for: {', '.join(looked[:2])}. "
+        f"There is no run configuration {name!r}. Looked for: {', '.join(looked)}. "
         f"In {root} there are: {there}.",
         hint=f"RunConfiguration().save({root!r}, {name!r}) makes one.",
     )
 
 
-def names_in(root: str) -> list[str]:
+def _names_in(root: str) -> list[str]:
     """The names under which a project's configurations can be asked for."""
     return [
         file[: -len(ENDING)]
@@ -67,7 +67,7 @@ def names_in(root: str) -> list[str]:
     ]
 
 
-def names_beside(root: str) -> list[str]:
+def _names_beside(root: str) -> list[str]:
     """Those of the files in the project's folder, and in folders of it that are not hidden."""
     from pathlib import Path
 
@@ -77,6 +77,11 @@ def names_beside(root: str) -> list[str]:
         for path in found
         if path.parts[0] not in FOLDERS and not path.parts[0].startswith(".")
     )
+
+
+def all_names(root: str) -> list[str]:
+    """All of them, each once."""
+    return list(dict.fromkeys([*_names_in(root), *_names_beside(root)]))
 
 
 def load(root: str, name: str | None) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from studio_client.errors import StudioClientError
 
 SHELLS = ("bash", "zsh", "fish")
 _MOST = 50
+#: Of more names than that, those at the end are not looked at while somebody waits for TAB.
+_LOOKED_AT = 2_000
 #: A ~/.zshrc that has not set completion up lacks what the script ends with.
 _LOAD_COMPDEF = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }"
 _PATIENCE_S = 0.0
@@ -35,11 +37,11 @@ def _offer(find: Callable[[Any, str], Iterable[tuple[str, str]]]) -> Callable[..
         try:
             transport = place.api.transport
             transport.patience_s, transport.when_away = _PATIENCE_S, None  # a line is being typed
-            found = itertools.islice(find(place, incomplete), _MOST)
+            looked_at = itertools.islice(find(place, incomplete), _LOOKED_AT)
+            found = (pair for pair in looked_at if pair[0].startswith(incomplete))
             return [
                 CompletionItem(value, help=" ".join(help.split()))  # shells take one line for each
-                for value, help in found
-                if value.startswith(incomplete)
+                for value, help in itertools.islice(found, _MOST)
             ]
         except (StudioClientError, OSError):
             return []
@@ -53,7 +55,12 @@ def _experiments(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
 
 
 def _run_ids(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
-    asked = [("experiment", place.typed_experiment), ("include_children", True)]
+    quoted = incomplete.replace("\\", "\\\\").replace('"', '\\"')
+    asked = [
+        ("experiment", place.typed_experiment),
+        ("include_children", True),
+        ("q", f'"{quoted}"' if incomplete else None),  # words are looked for in run ids, too
+    ]
     for one in place.api.runs(place.workspace["name"], asked, limit=_MOST):
         yield one["run_id"], f"{one['experiment']} {one['number']} {one['status']}"
 
@@ -63,10 +70,15 @@ def _targets(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
         yield one["name"], one["description"]
 
 
-def _configurations(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
-    from studio_client.run_configs import names_beside, names_in
+def _workspaces(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
+    for one in place.api.workspaces():
+        yield one["name"], one["description"]
 
-    return ((name, "") for name in dict.fromkeys([*names_in(place.path), *names_beside(place.path)]))
+
+def _configurations(place: Any, incomplete: str) -> Iterator[tuple[str, str]]:
+    from studio_client.run_configs import all_names
+
+    return ((name, "") for name in all_names(place.path))
 
 
 def files(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -74,9 +86,15 @@ def files(context: click.Context, param: click.Parameter, incomplete: str) -> li
     return [CompletionItem(incomplete, type="file")]
 
 
+def folders(context: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Have the shell complete the names of folders."""
+    return [CompletionItem(incomplete, type="dir")]
+
+
 experiments = _offer(_experiments)
 run_ids = _offer(_run_ids)
 targets = _offer(_targets)
+workspaces = _offer(_workspaces)
 configurations = _offer(_configurations)
 
 

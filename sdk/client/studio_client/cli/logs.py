@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from studio_client.cli.completion import folders
 from studio_client.cli.frame import Failed, is_typed, say, settings
 from studio_client.cli.place import Place, located, metadata_file
 from studio_client.cli.runs import run
@@ -87,7 +88,14 @@ def refuse_bad_end(record: RunRecord) -> None:
 
 @run.command("download-logs", examples=["studio run download-logs -r RUN_ID -d logs"])
 @located(run=True)
-@click.option("-d", "--output-dir", required=True, metavar="FOLDER", help="Where they go; made if it is new.")
+@click.option(
+    "-d",
+    "--output-dir",
+    required=True,
+    metavar="FOLDER",
+    shell_complete=folders,
+    help="Where they go; made if it is new.",
+)
 def download_logs(place: Place, run_id: str, output_dir: str) -> None:
     """Write all logs of a run into a folder."""
     place.run(run_id)

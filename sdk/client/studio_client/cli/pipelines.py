@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from studio_client import run_configs, snapshots, yaml_files
+from studio_client.cli.completion import files
 from studio_client.cli.frame import Failed, settings
 from studio_client.cli.place import METADATA, Place, located
 from studio_client.cli.runs import run
@@ -29,7 +30,14 @@ _OF_PIPELINES = frozenset({"steps", "display_name", "description", "tags", "cont
 )
 @located(experiment=True)
 @METADATA
-@click.option("-y", "--pipeline-yaml", required=True, metavar="FILE", help="The file that names the steps.")
+@click.option(
+    "-y",
+    "--pipeline-yaml",
+    required=True,
+    metavar="FILE",
+    shell_complete=files,
+    help="The file that names the steps.",
+)
 @click.option("-n", "pipeline_experiment", metavar="NAME", help="The experiment, the same as -e.")
 @click.option("--async", "is_async", is_flag=True, help="Do not wait for the end of the run.")
 def submit_pipeline(

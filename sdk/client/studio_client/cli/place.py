@@ -264,6 +264,7 @@ _WORKSPACE = (
         "-w",
         "--workspace-name",
         metavar="NAME",
+        shell_complete=completion.workspaces,
         help="The workspace; else that of the attached folder, else the default.",
     ),
     click.option(
