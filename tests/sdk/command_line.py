@@ -68,7 +68,7 @@ class Shell:
     def whole_env(self) -> dict[str, str]:
         """The environment of its lines."""
         path = f"{self.programs}:{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "COLUMNS": "200", **self.env}
+        return {**os.environ, "PATH": path, "COLUMNS": "200", "TERM": "xterm", **self.env}
 
     def __call__(self, line: str, *, stdin: str = "") -> Done:
         """Run a line as a person types it."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import sys
 from typing import Any
 
 import click
@@ -97,7 +101,8 @@ def test_no_line_is_wider_than_the_terminal_and_what_is_cut_says_so(room: int, i
 
 
 def test_tables_turn_no_direction_and_break_no_line() -> None:
-    assert table([{"A": "x\u202egnp\u2066\u2028y"}]).splitlines()[2] == "x\\u202egnp\\u2066�y"
+    assert table([{"A": "x\u202egnp\u2066\u2028y"}]).splitlines()[2] == "x\\u202egnp\\u2066⏎y"
+    assert table([{"A": "one\r\ntwo\nthree\tfour"}]).splitlines()[2] == "one⏎two⏎three�four"
 
 
 def test_tsv_has_no_head_and_a_line_for_each() -> None:
@@ -115,6 +120,25 @@ def test_yaml_has_a_line_for_each_value() -> None:
     assert len(text.splitlines()) == 4
     assert f"  ContentSnapshotId: {'a' * 64}\n" in text
     assert loads(text) == long
+
+
+def test_yaml_is_coloured_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    values = {"a: b": "x: y", "n": -1.5, "z": None, "l": [1, [True, "it's"]], "e": {}, "m": "two\nlines"}
+    parent, child = pty.openpty()
+    with open(child, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        text = rendered([values], "yamlc", None)
+        assert rendered([values], "yaml", None) == re.sub(r"\x1b\[\d+m", "", text)
+    os.close(parent)
+    blue, green, magenta, cyan = (f"\x1b[{code}m" for code in (34, 32, 35, 36))
+    assert f"- {blue}'a: b'\x1b[0m: {green}'x: y'\x1b[0m\n" in text
+    assert f"  {blue}n\x1b[0m: {cyan}-1.5\x1b[0m\n" in text
+    assert f"  {blue}z\x1b[0m: {magenta}null\x1b[0m" in text
+    assert f"  - - {magenta}true\x1b[0m\n    - {green}it's\x1b[0m\n" in text
+    assert f"  {blue}e\x1b[0m: {{}}\n" in text
+    assert "\x1b" not in rendered([values], "yaml", None)
 
 
 def test_yaml_is_read_back_as_it_was() -> None:

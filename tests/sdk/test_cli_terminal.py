@@ -69,6 +69,23 @@ def test_no_color_takes_colours_and_leaves_the_live_table(studio: Shell, tagged:
     assert "m" not in set(re.findall("\x1b\\[[?0-9;]*([A-Za-z])", watched))
 
 
+def test_a_dumb_terminal_is_sent_text_alone(studio: Shell, tagged: str) -> None:
+    studio.env = {"TERM": "dumb"}
+    assert "\x1b" not in Screen(studio, "studio run list -e widths -o table", 120).rest()
+    assert "\x1b" not in Screen(studio, f"studio run show -r {tagged} -o jsonc", 120).rest()
+    watched = Screen(studio, "studio run watch -e widths --until-done", 120).rest()
+    assert tagged in watched
+    assert "\x1b" not in watched
+
+
+def test_a_sentence_beside_a_live_table_wraps(studio: Shell, train: Path) -> None:
+    assert studio("studio folder attach -w default -e none-so-far").code == 0
+    shown = Screen(studio, "studio run watch --until-done", 40).rest()
+    before, said, _ = shown.partition("of the attached folder has no runs yet.")
+    assert said, shown
+    assert before.rfind("\x1b[?7l") <= before.rfind("\x1b[?7h"), "the terminal does not wrap"
+
+
 @pytest.fixture
 def held(studio: Shell, folder: Path) -> Iterator[tuple[str, Path]]:
     """A run that ends once the file is there."""
@@ -125,6 +142,6 @@ def test_a_live_table_stands_below_the_word_that_the_server_is_away(
     end.touch()
     wire.mend()
     after = screen.rest().partition(f"{WAITING}{wire.url} ...\r\n")[2]
-    assert after.startswith("\x1b[JNumber"), after
+    assert after.startswith("\x1b[J\x1b[?7lNumber"), after
     assert WAITING not in after
     assert screen.process.returncode == 0

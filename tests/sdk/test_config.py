@@ -145,6 +145,13 @@ def test_a_damaged_file_is_named(home: Path) -> None:
         config.resolve()
 
 
+def test_a_file_that_others_can_read_is_closed_to_them(home: Path) -> None:
+    file = config.save(Login("http://one:8000", "t", "a test"))
+    file.chmod(0o644)
+    assert config.resolve().token == "t"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
 def test_the_file_is_plain_json(home: Path) -> None:
     file = config.save(Login("http://one:8000", "t", "a test"))
     assert json.loads(file.read_text())["current"] == "http://one:8000"

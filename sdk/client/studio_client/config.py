@@ -7,6 +7,7 @@ that `STUDIO_CONFIG_DIR` names), readable by its owner alone.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -191,6 +192,7 @@ def forget(url: str = "") -> str:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
+        _tighten(file)
         found = json.loads(file.read_text(encoding="utf-8"), object_hook=_hidden)
     except FileNotFoundError:
         return {}
@@ -199,6 +201,13 @@ def _read(file: Path) -> dict[str, Any]:
     else:
         return found if isinstance(found, dict) else {}
     raise ConfigError(f"{file} cannot be read: {reason}.", hint="Delete it and run `studio login`.")
+
+
+def _tighten(file: Path) -> None:
+    """Take away what others may do with it, such as after it was copied, if it is one's own."""
+    if os.name == "posix" and file.stat().st_mode & 0o077:
+        with contextlib.suppress(OSError):
+            file.chmod(0o600)
 
 
 def _hidden(entry: dict[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,28 @@ class AnyCase(click.Choice):
         return [CompletionItem(word) for word in self.choices if word.lower().startswith(incomplete.lower())]
 
 
+class Whole(click.IntRange):
+    """Whole numbers from `min` on, refused in a sentence."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that is meant."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a whole number from {self.min} on.", param, ctx)
+
+
+class Seconds(click.FloatRange):
+    """So many seconds, `min` at least, refused in a sentence."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that is meant."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a number of seconds from {self.min} on.", param, ctx)
+
+
 def _keep(context: click.Context, param: click.Parameter, value: Any) -> Any:
     kept: Settings = context.meta.setdefault(SETTINGS, Settings())
     if param.name:

@@ -20,6 +20,16 @@ _TOKEN = re.compile(
     rf"(?P<key>{_STRING})(?=: )|(?P<text>{_STRING})"
     r"|(?P<word>\b(?:true|false|null)\b)|(?P<number>-?\d[\d.eE+-]*)"
 )
+#: Each value of ours is on one line, behind its key if it has one.
+_YAML_LINE = re.compile(
+    rf"(?P<indent>(?:- | )*)(?:(?P<key>{_STRING}|'(?:''|[^'])*'|[^\s'\"].*?)(?P<colon>:(?: |$)))?"
+    r"(?P<value>.*)"
+)
+_YAML_KINDS = {
+    "word": re.compile(r"true|false|null"),
+    "number": re.compile(r"[-+]?\.?\d[\d.eE+-]*|[-+]?\.inf|\.nan"),
+    "text": re.compile(r"[^{[].*"),
+}
 _COLOURS = {"key": "blue", "text": "green", "word": "magenta", "number": "cyan"}
 
 
@@ -49,7 +59,8 @@ def rendered(
 
         whole = _sorted(result)
         text = dumps(whole)
-        return (text if can_write(text) else dumps(whole, is_ascii=True)).rstrip("\n")
+        text = (text if can_write(text) else dumps(whole, is_ascii=True)).rstrip("\n")
+        return _coloured_yaml(text) if form == "yamlc" and sys.stdout.isatty() else text
     text = as_json(result)
     return _coloured(text) if form == "jsonc" and sys.stdout.isatty() else text
 
@@ -124,3 +135,16 @@ def _coloured(text: str) -> str:
         return painted(match[0], _COLOURS[match.lastgroup or "text"])
 
     return _TOKEN.sub(paint, text)
+
+
+def _coloured_yaml(text: str) -> str:
+    def paint(line: str) -> str:
+        found = _YAML_LINE.fullmatch(line)
+        if found is None:
+            return line
+        key, value = found["key"], found["value"]
+        kind = next((kind for kind, form in _YAML_KINDS.items() if form.fullmatch(value)), None)
+        name = f"{painted(key, _COLOURS['key'])}{found['colon']}" if key else ""
+        return f"{found['indent']}{name}{painted(value, _COLOURS[kind]) if kind else value}"
+
+    return "\n".join(map(paint, text.split("\n")))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from studio_client.cli import completion
-from studio_client.cli.frame import AnyCase, Command, Failed, Group, key_value, say
+from studio_client.cli.frame import AnyCase, Command, Failed, Group, Whole, key_value, say
 from studio_client.cli.output import Sentence
 from studio_client.cli.place import Place, all_experiments, located, metadata_file, not_empty
 from studio_client.cli.shapes import LOCAL, minimal_json, run_json, run_rows
@@ -61,7 +61,7 @@ def run() -> None:
     help="Only steps of this pipeline run; not with -e.",
 )
 @all_experiments
-@click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="How many at most.")
+@click.option("--last", type=Whole(min=1), default=10, show_default=True, help="How many at most.")
 @click.option(
     "--status",
     type=AnyCase([*STATUSES, *_NEVER]),

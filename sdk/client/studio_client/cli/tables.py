@@ -32,6 +32,7 @@ LEFT_OUT = (
 #: What is cut, down to so many letters or its head, before a column is left out.
 _CUT_FIRST, _CUT_TO = frozenset({"Name", "Tags", "Submitter", "Target", "Experiment"}), 8
 _GAP = 2
+_NEWLINE = re.compile(r"\r\n|[\n\r\u2028\u2029]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _TURNING = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
@@ -65,13 +66,18 @@ def table(rows: Sequence[Mapping[str, Any]], *, room: int | None = None, left_ou
 
 
 def painted(text: str, colour: str) -> str:
-    """The text in a colour, unless NO_COLOR is set. It takes colours only: what moves the cursor stays."""
-    return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour)
+    """The text in a colour, unless the terminal is a dumb one, or NO_COLOR is set (which takes no more)."""
+    return text if os.environ.get("NO_COLOR") or is_dumb() else click.style(text, fg=colour)
+
+
+def is_dumb() -> bool:
+    """Whether the terminal says of itself that it obeys nothing, as those inside of editors do."""
+    return os.environ.get("TERM") == "dumb"
 
 
 def plain(value: Any) -> str:
     """The text of a value, with nothing that a terminal obeys or that turns the direction of writing."""
-    return "" if value is None else _CONTROL.sub("�", str(value)).translate(_TURNING)
+    return "" if value is None else _CONTROL.sub("�", _NEWLINE.sub("⏎", str(value))).translate(_TURNING)
 
 
 def moment(text: str | None) -> datetime.datetime | None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
-from studio_client.cli.frame import is_typed, say, settings
+from studio_client.cli.frame import Seconds, Whole, is_typed, say, settings
 from studio_client.cli.output import as_lines
 from studio_client.cli.place import Place, all_experiments, located
 from studio_client.cli.query import Query
 from studio_client.cli.runs import run
 from studio_client.cli.shapes import run_json, run_row, run_rows
-from studio_client.cli.tables import LEFT_OUT, plain, table, terminal_width
+from studio_client.cli.tables import LEFT_OUT, is_dumb, plain, table, terminal_width
 from studio_client.errors import NotFound, StudioClientError, is_away
 from studio_client.records import TERMINAL, RunRecord
 
@@ -31,12 +31,10 @@ _BY_LINE = ("json", "jsonc", "tsv", "none")
 )
 @located(experiment=True)
 @all_experiments
-@click.option(
-    "--last", type=click.IntRange(min=1), default=20, show_default=True, help="How many runs at most."
-)
+@click.option("--last", type=Whole(min=1), default=20, show_default=True, help="How many runs at most.")
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.2),
+    type=Seconds(min=0.2),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
@@ -47,8 +45,9 @@ _BY_LINE = ("json", "jsonc", "tsv", "none")
 def watch(place: Place, last: int, interval: float, include_children: bool, until_done: bool) -> None:
     """Show a live table of runs, of an experiment or of the whole workspace, until Ctrl-C.
 
-    Where stdout is no terminal, a line is written whenever a run changes its status; with -o json or tsv, or
-    with --query, that line is the run, or what the query finds in the list of those that have changed.
+    Where stdout is no terminal, or a dumb one, a line is written whenever a run changes its status; with -o
+    json or tsv, or with --query, that line is the run, or what the query finds in the list of those that have
+    changed.
     """
     show = _view()
     experiment = None if place.is_whole_workspace else place.typed_experiment or place.attached_experiment
@@ -82,7 +81,7 @@ def _view() -> _Live | _Lines:
             f"Runs are watched as a table, or with -o {', '.join(_BY_LINE)} and --query line by line, "
             f"and not with -o {form}{' and a query' if asked.query is not None else ''}."
         )
-    return _Live() if sys.stdout.isatty() else _Lines(_write_change)
+    return _Live() if sys.stdout.isatty() and not is_dumb() else _Lines(_write_change)
 
 
 def _looks(
@@ -116,7 +115,7 @@ class _Live:
         self._height = 0
 
     def __enter__(self) -> None:
-        click.echo(_HIDE + _NO_WRAP, nl=False)
+        click.echo(_HIDE, nl=False)
 
     def __exit__(self, *error: object) -> None:
         click.echo(_WRAP + _SHOW, nl=False)
@@ -133,7 +132,7 @@ class _Live:
             :height
         ]
         up = f"\x1b[{self._height}F" if self._height else ""
-        click.echo(up + _CLEAR_BELOW + "\n".join(lines))
+        click.echo(up + _CLEAR_BELOW + _NO_WRAP + "\n".join(lines) + _WRAP)  # sentences in between do wrap
         self._height = len(lines)
 
 
