@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from traceback import TracebackException
 
 import pytest
 from azureml import _life_of_run
@@ -276,3 +277,37 @@ def test_metrics_wait_behind_a_page_to_sign_in_and_one_line_says_so(
     login = Login(wire.url, api.transport.login.token, "a test")
     assert [one.entries for one in spool.send_left_behind(Api(Transport(login)))] == [1]
     assert values(api, run_id) == {"a": [0.0, 1.0]}
+
+
+def test_what_was_not_fetched_is_shown_without_waiting_for_the_server(
+    exp: Experiment, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = {"AZUREML_RUN_ID": "never_made", "AZUREML_ARM_PROJECT_NAME": "away"}
+    for name, value in {**unknown, "AZUREML_RUN_TOKEN": "t", "AZUREML_ARM_WORKSPACE_NAME": "default"}.items():
+        monkeypatch.setenv(name, value)
+    run = Run.get_context()
+    short = "Run(Experiment: away,\nId: never_made)"
+    assert repr(run) == short
+    workspace = "Workspace.create(name='default', subscription_id='', resource_group='')"
+    assert repr(run.experiment.workspace) == workspace
+    run._api.transport.patience_s = 60
+    began = time.monotonic()
+    wire.cut()
+    assert repr(run) == short
+    assert repr(run.experiment.workspace) == workspace
+    assert time.monotonic() - began < 10
+
+
+def test_what_could_not_be_made_is_shown_in_a_traceback(exp: Experiment) -> None:
+    making: list[Callable[[], object]] = [
+        lambda: Run(exp, "never_made"),
+        lambda: Run("no experiment", "id"),  # type: ignore[arg-type]
+        lambda: Workspace("", "", "never-made"),
+        lambda: Workspace("", "", ""),
+    ]
+    for make in making:
+        with pytest.raises(AzureMLException) as refused:
+            make()
+        shown = "".join(TracebackException.from_exception(refused.value, capture_locals=True).format())
+        assert "self = " in shown
+        assert "repr() failed" not in shown

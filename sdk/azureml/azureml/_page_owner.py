@@ -33,7 +33,10 @@ class PageOwner:
     def __repr__(self) -> str:
         from studio_client.reprs import text_table
 
-        return text_table(self._shown_as, self._fields())
+        try:
+            return text_table(self._shown_as, self._fields())
+        except AttributeError:  # what made it has failed, and a traceback shows what there is of it
+            return object.__repr__(self)
 
     def _repr_html_(self) -> str:
         from studio_client.reprs import DOCS_PAGE, html_table

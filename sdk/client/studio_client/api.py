@@ -142,9 +142,9 @@ class Api:
         """Runs that pass the filters (pairs, as the API names them), page by page, newest first."""
         return self._pages(_ws(workspace, "runs"), filters, limit=limit)
 
-    def run(self, run_id: str) -> RunRecord:
+    def run(self, run_id: str, *, timeout_s: float = 60.0) -> RunRecord:
         """One run by its id."""
-        return self._get(_run(run_id))
+        return self._get(_run(run_id), timeout_s=timeout_s)
 
     def start_run(self, workspace: str, experiment: str, run_id: str, **given: Any) -> RunRecord:
         """An interactive run, Running unless `start` is False."""

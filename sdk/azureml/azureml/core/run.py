@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from azureml._run_tree import TreeRun
 from azureml._translate import translated
 from azureml._unsupported import unsupported
 from azureml.core import experiment as experiments
-from azureml.exceptions import ServiceException, UserErrorException
+from azureml.exceptions import AzureMLException, ServiceException, UserErrorException
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from azureml.core.environment import Environment
     from azureml.core.experiment import Experiment
     from azureml.core.workspace import Workspace
+
+#: Whoever prints a run, be it a traceback, waits no longer for what the server knows of it.
+_SHOWN_WITHIN_S = 3.0
 
 
 class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
@@ -107,12 +111,12 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
         return hash(self._run_id)
 
     def _fields(self) -> dict[str, Any]:
-        return {
-            "Experiment": self._experiment.name,
-            "Id": self.id,
-            "Type": self.type,
-            "Status": self.status,
-        }
+        """Of a run that the server does not tell of at once, without type and status."""
+        known = {"Experiment": self._experiment.name, "Id": self.id}
+        if self._fetched is None:
+            with contextlib.suppress(AzureMLException), translated:
+                self._fetched = self._api.patient(0).run(self._run_id, timeout_s=_SHOWN_WITHIN_S)
+        return known if self._fetched is None else {**known, "Type": self.type, "Status": self.status}
 
     def _repr_html_(self) -> str:
         self.get_status()

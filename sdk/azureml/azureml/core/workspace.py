@@ -131,9 +131,14 @@ class Workspace:
         return ", ".join(one["name"] for one in self._api.me()["workspaces"])
 
     def __repr__(self) -> str:
+        named, known = self.__dict__.get("_attachment"), self.__dict__.get("_fetched")
+        if named is None:  # a traceback shows one that could not be made
+            return object.__repr__(self)
+        subscription = named.subscription_id or (known["subscription_id"] if known else "")
+        group = named.resource_group or (known["resource_group"] if known else "")
         return (
-            f"Workspace.create(name={self.name!r}, subscription_id={self.subscription_id!r}, "
-            f"resource_group={self.resource_group!r})"
+            f"Workspace.create(name={named.workspace_name!r}, subscription_id={subscription!r}, "
+            f"resource_group={group!r})"
         )
 
     def __deepcopy__(self, memo: Any) -> Workspace:
