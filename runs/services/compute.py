@@ -31,7 +31,10 @@ def find_target(workspace: Workspace, name: str) -> ComputeTarget:
         raise UnknownTarget(
             f"There is no compute target “{clean(name[:40])}”.",
             field="target",
-            hint=f"There is {names or 'none yet'}.",
+            hint=f"There is {names}."
+            if names
+            else f"There is none yet: `python manage.py node --targets {workspace.name}/local` makes one and "
+            "runs what is submitted to it, and the page Compute makes others.",
         )
     return target
 

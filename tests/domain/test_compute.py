@@ -89,6 +89,12 @@ class TestTargets:
         with pytest.raises(UnknownTarget, match="There is ours"):
             compute.find_target(workspace, "theirs")
 
+    def test_a_workspace_without_targets_says_how_one_is_made(self, workspace):
+        with pytest.raises(UnknownTarget) as caught:
+            compute.find_target(workspace, "local")
+        assert f"`python manage.py node --targets {workspace.name}/local`" in caught.value.hint
+        assert "the page Compute" in caught.value.hint
+
 
 class TestForgetting:
     def test_a_node_that_is_gone_is_forgotten(self, chi):
