@@ -10,6 +10,7 @@ from runs.api import (
     children,
     compute_targets,
     errors,
+    events,
     experiments,
     labels,
     logs,
@@ -43,5 +44,6 @@ api.add_router("", snapshots.router, tags=["snapshots"])
 api.add_router("", compute_targets.router, tags=["compute targets"])
 api.add_router("", submissions.router, tags=["runs"])
 api.add_router("", run_ends.router, tags=["runs"])
+api.add_router("", events.router, tags=["runs"])
 api.add_router("", children.router, tags=["children"])
 api.add_router("", labels.router, tags=["tags and properties"])

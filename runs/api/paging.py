@@ -16,6 +16,8 @@ M = TypeVar("M", bound=Model)
 Item = TypeVar("Item")
 
 MOST = 500
+#: Keys whose values are numbers.
+_NUMBERS = ("pk", "seq")
 
 
 class Paging(BaseModel):
@@ -55,7 +57,7 @@ def page_by(
     rows = rows.order_by(f"-{key}" if descending else key)
     if paging.cursor:
         after = _read(paging.cursor)
-        if key == "pk" and not (after.isdecimal() and len(after) < 19):
+        if key in _NUMBERS and not (after.isdecimal() and len(after) < 19):
             raise bad_cursor()
         rows = rows.filter(**{f"{key}__lt" if descending else f"{key}__gt": after})
     found = list(rows[: paging.limit + 1])

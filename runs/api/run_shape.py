@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from runs.api.schemas import Moment, page_url
 from runs.models import Run
 from runs.services.new_runs import NewRun
+from runs.status import Kind
 from runs.versions import version_word
 
 
@@ -68,6 +69,13 @@ class RunOut(BaseModel):
     version: str
 
 
+class RunDetailOut(RunOut):
+    """A run with what is told of it alone. `after` names the steps that it waits for, if it is a step."""
+
+    environment_variables: dict[str, str]
+    after: list[str]
+
+
 _SAME = (
     "run_id",
     "number",
@@ -120,6 +128,15 @@ def run_out(run: Any, *, status_reason: str | None = None, labels: _Labels | Non
         "has_children": run.has_children,
         "url": page_url(reverse("run-detail", args=[run.experiment.name, run.number])),
         "version": run_version(run),
+    }
+
+
+def run_detail_out(run: Run, *, status_reason: str | None) -> dict[str, Any]:
+    """The answer for a run alone. Two queries more than `run_out`, three for a step."""
+    before = Run.objects.filter(dependents__step=run.pk).order_by("number")
+    return run_out(run, status_reason=status_reason) | {
+        "environment_variables": run.environment_variables,
+        "after": list(before.values_list("step_name", flat=True)) if run.kind == Kind.STEP else [],
     }
 
 

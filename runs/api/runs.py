@@ -25,7 +25,7 @@ from runs.api.listing import RunFilters, list_runs
 from runs.api.long_polls import wait_until
 from runs.api.paging import Asked, Page
 from runs.api.parameters import Query
-from runs.api.run_shape import RunOut, new_run_out, run_out, run_version
+from runs.api.run_shape import RunDetailOut, RunOut, new_run_out, run_detail_out, run_out, run_version
 from runs.api.schemas import Description, DisplayName, ExperimentName, In, Labels, Properties, RunId, Text
 from runs.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from runs.models import Run, Snapshot
@@ -138,9 +138,9 @@ def run_create(request: ApiRequest, workspace: str, body: InteractiveRunIn) -> S
     return Status(201, new_run_out(run, new, parent)) if made else Status(200, run_out(find_run(run.run_id)))
 
 
-@router.get("/runs/{run_id}", auth=may_read_run(), response={200: RunOut, **REFUSALS})
+@router.get("/runs/{run_id}", auth=may_read_run(), response={200: RunDetailOut, **REFUSALS})
 def run_detail(request: ApiRequest, run_id: str) -> dict[str, Any]:
-    """One run. Of a queued one, `status_reason` says why it waits.
+    """One run, with its environment variables. Of a queued one, `status_reason` says why it waits.
 
     A run that asks with its own token after one that descends from it gives its slot back for a while, as if
     it waited, if something below it has been queued for five seconds.
@@ -148,12 +148,12 @@ def run_detail(request: ApiRequest, run_id: str) -> dict[str, Any]:
     waiter = request.auth.parent_of(request.run)
     if waiter is not None:
         look_below(waiter)
-    return _with_reason(request.run)
+    return run_detail_out(request.run, status_reason=_reason(request.run))
 
 
-def _with_reason(run: Run) -> dict[str, Any]:
+def _reason(run: Run) -> str | None:
     waiting = why_waiting(run)
-    return run_out(run, status_reason=waiting.reason if waiting else why_canceled(run))
+    return waiting.reason if waiting else why_canceled(run)
 
 
 @router.patch("/runs/{run_id}", auth=may_write_run(), response={200: RunOut, **REFUSALS})
@@ -197,7 +197,7 @@ def run_wait(
         run = find_run(run_id) if _is_news(seen, known) else run
     if waiter is not None and run.is_terminal:
         stop_waiting(waiter)
-    return _with_reason(run)
+    return run_out(run, status_reason=_reason(run))
 
 
 def _state(run: Run) -> Run:

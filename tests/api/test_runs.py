@@ -63,7 +63,8 @@ class TestCreate:
         make_run(snapshot=source)
         said = make(api, parent=parent["run_id"], snapshot=source.digest, tags={"b": "1", "a": None})
         seen = api.get(f"/runs/{said['run_id']}").json()
-        assert {**seen, "version": ""} == {**said, "version": ""}
+        told_of_one_alone = {"environment_variables": {}, "after": []}
+        assert {**seen, "version": ""} == {**said, **told_of_one_alone, "version": ""}
         assert (said["parent_run_id"], said["root_run_id"]) == (parent["run_id"], parent["run_id"])
         assert api.get(f"/runs/{parent['run_id']}").json()["has_children"]
 
@@ -185,6 +186,30 @@ class TestDetail:
         run = make_run(status=Status.FAILED)
         error = api.get(f"/runs/{run.run_id}").json()["error"]
         assert (error["class"], error["message"]) == ("script", "The script ended with exit code 1.")
+
+    def test_it_has_its_environment_variables(self, api_of: Callable[..., Api], ben: User) -> None:
+        run = make_run(environment_variables={"FOO": "bar"}, status=Status.RUNNING)
+        for reader in (ben, run):
+            said = api_of(reader).get(f"/runs/{run.run_id}").json()
+            assert (said["environment_variables"], said["after"]) == ({"FOO": "bar"}, [])
+
+    def test_a_step_names_those_that_it_runs_after(self, api: Api) -> None:
+        pipeline = make_pipeline({"b": [], "a": [], "last": ["a", "b"], "other": ["b"]})
+        after = {
+            step.step_name: api.get(f"/runs/{step.run_id}").json()["after"]
+            for step in pipeline.children.all()
+        }
+        assert after == {"b": [], "a": [], "last": ["b", "a"], "other": ["b"]}
+        assert api.get(f"/runs/{pipeline.run_id}").json()["after"] == []
+
+    def test_it_costs_few_queries(self, api: Api) -> None:
+        pipeline = make_pipeline({**{str(at): [] for at in range(9)}, "last": list("012345678")})
+        step = pipeline.children.get(step_name="last")
+        api.get(f"/runs/{step.run_id}")
+        with CaptureQueriesContext(connection) as asked:
+            assert api.get(f"/runs/{step.run_id}").status_code == 200
+        # Token, run, membership; tags, properties, environment variables, the steps before.
+        assert len(asked) == 7, [q["sql"] for q in asked]
 
     def test_edit(self, api: Api) -> None:
         run = make_run()
