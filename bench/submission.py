@@ -30,7 +30,7 @@ def one_round(number: int) -> float:
     target = ComputeTarget.objects.get()
     step = StepSpec(name="line", script="line.py", snapshot=snapshot)
     begin = time.perf_counter()
-    run = submit(workspace, by=user, experiment_name="bench", steps=[step], default_target=target)
+    run, _ = submit(workspace, by=user, experiment_name="bench", steps=[step], default_target=target)
     lines = LogChunk.objects.filter(run=run, name="user_logs/std_log.txt")
     while not lines.exists():
         time.sleep(0.002)

@@ -67,11 +67,11 @@ def submission_create(request: ApiRequest, workspace: str, body: SubmissionIn) -
     parent, by = parent_of(request, body.parent), request.auth.user
     new = body.new_run()
     known = earlier_run(new, request.workspace, body.experiment, SUBMITTED, by=by, parent=parent)
-    run = known or _submit(request, body, new, parent)
-    return Status(200 if known else 201, run_out(find_run(run.run_id)))
+    run, made = (known, False) if known else _submit(request, body, new, parent)
+    return Status(201 if made else 200, run_out(find_run(run.run_id)))
 
 
-def _submit(request: ApiRequest, body: SubmissionIn, new: NewRun, parent: Run | None) -> Run:
+def _submit(request: ApiRequest, body: SubmissionIn, new: NewRun, parent: Run | None) -> tuple[Run, bool]:
     check_experiment_name(body.experiment)
     steps, target = _steps(request, body), _default_target(request.workspace, body.target)
     try:

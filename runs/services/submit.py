@@ -101,13 +101,13 @@ def submit(
     parent: Run | None = None,
     run_configuration: Mapping[str, Any] | None = None,
     request_digest: UUID | None = None,
-) -> Run:
+) -> tuple[Run, bool]:
     """Create and queue a script run (one step) or a pipeline run with its step runs (several).
 
-    The same `submission_key` with the same content, or `run_id` with the same `request_digest`, again gives
-    the run that it made before. All or nothing: on an error nothing is kept. Raises SubmittedBefore for a key
-    with other content, and StudioError kinds whose `field` names the input, `steps-<i>-<name>` for one of a
-    step. `run_configuration` is kept as it is.
+    Gives the run, and whether it is new: the same `submission_key` with the same content, or `run_id` with
+    the same `request_digest`, again gives the run that it made before. All or nothing: on an error nothing is
+    kept. Raises SubmittedBefore for a key with other content, and StudioError kinds whose `field` names the
+    input, `steps-<i>-<name>` for one of a step. `run_configuration` is kept as it is.
     """
     checked = check_steps(workspace, steps, default_target)
     new = NewRun(run_id, display_name, description, tags or {}, properties or {}, request_digest)
@@ -116,7 +116,7 @@ def submit(
         new = replace(new, request_digest=_digest_of_form(experiment_name, checked, new, resubmitted_from))
     known = _earlier(workspace, submission_key, by, new)
     if known:
-        return known
+        return known, False
     try:
         with transaction.atomic():
             experiment = get_or_create_experiment(workspace, experiment_name, by=by)
@@ -139,14 +139,14 @@ def submit(
             )
             place_below(head, parent)
             if len(checked) == 1:
-                return _create_script(head, checked[0], new)
-            return _create_pipeline(head, checked, new, shared, default_target)
+                return _create_script(head, checked[0], new), True
+            return _create_pipeline(head, checked, new, shared, default_target), True
     except IntegrityError:
         known = _earlier(workspace, submission_key, by, new)
         known = known or earlier_run(new, workspace, experiment_name, SUBMITTED, by=by, parent=parent)
         if known is None:
             raise
-        return known
+        return known, False
 
 
 def _earlier(workspace: Workspace, key: str, by: User, new: NewRun) -> Run | None:

@@ -90,7 +90,7 @@ def _run_example(request: HttpRequest, example: Example) -> HttpResponse:
     snapshot = OwnSnapshots(membership, request.session).remember(example.snapshot(by=membership.user))
     key = request.POST.get("submission_key", "")
     try:
-        run = submit_run(
+        run, _ = submit_run(
             membership.workspace,
             by=membership.user,
             experiment_name=example.experiment_name,

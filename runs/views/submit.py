@@ -158,7 +158,7 @@ def _submitted(request: HttpRequest, submission: Submission) -> HttpResponse:
     own, cleaned = submission.own, submission.run.cleaned_data
     key = cleaned["submission_key"] if KEY.match(cleaned["submission_key"]) else new_key()
     try:
-        run = submit_run(
+        run, _ = submit_run(
             own.membership.workspace,
             by=own.membership.user,
             experiment_name=cleaned["experiment_name"],

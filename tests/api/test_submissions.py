@@ -12,6 +12,7 @@ from runs.status import Kind, Status
 from studio.accounts.models import User, Workspace
 from tests.api_kit import Api, refusal
 from tests.factories import make_run, make_snapshot, make_target
+from tests.life_kit import at_once
 
 HERE = "/workspaces/default/submissions"
 
@@ -70,6 +71,17 @@ def test_the_same_id_again_is_the_same_run(api: Api, snapshot: Snapshot) -> None
     assert (first.status_code, again.status_code) == (201, 200)
     assert Run.objects.count() == 1
     assert api.post(HERE, body(snapshot, run_id="mine", experiment="other")).status_code == 409
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("steps", [[], [{"name": name, "script": "train.py"} for name in "ab"]])
+def test_one_of_many_at_once_with_the_same_id_is_told_that_it_made_the_run(
+    api: Api, snapshot: Snapshot, steps: list[Any]
+) -> None:
+    sent = body(snapshot, run_id="mine", steps=steps, script="" if steps else "train.py")
+    answers = at_once([lambda: Api(api.token).post(HERE, sent)] * 12)
+    assert {answer.json()["run_id"] for answer in answers} == {"mine"}
+    assert sorted(answer.status_code for answer in answers) == [200] * 11 + [201]
 
 
 def test_blanks_around_the_experiment_do_not_make_it_another(api: Api, snapshot: Snapshot) -> None:

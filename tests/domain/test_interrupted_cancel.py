@@ -21,7 +21,7 @@ def test_the_steps_of_a_canceled_pipeline_are_ended(workspace, ana):
         StepSpec("last", "train.py", snapshot, after=["first"]),
     ]
     target = make_target()
-    pipeline = submit(workspace, by=ana, experiment_name="mnist", steps=steps, default_target=target)
+    pipeline, _ = submit(workspace, by=ana, experiment_name="mnist", steps=steps, default_target=target)
     running = Run.objects.get(step_name="other")
     move(running, to=Status.RUNNING, expect=[Status.QUEUED])
     move(pipeline, to=Status.CANCEL_REQUESTED, expect=[Status.QUEUED, Status.RUNNING], follow=False)

@@ -68,7 +68,7 @@ def make(workspace: Any, ana: Any, django_capture_on_commit_callbacks: Any) -> C
         steps = [StepSpec(name, "train.py", snapshot, after=after) for name, after in graph.items()]
         given = {"by": ana, "experiment_name": "mnist", "default_target": target, **over}
         with django_capture_on_commit_callbacks(execute=True):
-            run = submit(workspace, steps=steps, **given)
+            run, _ = submit(workspace, steps=steps, **given)
         return Pipeline(run, node, django_capture_on_commit_callbacks)
 
     return make_it

@@ -15,7 +15,7 @@ def test_the_first_is_next_and_each_later_one_waits_for_those_before(workspace, 
     target = make_target()
     step = StepSpec("train", "train.py", snapshot_from_text("train.py", "print()\n", by=ana))
     runs = [
-        submit(workspace, by=ana, experiment_name="mnist", steps=[step], default_target=target)
+        submit(workspace, by=ana, experiment_name="mnist", steps=[step], default_target=target)[0]
         for _ in range(3)
     ]
     queued = Run.objects.filter(pk__in=[run.pk for run in runs]).select_related("target").order_by("pk")

@@ -89,7 +89,7 @@ def test_a_submitted_pipeline_and_its_steps_are_found(workspace, ana):
                  environment_variables={}, time_limit_s=None, max_retries=0, after=after)
         for name, after in (("prepare", []), ("evaluate", ["prepare"]))
     ]  # fmt: skip
-    pipeline = submit(
+    pipeline, _ = submit(
         workspace, by=ana, experiment_name="churn", steps=steps, default_target=target,
         display_name="nightly", description="the whole way", tags={"stage": "final"},
     )  # fmt: skip

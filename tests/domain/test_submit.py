@@ -39,7 +39,7 @@ def send(workspace: Any, ana: Any, target: Any, snapshot: Snapshot) -> Callable[
     def send_it(*steps: StepSpec, **over: Any) -> Run:
         what = steps or [StepSpec("train", "train.py", snapshot)]
         given = {"by": ana, "experiment_name": "mnist", "default_target": target, **over}
-        return submit(workspace, steps=list(what), **given)
+        return submit(workspace, steps=list(what), **given)[0]
 
     return send_it
 
@@ -308,6 +308,18 @@ class TestAtTheSameTime:
         results = at_once([partial(send, submission_key="once", display_name=n) for n in names])
         assert sorted(type(result) for result in results if result != Run.objects.get()) == [SubmittedBefore]
         assert Run.objects.count() == 1
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_one_of_twelve_with_the_same_id_is_told_that_it_made_the_run(
+        self, workspace: Any, ana: Any, target: Any, snapshot: Snapshot, count: int
+    ) -> None:
+        steps = [StepSpec(name, "train.py", snapshot) for name in "ab"[:count]]
+        given = {"by": ana, "experiment_name": "mnist", "default_target": target}
+        digest = UUID(int=1)
+        call = partial(submit, workspace, steps=steps, run_id="mine", request_digest=digest, **given)
+        made = at_once([call] * 12)
+        assert {run.run_id for run, _ in made} == {"mine"}
+        assert sorted(is_new for _, is_new in made) == [False] * 11 + [True]
 
     def test_two_people_name_a_new_experiment(self, send: Callable[..., Run]) -> None:
         assert {run.number for run in at_once([lambda: send(experiment_name="new")] * 4)} == {1, 2, 3, 4}

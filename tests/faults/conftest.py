@@ -26,7 +26,7 @@ def send(transactional_db: None, workspace: Any, ana: Any) -> Callable[..., Run]
 
     def send_it(text: str, *, name: str = "train.py", **over: Any) -> Run:
         step = StepSpec("train", name, make_snapshot({name: text}), **over)
-        return submit(workspace, by=ana, experiment_name="faults", steps=[step], default_target=target)
+        return submit(workspace, by=ana, experiment_name="faults", steps=[step], default_target=target)[0]
 
     return send_it
 

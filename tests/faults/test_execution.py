@@ -212,7 +212,7 @@ def test_empty_outputs_are_none_and_a_file_of_that_name_stays(
     source = {"train.py": "import os\nprint(open('outputs').read(), os.listdir('logs'))\n", "outputs": "mine"}
     step = StepSpec("train", "train.py", make_snapshot(source))
     target = ComputeTarget.objects.get(name="local")
-    run = submit(workspace, by=ana, experiment_name="faults", steps=[step], default_target=target)
+    run, _ = submit(workspace, by=ana, experiment_name="faults", steps=[step], default_target=target)
     assert ended(run).status == Status.COMPLETED, log_of(run)
     assert log_of(run) == "mine []\n"
     assert run.artifacts.count() == 0
@@ -237,7 +237,7 @@ def test_a_cancel_does_not_wait_until_large_inputs_are_there(
         for name, text in texts.items()
     ]
     target = ComputeTarget.objects.get(name="local")
-    pipeline = submit(workspace, by=ana, experiment_name="faults", steps=steps, default_target=target)
+    pipeline, _ = submit(workspace, by=ana, experiment_name="faults", steps=steps, default_target=target)
     make, use = (pipeline.children.get(step_name=name) for name in ("make", "use"))
     ended(make)
     stored = storage / make.artifacts.get().storage_name

@@ -109,7 +109,8 @@ def send_parent(ana: User) -> Callable[..., Run]:
 
     def send_it(script: str = "parent.py", *arguments: str) -> Run:
         step = StepSpec("train", script, snapshot, arguments=list(arguments))
-        return submit(target.workspace, by=ana, experiment_name="family", steps=[step], default_target=target)
+        given = {"by": ana, "experiment_name": "family", "default_target": target}
+        return submit(target.workspace, steps=[step], **given)[0]
 
     return send_it
 
@@ -172,7 +173,7 @@ def test_a_command_runs_in_the_folder_of_its_snapshot(worker: NodeProcess, works
     command = ["python", "-c", "import os, sys; print(sorted(os.listdir()), sys.argv[1:])", "a b"]
     step = StepSpec("train", "", make_snapshot({"data.txt": "x"}), command=command)
     target = make_target("local")
-    run = submit(workspace, by=ana, experiment_name="family", steps=[step], default_target=target)
+    run, _ = submit(workspace, by=ana, experiment_name="family", steps=[step], default_target=target)
     assert ended(run).status == Status.COMPLETED, log_of(run)
     assert log_of(run).startswith("['data.txt'")
     assert log_of(run).endswith("['a b']\n")
