@@ -11,6 +11,8 @@ from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpRe
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 
+from studio.accounts.refusals import refuse
+
 #: What a run wrote never acts on this origin: no script, no frame, no request, no guessing of types.
 UNTRUSTED = {"Content-Security-Policy": "sandbox; default-src 'none'", "X-Content-Type-Options": "nosniff"}
 
@@ -63,8 +65,7 @@ def download(
     start, end = part
     if start >= end:
         file.close()
-        headers["Content-Range"] = f"bytes */{size}"
-        return HttpResponse(status=416, content_type=content_type, headers=headers)
+        return _past_the_end(request, size)
     headers |= {
         "Content-Range": f"bytes {start}-{end - 1}/{size}",
         "Content-Length": str(end - start),
@@ -72,6 +73,19 @@ def download(
     }
     stretch = _Stretch(file, start, end - start)
     return StreamingHttpResponse(stretch, status=206, content_type=content_type, headers=headers)
+
+
+def _past_the_end(request: HttpRequest, size: int) -> HttpResponse:
+    response = refuse(
+        request,
+        416,
+        f"The file has {size:,} bytes, and none of those that were asked for.",
+        code="range_not_satisfiable",
+        field="Range",
+        hint="Ask without Range for the whole file.",
+    )
+    response["Content-Range"] = f"bytes */{size}"
+    return response
 
 
 def _part(request: HttpRequest, size: int, etag: str) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from runs.api.access import ApiRequest, may_read_run, may_write_run
 from runs.api.bodies import announced_bytes, gives_bytes, takes_bytes
-from runs.api.errors import REFUSALS
+from runs.api.errors import REFUSALS, REFUSALS_OF_PARTS
 from runs.api.paging import Page, Paging, page_by
 from runs.api.parameters import Query
 from runs.api.schemas import Moment, Text
@@ -82,7 +82,7 @@ def artifact_zip(request: ApiRequest, run_id: str) -> HttpResponseBase:
 @router.get(
     "/runs/{run_id}/artifacts/{path:path}",
     auth=may_read_run(),
-    response=REFUSALS,
+    response=REFUSALS_OF_PARTS,
     openapi_extra=gives_bytes(parts=True),
 )
 def artifact_read(request: ApiRequest, run_id: str, path: Text) -> HttpResponseBase:

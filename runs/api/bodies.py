@@ -24,7 +24,6 @@ def gives_bytes(content_type: str = BYTES, *, parts: bool = False) -> dict[str, 
     if parts:
         answers[206] = {"description": "Partial Content", "content": content}
         answers[304] = {"description": "Not Modified"}
-        answers[416] = {"description": "Requested Range Not Satisfiable"}
     return {"responses": answers}
 
 

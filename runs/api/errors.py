@@ -38,6 +38,8 @@ class ErrorOut(BaseModel):
 
 #: For the `response` of every operation: `response={200: RunOut, **REFUSALS}`.
 REFUSALS: dict[Any, Any] = {frozenset({400, 401, 403, 404, 405, 409, 413, 422}): ErrorOut}
+#: The same for those that heed `Range`.
+REFUSALS_OF_PARTS: dict[Any, Any] = {416: ErrorOut, **REFUSALS}
 
 
 def install(api: NinjaAPI) -> None:

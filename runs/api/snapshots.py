@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from runs.api.access import ApiRequest, may_contribute, may_look, may_read_run
 from runs.api.bodies import announced_bytes, gives_bytes, takes_bytes
-from runs.api.errors import REFUSALS
+from runs.api.errors import REFUSALS, REFUSALS_OF_PARTS
 from runs.api.schemas import Text
 from runs.downloads import BYTES, UNTRUSTED, download
 from runs.errors import NotFound
@@ -94,7 +94,7 @@ def snapshot_detail(request: ApiRequest, workspace: str, digest: Text) -> dict[s
 @router.get(
     "/runs/{run_id}/snapshot",
     auth=may_read_run(),
-    response=REFUSALS,
+    response=REFUSALS_OF_PARTS,
     openapi_extra=gives_bytes(ZIP, parts=True),
 )
 def run_snapshot(request: ApiRequest, run_id: str) -> HttpResponseBase:

@@ -15,6 +15,7 @@ HEADINGS = {
     405: "That cannot be done here",
     409: "That is no longer possible",
     413: "That is too big",
+    416: "That part is not there",
     422: "That cannot be done as asked",
     429: "Too many tries",
     500: "Something broke in Studio",

@@ -117,6 +117,8 @@ def test_a_part_past_the_end_is_416(api: Api, run: Run, asked: str) -> None:
     put(api, run, "a", b"0123456789")
     answer = get(api, run, "a", Range=asked)
     assert (answer.status_code, answer["Content-Range"]) == (416, "bytes */10")
+    error = refusal(answer)
+    assert (error["code"], error["field"]) == ("range_not_satisfiable", "Range")
 
 
 @pytest.mark.parametrize(
