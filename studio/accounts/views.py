@@ -20,7 +20,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from studio.accounts import attempts, services
+from studio.accounts import attempts, services, shown_once
 from studio.accounts.changes import changes_of
 from studio.accounts.errors import AccountError
 from studio.accounts.forms import InviteForm, PasswordForm, SignInForm, TokenForm
@@ -260,16 +260,18 @@ def member_link(request: MemberRequest, username: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member
 def token_list(request: MemberRequest) -> HttpResponse:
-    """The person's own tokens; a POST makes one and shows it, once."""
+    """The person's own tokens; a POST makes one and leads back here, where it is shown, once."""
     if request.method != "POST":
-        return token_page(request)
+        made = shown_once.take(request) if request.method == "GET" else None
+        return token_page(request, made=made)
     form = TokenForm(request.POST)
     if not form.is_valid():
         return token_page(request, form=form, status=422)
     token, text = services.make_token(
         request.user, form.cleaned_data["name"], form.cleaned_data["expires_on"]
     )
-    return token_page(request, made=token, text=text)
+    shown_once.keep(request, token.name, text)
+    return SeeOther(reverse("token-list"))
 
 
 def token_page(request: MemberRequest, *, status: int = 200, **context: Any) -> HttpResponse:

@@ -193,6 +193,23 @@ def test_a_form_that_does_not_reach_the_server_keeps_what_was_typed(open_page: O
     expect(page.get_by_text("Token laptop")).to_be_visible()
 
 
+def test_a_reload_makes_no_second_token_and_back_finds_the_page(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/tokens/", user=ana)
+    page.get_by_label("Name").fill("laptop")
+    page.get_by_role("button", name="Make token").click()
+    secret = page.locator("#token-secret")
+    expect(secret).to_contain_text("stu_")
+    page.get_by_role("link", name="Runs", exact=True).first.click()
+    page.wait_for_url("**/runs/")
+    answer = page.go_back()
+    assert answer is None or answer.ok
+    expect(page.get_by_role("button", name="Revoke laptop")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("button", name="Revoke laptop")).to_have_count(1)
+    expect(secret).to_have_count(0)
+    assert ana.api_tokens.count() == 1
+
+
 @pytest.mark.parametrize(
     ("path", "field", "button"), [("/tokens/", "Name", "Make token"), ("/members/", "User name", "Add")]
 )

@@ -65,7 +65,7 @@ class TestMembers:
         client = client_of(chi)
         page = client.post("/members/", {"username": "eva", "role": "reader"}).content.decode()
         assert f'id="sign-in-secret">{shown}/sign-in/' in page
-        assert f"export STUDIO_URL={shown}\n" in client.post("/tokens/", {"name": "a"}).content.decode()
+        assert f"export STUDIO_URL={shown}\n" in client.get("/tokens/").content.decode()
         assert client.get("/start/").context["studio_url"] == shown
 
     def test_adds_somebody_known_without_a_link(self, client_of: ClientOf, chi: User, dan: User) -> None:
@@ -146,7 +146,9 @@ class TestTokens:
 
     def test_makes_one_and_shows_it_once(self, client_of: ClientOf, ben: User) -> None:
         client = client_of(ben)
-        page = client.post("/tokens/", {"name": "laptop", "expires_on": ""}).content.decode()
+        answer = client.post("/tokens/", {"name": "laptop", "expires_on": ""})
+        assert (answer.status_code, answer["Location"]) == (303, "/tokens/")
+        page = client.get("/tokens/").content.decode()
         text = re.search(r'id="token-secret">(stu_[^<]+)<', page)
         assert text
         known = check_token(text[1])
@@ -156,6 +158,13 @@ class TestTokens:
         assert "in the folder of Studio's source" in page
         assert page.count(text[1]) == 1  # no line to copy puts it into the history of a shell
         assert text[1] not in client.get("/tokens/").content.decode()
+        assert text[1] not in str([client.session.items(), client.cookies])
+
+    def test_shows_it_in_the_browser_that_made_it_alone(self, client_of: ClientOf, ben: User) -> None:
+        client, elsewhere = client_of(ben), client_of(ben)
+        client.post("/tokens/", {"name": "laptop", "expires_on": ""})
+        assert "token-secret" not in elsewhere.get("/tokens/").content.decode()
+        assert "token-secret" in client.get("/tokens/").content.decode()
 
     def test_works_until_the_end_of_its_last_day(self, client_of: ClientOf, ben: User) -> None:
         today = timezone.now().date()
