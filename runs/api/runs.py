@@ -28,7 +28,7 @@ from runs.api.parameters import Query
 from runs.api.run_shape import RunDetailOut, RunOut, new_run_out, run_detail_out, run_out, run_version
 from runs.api.schemas import Description, DisplayName, ExperimentName, In, Labels, Properties, RunId, Text
 from runs.errors import Conflict, InvalidInput, NotFound, PermissionDenied
-from runs.models import Run, Snapshot
+from runs.models import ComputeTarget, Run, Snapshot
 from runs.services.cancel import why_canceled
 from runs.services.compute import why_waiting
 from runs.services.interactive import create_interactive
@@ -114,13 +114,27 @@ def run_list(
 ) -> dict[str, Any]:
     """The runs that a search and these filters find, newest first. Children are left out unless asked for."""
     runs: QuerySet[Run] = Run.objects.in_workspace(request.workspace)
-    if filters.experiment is not None:
-        runs = Run.objects.filter(experiment=find_experiment(request, filters.experiment))
     own = request.auth.run
     if own is not None:
         top = own.root_id or own.pk
         runs = runs.filter(pk=top) | runs.filter(root=top)
+    _check_named(request, runs, filters)
+    if filters.experiment is not None:
+        experiment = find_experiment(request, filters.experiment)
+        # The workspace beside it would make databases choose the index of the workspace.
+        runs = (Run.objects if own is None else runs).filter(experiment=experiment)
     return list_runs(runs, filters, paging, workspace=request.workspace, person=request.auth.user)
+
+
+def _check_named(request: ApiRequest, runs: QuerySet[Run], filters: RunFilters) -> None:
+    """One query for each that is named. Raises NotFound for a run or a target that is not there."""
+    for field in ("parent", "root"):
+        run_id = getattr(filters, field)
+        if run_id is not None and not runs.filter(run_id=run_id).exists():
+            raise NotFound(f"There is no run {run_id[:256]}.", field=field)
+    targets = ComputeTarget.objects.filter(workspace=request.workspace, name=filters.target)
+    if filters.target is not None and not targets.exists():
+        raise NotFound(f"There is no compute target {filters.target[:64]}.", field="target")
 
 
 @router.post(

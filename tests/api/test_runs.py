@@ -169,6 +169,8 @@ class TestRunToken:
         listed = api_of(child).get(HERE, {"include_children": True}).json()["items"]
         assert {one["run_id"] for one in listed} == {top.run_id, child.run_id}
         assert other.run_id not in {one["run_id"] for one in listed}
+        answer = api_of(child).get(HERE, {"parent": other.run_id})
+        assert (answer.status_code, refusal(answer)["field"]) == (404, "parent")
 
 
 class TestDetail:
@@ -275,7 +277,6 @@ class TestList:
             ({"property": "author=ana"}, "a"),
             ({"property": "author=ANA"}, ""),
             ({"target": "local"}, "cba"),
-            ({"target": "other"}, ""),
             ({"q": "status:failed"}, "b"),
             ({"q": "tag:lr=0.1"}, "da"),
             ({"q": "tag:lr=0.1", "include_children": False}, "a"),
@@ -321,6 +322,9 @@ class TestList:
         ("query", "status", "field"),
         [
             ({"experiment": "unknown"}, 404, "experiment"),
+            ({"target": "unknown"}, 404, "target"),
+            ({"parent": "unknown"}, 404, "parent"),
+            ({"root": "unknown"}, 404, "root"),
             ({"q": "duration:>x"}, 422, "q"),
             ({"order": "colour"}, 422, "order"),
             ({"order": "metric:mean:loss"}, 422, "order"),

@@ -132,11 +132,16 @@ def _tell_of_no_target(place: Place, name: str) -> None:
 
 
 def _found(place: Place, filters: list[tuple[str, Any]], last: int) -> Any:
-    """The runs. The experiment that a folder was attached with may be missing yet; a typed one may not."""
+    """The runs; none on a target that is not there.
+
+    The experiment that a folder was attached with may be missing yet; a typed one may not.
+    """
     workspace = place.workspace["name"]
     try:
         yield from place.api.runs(workspace, filters, limit=min(last, 500))
-    except NotFound:
+    except NotFound as error:
+        if error.field == "target":
+            return
         if place.typed_experiment:
             raise place.unknown_experiment(place.typed_experiment) from None
         if not place.attached_experiment:
