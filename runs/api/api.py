@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ninja import NinjaAPI
+from ninja.openapi.schema import OpenAPISchema
 
 import studio
 from runs.api import (
@@ -24,7 +27,31 @@ from runs.api import (
     workspaces,
 )
 
-api = NinjaAPI(
+#: What the arguments in an address are.
+_NAMED = {
+    "workspace": "The name of a workspace.",
+    "experiment": "The name of an experiment of the workspace.",
+    "target": "The name of a compute target of the workspace.",
+    "node": "The name of a node of the compute target.",
+    "run_id": "The id of a run.",
+    "digest": "The digest of a snapshot.",
+    "path": "The path of a file, with its slashes.",
+}
+
+
+class _DescribedAPI(NinjaAPI):
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        """The description; what is in an address is described here, for all operations."""
+        described = super().get_openapi_schema(**options)
+        for methods in described["paths"].values():
+            for operation in methods.values():
+                for one in operation.get("parameters", []):
+                    if one["in"] == "path":
+                        one["description"] = _NAMED[one["name"]]
+        return described
+
+
+api = _DescribedAPI(
     title="Studio",
     version="1",
     description=f"The REST API of Studio {studio.VERSION}. `docs/api.md` is its guide.",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.html import format_html, format_html_join
 from django.views.decorators.http import require_safe
 
 from runs.api.api import api
@@ -40,33 +41,47 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> dict[str, A
     return {
         "method": method.upper(),
         "path": path,
-        "description": operation.get("description", ""),
+        "description": _prose(operation.get("description", "")),
         "needs_token": bool(operation.get("security")),
         "parameters": [
-            {**one, "type": _type(one["schema"]), "text": one.get("description", "")}
+            {**one, "type": _type(one["schema"]), "text": _prose(one.get("description", ""))}
             for one in operation.get("parameters", [])
-            if one["in"] != "path"
         ],
         "body": [(kind, _type(one["schema"])) for kind, one in content.items()],
         "answers": [(code, _answer(answer)) for code, answer in good.items()],
+        "refusals": sorted(
+            (code, answer["description"])
+            for code, answer in operation["responses"].items()
+            if code not in good
+        ),
     }
 
 
 def _answer(answer: dict[str, Any]) -> str:
-    return ", ".join(_type(one["schema"]) for one in answer.get("content", {}).values()) or "nothing"
+    return _joined(", ", (_type(one["schema"]) for one in answer.get("content", {}).values())) or "nothing"
+
+
+def _prose(text: str) -> str:
+    """The text with its `code` as such."""
+    parts = enumerate(text.split("`"))
+    return _joined("", (format_html("<code>{}</code>", part) if at % 2 else part for at, part in parts))
+
+
+def _joined(between: str, texts: Iterable[str]) -> str:
+    return format_html_join(between, "{}", ((text,) for text in texts))
 
 
 def _shape(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     required = schema.get("required", [])
     return {
         "name": name,
-        "description": schema.get("description", ""),
+        "description": _prose(schema.get("description", "")),
         "fields": [
             {
                 "name": field,
                 "type": _type(one),
                 "required": field in required,
-                "text": one.get("description", ""),
+                "text": _prose(one.get("description", "")),
             }
             for field, one in schema.get("properties", {}).items()
         ],
@@ -75,8 +90,8 @@ def _shape(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _type(schema: dict[str, Any]) -> str:
-    """A type of JSON Schema in a few words: `list of RunOut`, `string or null`."""
-    return " or ".join(_types(schema)) or "any"
+    """A type of JSON Schema in a few words, `list of RunOut` or `string or null`; names lead to shapes."""
+    return _joined(" or ", _types(schema)) or "any"
 
 
 def _types(schema: dict[str, Any]) -> Iterator[str]:
@@ -84,9 +99,10 @@ def _types(schema: dict[str, Any]) -> Iterator[str]:
         for one in schema.get(key, []):
             yield from _types(one)
     if "$ref" in schema:
-        yield schema["$ref"].rpartition("/")[2]
+        name = schema["$ref"].rpartition("/")[2]
+        yield format_html('<a href="#shape-{}">{}</a>', name, name)
     elif schema.get("type") == "array":
-        yield f"list of {_type(schema.get('items', {}))}"
+        yield format_html("list of {}", _type(schema.get("items", {})))
     elif "enum" in schema:
         yield " | ".join(map(str, schema["enum"]))
     elif schema.get("type") == "object":

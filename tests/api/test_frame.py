@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,8 @@ def test_the_description_is_public_and_whole(db: None) -> None:
         for method, operation in operations.items():
             assert operation["summary"], f"{method} {path}"
             assert operation.get("description"), f"{method} {path}"
+            for one in operation.get("parameters", []):
+                assert one["in"] != "path" or one.get("description"), f"{method} {path} {one['name']}"
             assert set(operation["responses"]) & {"200", "201", "204"}, f"{method} {path}"
             assert {"401", "403", "404", "422"} <= set(operation["responses"]), f"{method} {path}"
 
@@ -48,6 +51,10 @@ def test_the_page_of_the_description_is_public_and_names_every_operation(client:
         assert f"<code>{path}</code>" in page
     for name in described["components"]["schemas"]:
         assert f'id="shape-{name}"' in page
+    linked = set(re.findall(r'href="#([^"]+)"', page))
+    assert linked <= set(re.findall(r' id="([^"]+)"', page))
+    assert "shape-RunOut" in linked
+    assert "`" not in page
 
 
 @pytest.mark.parametrize(
