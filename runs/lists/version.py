@@ -23,7 +23,7 @@ class Scope:
     @property
     def trigger(self) -> str:
         """When a part of a page that shows it asks for news: seldom while only a new run can change it."""
-        return f"every {3 if self.is_active else 15}s, refresh from:body"
+        return f"every {3 if self.is_active else 5}s, refresh from:body"
 
 
 def _latest(rows: QuerySet[Run] | QuerySet[Experiment]) -> Subquery:

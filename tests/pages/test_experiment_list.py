@@ -110,7 +110,7 @@ def test_what_cannot_be_read_still_gives_the_page(ana: User, client_of: ClientOf
 
 
 @pytest.mark.parametrize(
-    ("status", "interval"), [(Status.RUNNING, b"every 3s"), (Status.FAILED, b"every 15s")]
+    ("status", "interval"), [(Status.RUNNING, b"every 3s"), (Status.FAILED, b"every 5s")]
 )
 def test_the_part_is_answered_alone_and_204_until_something_changes(
     ana: User, client_of: ClientOf, status: Status, interval: bytes
