@@ -33,11 +33,11 @@ class Column:
 
 
 _ALL = (
-    Column("experiment", "Experiment", "w-172", "experiment", "cut from-1100"),
+    Column("experiment", "Experiment", "w-172", "experiment", "cut"),
     Column("status", "Status", "w-118", "status"),
     Column("duration", "Duration", "w-86", "duration", "num", "end"),
-    Column("submitter", "Submitter", "w-90", "submitter", "cut from-1100 beside"),
-    Column("target", "Target", "w-108", "target", "cut from-1100 beside beside-1600"),
+    Column("submitter", "Submitter", "w-90", "submitter", "cut from-1280 beside"),
+    Column("target", "Target", "w-108", "target", "cut from-1280 beside beside-1600"),
     Column("node", "Node", "w-108", "", "cut from-1100"),
     Column("kind", "Kind", "w-90", "", "from-1100"),
     Column("tags", "Tags", "w-252", "", "from-1400"),

@@ -35,7 +35,7 @@ from studio.accounts.requests import MemberRequest
 _HEADS = (
     ("name", "Name", "", "", ""),
     ("active", "Active runs", "w-104", "num", ""),
-    ("targets", "Active compute targets", "w-172", "", "from-1100"),
+    ("targets", "Active compute targets", "w-172", "", "from-1280"),
     ("", "Last 20 runs", "w-162", "", ""),
     ("latest", "Latest run", "w-208", "", ""),
     ("submitted", "Submitted", "w-104", "", ""),
