@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, TimeoutError
 
 from runs.services.logs import STD_LOG, append_log
 from runs.status import Status
@@ -89,6 +89,9 @@ def test_pages_have_room_in_every_window(chi: User, open_page: Callable[..., Pag
         page.goto(page.url[: page.url.index("/", 8)] + path)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
-            for fault in page.evaluate(FAULTS, NAMES):
-                found.setdefault(f"{path}: {fault}", []).append(width)
+            try:  # charts are drawn again a moment after the window has changed
+                page.wait_for_function(f"(names) => ({FAULTS})(names).length === 0", arg=NAMES, timeout=2_000)
+            except TimeoutError:
+                for fault in page.evaluate(FAULTS, NAMES):
+                    found.setdefault(f"{path}: {fault}", []).append(width)
     assert not found, "\n".join(f"{fault} at {widths}" for fault, widths in found.items())
