@@ -13,7 +13,7 @@ from runs.models import Experiment, Run
 from runs.services.logs import STD_LOG, append_log
 from runs.status import Status
 from studio.accounts.models import User
-from tests.factories import log_metrics, make_pipeline, make_run
+from tests.factories import log_metrics, make_pipeline, make_run, make_snapshot, make_target
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 OpenPage = Callable[..., Page]
@@ -155,6 +155,39 @@ def test_a_printed_form_names_the_source_of_its_step(open_page: OpenPage, ana: U
     expect(page.locator(".step.is-selected .source .segments label").filter(visible=True)).to_have_text(
         ["Paste"]
     )
+
+
+def test_the_boxes_of_a_printed_form_are_a_list(open_page: OpenPage, ana: User) -> None:
+    page = open_page("/submit/?example=digits-pipeline", user=ana)
+    expect(page.locator(".node")).to_have_count(4)
+    on_paper(page)
+    for box in page.locator(".node").all():
+        place = box.bounding_box()
+        assert place
+        assert place["x"] >= 0
+        assert place["x"] + place["width"] <= PAPER
+    expect(page.locator(".draft-name .icon")).to_be_hidden()
+
+
+def test_lines_of_a_printed_source_are_whole(open_page: OpenPage, ana: User) -> None:
+    source = {"train.py": "x = 1  # " + "a comment that is long " * 20}
+    make_run(snapshot=make_snapshot(source), script="train.py")
+    page = open_page(f"{RUN}snapshot/", user=ana)
+    on_paper(page)
+    assert page.locator(".source-line code").evaluate("one => one.getBoundingClientRect().right") <= PAPER
+    assert page.evaluate(SCROLLED) == []
+    expect(page.locator("#against")).to_be_hidden()
+
+
+def test_child_runs_on_paper_have_their_metrics_and_target(open_page: OpenPage, ana: User) -> None:
+    parent = make_run()
+    make_run(parent=parent, metrics={"loss": 0.5}, target=make_target("gpu-lab"), display_name="fold")
+    page = open_page(f"{RUN}children/", user=ana)
+    on_paper(page)
+    row = page.locator("tr[data-row]")
+    for text in ("fold", "0.5", "gpu-lab"):
+        expect(row.get_by_text(text, exact=True).filter(visible=True)).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PAPER
 
 
 def test_a_log_begins_on_the_first_page(run: Run, ana: User, open_page: OpenPage) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from runs.models import Run
+from runs.models import ComputeTarget, Run
 from runs.status import Kind
 from studio.accounts.models import User
 from tests.factories import make_experiment, make_node, make_target
@@ -64,6 +64,27 @@ def test_an_error_is_shown_before_any_dialog(open_page: OpenPage, ana: User) -> 
     expect(page.get_by_label("Arguments")).to_be_focused()
     expect(page.locator(".node.is-wrong")).to_have_count(1)
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_without_a_default_target_the_bar_says_so_below_its_field(open_page: OpenPage, ana: User) -> None:
+    ComputeTarget.objects.update(is_default=False)
+    page = open_page("/submit/", user=ana)
+    paste(page)
+    page.locator(".draft-name input").fill("kept")
+    page.get_by_role("button", name="Run", exact=True).click()
+    said = page.locator(".submit-bar").get_by_text("Choose where steps run.")
+    expect(said).to_be_visible()
+    error, field = (
+        one.bounding_box()
+        for one in (page.locator(".submit-target .error"), page.locator(".submit-target select"))
+    )
+    name = page.locator(".draft-name input")
+    expect(name).to_have_value("kept")
+    assert error
+    assert field
+    assert error["x"] == field["x"]
+    assert 0 < error["y"] - field["y"] - field["height"] < 12
+    assert name.evaluate("one => one.scrollWidth <= one.clientWidth && one.clientWidth > 30")
 
 
 def test_an_edge_is_drawn_from_port_to_port(open_page: OpenPage, ana: User) -> None:
