@@ -17,7 +17,7 @@ from django.db import DataError
 from runs.errors import InvalidInput, NotFound, StaleAttempt, StudioError
 from runs.execution import launch
 from runs.execution.folder import RunFolder
-from runs.lifecycle import subtree
+from runs.lifecycle import descends, subtree
 from runs.models import Run
 from runs.script_environment import SDK, run_environment
 from runs.services.artifact_uploads import put_artifact
@@ -93,11 +93,10 @@ def _line(reader: subprocess.Popen[bytes]) -> bytes:
 def _answer(run: Run, run_id: str, content: bytes) -> dict[str, Any]:
     """Store a batch or an image; what the API would have answered."""
     try:
-        target = _writable(run, run_id)
         if content.startswith(_IMAGE):
-            _store_image(target, json.loads(content), run)
+            _store_image(_writable(run, run_id), json.loads(content), run)
         else:
-            _store_batch(target, parse_batch(content), run)
+            _store_batch(_writable(run, run_id, upwards=True), parse_batch(content), run)
     except StudioError as error:
         status = 422 if isinstance(error, InvalidInput) else 404 if isinstance(error, NotFound) else 409
         detail = {"code": error.code, "message": error.message, "field": error.field}
@@ -119,11 +118,11 @@ def _store_image(target: Run, image: dict[str, str], run: Run) -> None:
         put_artifact(target, image["path"], file, by=None)
 
 
-def _writable(run: Run, run_id: str) -> Run:
-    """The run, or one that descends from it. Raises NotFound."""
+def _writable(run: Run, run_id: str, *, upwards: bool = False) -> Run:
+    """The run, or one that descends from it; upwards also one that it descends from. Raises NotFound."""
     if run_id == run.run_id:
         return run
-    found = Run.objects.filter(run_id=run_id, pk__in=subtree(run.pk)).first()
-    if found is None:
-        raise NotFound(f"{run_id[:256]} is no child of this run.")
+    found = Run.objects.filter(run_id=run_id).first()
+    if found is None or not (found.pk in subtree(run.pk) or (upwards and descends(run, found))):
+        raise NotFound(f"{run_id[:256]} is {'no parent and ' if upwards else ''}no child of this run.")
     return found

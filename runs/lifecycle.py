@@ -256,3 +256,11 @@ def subtree(pk: int) -> list[int]:
         level = list(Run.objects.filter(parent_id__in=level).values_list("pk", flat=True))
         found += level
     return found
+
+
+def descends(run: Run, above: Run) -> bool:
+    """Whether this is a parent of the run, or of one of its parents. One query per level between them."""
+    pk = run.parent_id
+    while pk is not None and pk != above.pk:
+        pk = Run.objects.values_list("parent_id", flat=True).get(pk=pk)
+    return pk is not None

@@ -1,7 +1,8 @@
 """Who may call which operation of the API: each names a `Token`, which decides before any input is read.
 
 An API token may do what its person's role in the workspace allows. A run token may do what its run needs:
-read its own tree of runs, write to its own run and to what descends from it.
+read its own tree of runs, write to its own run and to what descends from it, and log metrics to those that
+its own descends from.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from django.http import HttpRequest
 from ninja.security import HttpBearer
 
 from runs.errors import NotFound, PermissionDenied, StaleAttempt
+from runs.lifecycle import descends
 from runs.models import Run
 from runs.services.run_tokens import check_run_token, newer_attempt
 from studio.accounts.models import Membership, Role, User, Workspace
@@ -78,6 +80,10 @@ class Caller:
             above = {parent or 0 for parent in parents} - {own}
         return not above
 
+    def may_log(self, run: Run) -> bool:
+        """Whether a run token reaches a run for metrics: for writing, or one above its own."""
+        return self.may_write(run) or (self.run is not None and descends(self.run, run))
+
     def parent_of(self, run: Run) -> Run | None:
         """The run whose token it is, if this one descends from it."""
         return self.run if self.run is not None and run.pk != self.run.pk and self.may_write(run) else None
@@ -101,8 +107,9 @@ def root_of(run: Run) -> int:
 class Token(HttpBearer):
     """A bearer token with which this operation may be called; a browser's session does for reading.
 
-    `role` is the least role in the workspace. Run tokens are let in where the address names a run, and
-    elsewhere only with `run_token`; the operation then sees to it that they reach nothing but their own. What
+    `role` is the least role in the workspace. Run tokens are let in where the address names a run, `upwards`
+    also one above their own, and elsewhere only with `run_token`; the operation then sees to it that they
+    reach nothing but their own. What
     makes something new in a workspace (as does what `makes_runs`) needs that the run's submitter may still do
     so.
     """
@@ -114,9 +121,10 @@ class Token(HttpBearer):
         *,
         run_token: bool | None = None,
         makes_runs: bool = False,
+        upwards: bool = False,
     ) -> None:
         super().__init__()
-        self.reach, self.role, self.makes_runs = reach, role, makes_runs
+        self.reach, self.role, self.makes_runs, self.upwards = reach, role, makes_runs, upwards
         self.run_token = reach is Reach.RUN if run_token is None else run_token
 
     def __call__(self, request: Any) -> Caller | None:
@@ -174,7 +182,9 @@ class Token(HttpBearer):
     def _check_reach(self, caller: Caller, run: Run) -> None:
         if caller.run is not None and run.workspace_id != caller.run.workspace_id:
             raise no_such_run(run.run_id)
-        may: Callable[[Run], bool] = caller.may_read if self.role == Role.READER else caller.may_write
+        may: Callable[[Run], bool] = caller.may_log if self.upwards else caller.may_write
+        if self.role == Role.READER:
+            may = caller.may_read
         if not may(run):
             raise PermissionDenied(NOT_YOUR_RUN)
 
@@ -262,6 +272,11 @@ def may_read_run() -> Token:
 def may_write_run(*, makes_runs: bool = False) -> Token:
     """For an operation that changes a run, {run_id}, or `makes_runs` below it."""
     return Token(Reach.RUN, Role.CONTRIBUTOR, makes_runs=makes_runs)
+
+
+def may_log_to_run() -> Token:
+    """For metrics of a run, {run_id}: what a script finds out may be about a run above its own."""
+    return Token(Reach.RUN, Role.CONTRIBUTOR, upwards=True)
 
 
 def may_write_runs() -> Token:

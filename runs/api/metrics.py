@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from runs.api.access import ApiRequest, may_look, may_read_run, may_write_run
+from runs.api.access import ApiRequest, may_log_to_run, may_look, may_read_run
 from runs.api.errors import REFUSALS
 from runs.api.metric_shape import (
     BatchOut,
@@ -121,7 +121,7 @@ class CurvesAsked(BaseModel):
 
 @router.post(
     "/runs/{run_id}/metrics",
-    auth=may_write_run(),
+    auth=may_log_to_run(),
     response={200: BatchOut, **REFUSALS},
     openapi_extra=_body(),
 )

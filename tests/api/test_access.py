@@ -26,6 +26,8 @@ ApiOf = Callable[[User | Run | None], Api]
 
 #: Operations that anybody may call, and writes that a reader may do because they are about the caller alone.
 PUBLIC = {"get /info"}
+#: What a run's own token may write to the runs above its own.
+UPWARDS = {"post /runs/{run_id}/metrics"}
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ def test_no_operation_writes_for_a_session(
 
 
 class TestRunToken:
-    """A run's own token: its tree for reading, itself and below for writing, and nothing else."""
+    """A run's own token: its tree for reading, itself and below for writing, metrics above, and no more."""
 
     @pytest.fixture
     def tree(self, run: Run) -> dict[str, Run]:
@@ -240,6 +242,8 @@ class TestRunToken:
     ) -> None:
         api = api_of(tree["own"])
         reached = {"own", "child"} if address.writes else {"own", "child", "sister", "top"}
+        if str(address) in UPWARDS:
+            reached |= {"top"}
         for name, run in tree.items():
             answer = address.call(api, {**things, "run_id": run.run_id})
             refused = answer.status_code == 403 and refusal(answer)["code"] == "permission_denied"

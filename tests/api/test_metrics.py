@@ -194,7 +194,20 @@ class TestWho:
         assert send(api_of(run), run, scalars("loss", f8(1))).status_code == 200
         assert send(api_of(run), child, scalars("loss", f8(1))).status_code == 200
         assert send(api_of(run), sibling, scalars("loss", f8(1))).status_code == 403
-        assert send(api_of(child), run, scalars("loss", f8(1)), seq=2).status_code == 403
+        assert send(api_of(sibling), child, scalars("loss", f8(1)), seq=2).status_code == 403
+
+    def test_a_run_writes_to_those_above_it_and_not_beside_it(
+        self, api_of: ApiOf, run: Run, api: Api
+    ) -> None:
+        child = make_run(parent=run, status=Status.RUNNING, submitter=run.submitter)
+        sister = make_run(parent=run, status=Status.RUNNING, submitter=run.submitter)
+        grandchild = make_run(parent=child, status=Status.RUNNING, submitter=run.submitter)
+        assert send(api_of(child), run, scalars("loss", f8(1)), writer="child").status_code == 200
+        assert send(api_of(grandchild), run, scalars("loss", f8(2)), writer="deeper").status_code == 200
+        assert send(api_of(grandchild), child, scalars("loss", f8(3))).status_code == 200
+        assert send(api_of(grandchild), sister, scalars("loss", f8(4))).status_code == 403
+        (loss,) = api.get(f"/runs/{run.run_id}/metrics").json()["items"]
+        assert loss["count"] == 2
 
     def test_an_older_attempt_is_refused(self, api_of: ApiOf, run: Run) -> None:
         api = api_of(run)

@@ -108,9 +108,26 @@ def test_those_of_a_child_run_are_stored_and_those_of_a_stranger_stay(reporter):
     assert (counts(child), counts(stranger)) == ([100], [])
     reporter.run.refresh_from_db()
     assert reporter.run.status == Status.COMPLETED
-    assert f"{stranger.run_id} is no child of this run." in launch_log(reporter.run)
+    assert f"{stranger.run_id} is no parent and no child of this run." in launch_log(reporter.run)
     assert f"They are on box in {reporter.folder.set_aside_spool}." in launch_log(reporter.run)
     assert left_aside(reporter.folder)
+
+
+def test_those_of_a_parent_are_stored_and_images_there_are_not(reporter):
+    top = make_run(status=Status.RUNNING)
+    middle = make_run(parent=top, status=Status.RUNNING)
+    Run.objects.filter(pk=reporter.run.pk).update(parent=middle, root=top)
+    reporter.run.refresh_from_db()
+    leave_metrics(reporter, middle)
+    leave_metrics(reporter, top)
+    assert hand_in_metrics(reporter.run, reporter.folder) == [
+        "200 metrics that the script had left were sent."
+    ]
+    assert (counts(middle), counts(top)) == ([100], [100])
+    leave_metrics(reporter, top, code=LOGGING_IMAGES)
+    reporter.ended(EXIT_0)
+    assert not Artifact.objects.filter(run=top).exists()
+    assert f"{top.run_id} is no child of this run." in launch_log(reporter.run)
 
 
 def test_the_address_may_change_while_a_script_runs(reporter):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from azureml import _metric_shapes, _run_files, _values
 from azureml._translate import translated
+from azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:
     from studio_client.api import Api
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 class LoggingRun:
     """Metrics of a run. Logging never fails for want of a server, and returns at once."""
+
+    #: Whether a submitted script has it as a run above its own.
+    _is_above = False
 
     if TYPE_CHECKING:
 
@@ -46,6 +50,11 @@ class LoggingRun:
         self._sender.log(_values.name_of(name), kind, columns, None, description or "")
 
     def _log_image(self, name: str, path: str | None, plot: Any, description: str) -> None:
+        if self._is_above and self._api.transport.login.run_id:
+            raise UserErrorException(
+                "A submitted script logs metrics to the runs above its own, and no files: "
+                f"the image {name!r} can be logged to Run.get_context() itself."
+            )
         _run_files.log_image(self._sender, _values.name_of(name), path, plot, description)
 
     def _flush_below(self) -> None:

@@ -147,8 +147,12 @@ class Run(PageOwner, LoggingRun, KeepingRun, TreeRun):
     @property
     def parent(self) -> Run | None:
         """The run that it is a child of; None without one."""
-        parent = self._record["parent_run_id"]
-        return Run.get(self._experiment.workspace, parent) if parent else None
+        parent_id = self._record["parent_run_id"]
+        if not parent_id:
+            return None
+        parent = Run.get(self._experiment.workspace, parent_id)
+        parent._is_above = self._is_context or self._is_above
+        return parent
 
     @property
     def type(self) -> str | None:
