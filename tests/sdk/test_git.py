@@ -49,5 +49,17 @@ def test_changes_and_the_environment_are_told(tree: Path, monkeypatch: pytest.Mo
     assert (found["azureml.git.dirty"], found["azureml.git.branch"]) == ("True", "chosen")
 
 
+def test_what_lies_around_a_runs_own_folder_is_not_its(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = tree / "var" / "work" / "a_run" / "1" / "code"
+    code.mkdir(parents=True)
+    assert git_properties(str(code))
+    monkeypatch.setenv("STUDIO_SPOOL_DIR", str(code.parent / "spool"))
+    assert git_properties(str(code)) == {}
+    assert git_properties(str(tree))
+    subprocess.run(["git", "init"], cwd=code, check=True, capture_output=True)
+    subprocess.run(["git", "remote", "add", "origin", "its-own"], cwd=code, check=True, capture_output=True)
+    assert git_properties(str(code))["azureml.git.repository_uri"] == "its-own"
+
+
 def test_any_other_folder_has_none(tmp_path: Path) -> None:
     assert git_properties(str(tmp_path)) == {}

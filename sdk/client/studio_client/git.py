@@ -27,14 +27,20 @@ def git_properties(folder: str) -> dict[str, str]:
 
 
 def _is_work_tree(folder: str) -> bool:
-    here = os.path.abspath(folder)
-    while True:
+    """Whether git knows the folder. A run's own folder ends the search: what lies around it, such as the
+    checkout that Studio itself runs from, is not what the run is made from.
+    """
+    here = os.path.realpath(folder)
+    spool = os.environ.get("STUDIO_SPOOL_DIR")
+    run_folder = os.path.dirname(os.path.realpath(spool)) if spool else ""
+    while here != run_folder:
         if os.path.exists(os.path.join(here, ".git")):
             return True
         parent = os.path.dirname(here)
         if parent == here:
             return False
         here = parent
+    return False
 
 
 def _asked(folder: str) -> dict[str, str]:
