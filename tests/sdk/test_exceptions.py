@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from azureml._life_of_run import error_content
 from azureml._translate import translate, translated
 from azureml.core import Workspace
 from azureml.core.experiment import Experiment
@@ -31,6 +32,12 @@ def test_the_text_is_that_of_the_reference() -> None:
         "\tErrorResponse ",
     ]
     assert json.loads("\n".join(lines[4:])) == {"error": {"code": "UserError", "message": "Wrong."}}
+
+
+def test_a_run_that_fails_by_one_is_told_its_message_alone() -> None:
+    content = error_content(ServiceException("There is no run x.", status_code=404), None)
+    assert content["message"] == "User program failed with ServiceException: There is no run x."
+    assert "ErrorResponse" in content["traceback"]
 
 
 def test_a_failed_run_is_told_with_its_error() -> None:

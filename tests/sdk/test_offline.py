@@ -67,6 +67,16 @@ def test_failing_is_told(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run.get_details()["error"]["error"]["message"] == "no data"
 
 
+def test_the_first_end_stays_and_others_are_silent(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.complete()
+    run.cancel()
+    assert capsys.readouterr().out == ""
+    run.fail("late")
+    assert run.get_status() == "Completed"
+    assert "error" not in run.get_details()
+    assert run.child_run("c").id.endswith(".c")
+
+
 def test_children_are_found_by_what_they_carry(run: Run) -> None:
     first, second = run.create_children(count=2)
     named = run.child_run("named")

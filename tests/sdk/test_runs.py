@@ -265,7 +265,7 @@ def test_children(exp: Experiment) -> None:
     batch = parent.create_children(tag_key="fruit", tag_values=["apple", "plum", 3])
     assert [child.get_tags() for child in batch] == [{"fruit": "apple"}, {"fruit": "plum"}, {"fruit": "3"}]
     named = parent.child_run("named")
-    assert named.get_status() == "Running"
+    assert (named.get_status(), named.get_details()["target"]) == ("Running", "sdk")
     assert named.parent.id == parent.id
     assert named.name == f"run_{parent.id}>named"
     grandchild = named.child_run()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from azureml import _run_files
 from azureml._translate import translated
-from azureml.exceptions import UserErrorException
+from azureml.exceptions import AzureMLException, UserErrorException
 
 if TYPE_CHECKING:
     from studio_client.api import Api
@@ -209,7 +209,9 @@ def error_content(error_details: Any, error_code: str | None) -> dict[str, Any]:
     content: dict[str, Any] = {"code": error_code or "UserError"}
     if isinstance(error_details, BaseException):
         name = type(error_details).__name__
-        content["message"] = f"User program failed with {name}: {error_details}"
+        # The text of one of our own is several lines with JSON, for scripts that search it.
+        said = error_details.message if isinstance(error_details, AzureMLException) else error_details
+        content["message"] = f"User program failed with {name}: {said}"
         import traceback
 
         content["traceback"] = "".join(

@@ -107,8 +107,7 @@ class OfflineRun(Run):
         traceback: TracebackType | None,
     ) -> None:
         ended_well = value is None or (isinstance(value, SystemExit) and value.code in (None, 0))
-        if self.status not in TERMINAL:
-            self._become("Completed" if ended_well else "Failed")
+        self._become("Completed" if ended_well else "Failed")
         say(f"[STOP] Run {self.id} context")
 
     def _own(self, outputs: Any) -> None:
@@ -123,14 +122,14 @@ class OfflineRun(Run):
         if act == "fail":
             error = {"message": "", "traceback": "", **content}
             say(f"Run failed with error code {error['code']}:\n{error['message']}")
-            self._change(error=error)
+            if self.status not in TERMINAL:
+                self._change(error=error)
         self._become(_ENDED[act])
 
     def _become(self, status: str) -> None:
+        """The first end stays, and another one is no error: a script goes on without a server."""
         if self.status not in TERMINAL:
             self._change(status=status, ended_at=_now())
-        elif self.status != status:
-            raise UserErrorException(f"Run {self.id} has ended {self.status}; it cannot become {status}.")
 
     def cancel(self) -> None:
         """End it Canceled."""

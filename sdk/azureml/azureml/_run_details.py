@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from studio_client.records import RunRecord
 
 LOCAL = "local"
+#: The target of a child that a script makes of itself.
+CHILD = "sdk"
 
 
 def details_of(record: RunRecord, log_files: dict[str, str]) -> dict[str, Any]:
     """The dict of one run; what is None is left out."""
     details: dict[str, Any] = {
         "runId": record["run_id"],
-        "target": record["target"] or LOCAL,
+        "target": record["target"] or (CHILD if record["parent_run_id"] else LOCAL),
         "status": record["status"],
         "startTimeUtc": record["started_at"],
         "endTimeUtc": record["ended_at"],
