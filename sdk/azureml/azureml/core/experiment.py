@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import copy
+import functools
 import os
 import re
 import time
@@ -333,8 +334,21 @@ def runs_of(
     ]
     if _run_list.fits_nothing(run_type, properties, status):
         return _passing(experiment, iter(()), tags, properties)
+    if experiment._api.transport.login.run_id:
+        _say_how_far_a_run_sees()
     records = experiment._api.runs(experiment.workspace.name, wanted)
     return _passing(experiment, records, tags, properties)
+
+
+@functools.cache
+def _say_how_far_a_run_sees() -> None:
+    """Say so once: a list that lacks runs looks like any other."""
+    from studio_client.sending import say
+
+    say(
+        "a submitted script finds the runs of its own tree alone: its topmost parent and what descends "
+        "from that. A workspace that is opened with STUDIO_TOKEN set finds all."
+    )
 
 
 def _passing(
