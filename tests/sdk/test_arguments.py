@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from azureml.core import Experiment, Run, RunConfiguration, ScriptRunConfig, Workspace
 from azureml.core.container_registry import ContainerRegistry
+from azureml.core.experiment import texts
 from azureml.core.runconfig import (
     DockerConfiguration,
     HistoryConfiguration,
@@ -118,6 +119,8 @@ def _set(name: str, value: Any) -> Callable[[], None]:
         (lambda: ScriptRunConfig(".", "a.py", arguments={"--rate": 1}), "arguments of a script are a list"),
         (lambda: RunConfiguration("a.py", 5), "arguments of a script are a list"),
         (lambda: ScriptRunConfig(".", "a.py", max_run_duration_seconds="x"), "number of seconds, not 'x'"),
+        (lambda: ScriptRunConfig(".", "a.py", max_run_duration_seconds=-1), "max_run_duration_seconds is a"),
+        (lambda: texts({"": "x"}), "which is a text and not empty"),
         (lambda: ScriptRunConfig(".", "a.py", distributed_job_config=3), "one of MpiConfiguration"),
         (lambda: ScriptRunConfig(".", "a.py", environment="x"), "is of Environment, not 'x'"),
         (

@@ -104,7 +104,7 @@ def test_a_token_is_never_shown(home: Path) -> None:
     login = Login("http://one:8000", SECRET, "a test")
     assert SECRET not in repr(login)
     assert SECRET not in str(login)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match=r"by Run\(experiment, run_id\)"):
         pickle.dumps(login)
     with pytest.raises(ConfigError) as refused:
         config.clean_token(f"{SECRET}\nInjected: header")

@@ -161,8 +161,9 @@ def test_too_many_bytes_are_refused_before_they_are_read(project: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "missing"])
 def test_nothing_to_freeze_is_an_error(project: Path, name: str) -> None:
-    with pytest.raises(InvalidSource):
+    with pytest.raises(InvalidSource) as refused:
         snapshots.read(project / name)
+    assert "by nothing" not in str(refused.value)
 
 
 def test_a_file_that_changes_meanwhile_is_not_sent(project: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import azureml.core
 import pytest
+from azureml.core import Experiment, Workspace
 from azureml.exceptions import UnsupportedException
 from studio_client import records, vendor
 
@@ -136,6 +137,15 @@ def test_what_is_not_there_says_so_when_it_is_used() -> None:
     with pytest.raises(UnsupportedException, match="HyperDriveConfig is not supported"):
         HyperDriveConfig(run_config=None)
     assert not isinstance(3, Dataset)
+
+
+def test_what_is_elsewhere_in_studio_is_said_with_its_place() -> None:
+    workspace = Workspace.__new__(Workspace)
+    for use in (workspace.update, workspace.delete, lambda: Workspace.create("new")):
+        with pytest.raises(UnsupportedException, match=r"manage.py workspace add"):
+            use()
+    with pytest.raises(UnsupportedException, match=r"archived, by archive\(\)"):
+        Experiment.delete(workspace, "x")
 
 
 def test_modules_that_are_not_there_say_so_when_they_are_used() -> None:

@@ -75,6 +75,7 @@ class Colour(enum.IntEnum):
         (0.5, 0.5),
         ("text", "text"),
         (Scalarlike(3), 3),
+        (Scalarlike(2**64 - 1), float(2**64 - 1)),
         (Scalarlike(True), True),
         (Scalarlike(1.5, ndim=1, numel=1), 1.5),
         (Arraylike(0.3, 1), 0.3),
@@ -106,7 +107,7 @@ def test_a_number_that_is_masked_is_none() -> None:
     assert math.isnan(_values.scalar(Arraylike(0.0, 1, mask=True)))
 
 
-@pytest.mark.parametrize("value", [[1], range(2), (n for n in range(2)), {1}])
+@pytest.mark.parametrize("value", [[1], range(2), (n for n in range(2)), map(abs, [1]), {1}])
 def test_lists_are_sent_to_log_list(value: Any) -> None:
     with pytest.raises(UserErrorException, match="log_list"):
         _values.scalar(value, "m")
@@ -131,6 +132,8 @@ def test_lists_take_generators_and_nothing_nested() -> None:
     assert _values.list_column("m", []) == {"": []}
     with pytest.raises(AzureMLException, match="nested"):
         _values.list_column("m", [1, [2]])
+    with pytest.raises(AzureMLException, match="nested"):
+        _values.list_column("m", [1, map(abs, [2])])
     for value in (3, "abc", {"a": 1}):
         with pytest.raises(UserErrorException):
             _values.list_column("m", value)
@@ -168,6 +171,10 @@ def test_names_have_a_limit_that_is_told() -> None:
     for name, word in (("", "empty"), (None, "None")):
         with pytest.raises(UserErrorException, match=f"a text and not {word}"):
             _values.name_of(name)
+    with pytest.raises(UserErrorException, match="A column of 'm' has a name, which is a text and not empty"):
+        _values.row_columns("m", {"": 1})
+    with pytest.raises(UserErrorException, match="name of a column of 'm' has at most 255"):
+        _values.table_columns("m", {"x" * 256: [1]})
 
 
 @pytest.mark.parametrize("step", ["x", 3.7, 2**70, -(2**63), float("nan")])

@@ -6,14 +6,15 @@ from typing import Any, Callable
 
 from azureml.exceptions import UnsupportedException
 
+_NOT_THERE = (
+    "it runs scripts on compute of your own and has no data store, model registry, deployment or AutoML "
+    "service."
+)
 
-def unsupported(name: str) -> UnsupportedException:
-    """The error for one use of something that Studio does not have."""
-    return UnsupportedException(
-        f"{name} is not supported by Studio: it runs scripts on compute of your own and has no data store, "
-        "model "
-        "registry, deployment or AutoML service.",
-    )
+
+def unsupported(name: str, why: str = _NOT_THERE) -> UnsupportedException:
+    """The error for one use of something that Studio does not have, or has elsewhere, as `why` says then."""
+    return UnsupportedException(f"{name} is not supported by Studio: {why}")
 
 
 class _Refusing(type):

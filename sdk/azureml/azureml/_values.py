@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from types import GeneratorType
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Union
 
 from azureml.exceptions import AzureMLException, UserErrorException
@@ -16,19 +15,21 @@ Scalar = Union[None, bool, int, float, str]
 NAME_LENGTH = 255
 _INT_END = 2**63
 _DOCUMENTS = ("confusion_matrix", "accuracy_table", "residuals", "predictions")
-_SERIES = (list, range, GeneratorType, set, frozenset)
-_NESTED = (list, tuple, dict, set, frozenset, range, GeneratorType)
+_SERIES = (list, range, Iterator, set, frozenset)
+_NESTED = (list, tuple, dict, set, frozenset, range, Iterator)
 
 
-def name_of(name: Any) -> str:
-    """The name of a metric. Raises UserErrorException for one that cannot be."""
+def name_of(name: Any, metric: str = "") -> str:
+    """The name of a metric, or of a column of one. Raises UserErrorException for one that cannot be."""
     text = name if isinstance(name, str) else str(name)
     if name is None or not text:
         wrong = "None" if name is None else "empty"
-        raise UserErrorException(f"A metric has a name, which is a text and not {wrong}.")
+        what = f"A column of {metric!r}" if metric else "A metric"
+        raise UserErrorException(f"{what} has a name, which is a text and not {wrong}.")
     if len(text) > NAME_LENGTH:
+        what = f"a column of {metric!r}" if metric else "a metric"
         raise UserErrorException(
-            f"The name of a metric has at most {NAME_LENGTH} letters; {text[:40]!r}… has {len(text)}."
+            f"The name of {what} has at most {NAME_LENGTH} letters; {text[:40]!r}… has {len(text)}."
         )
     return text
 
@@ -47,8 +48,8 @@ def step_of(step: Any) -> int | None:
 
 
 def scalar(value: Any, name: str = "") -> Scalar:
-    """A single value. Numbers of numpy, torch and tensorflow become numbers; what is unknown becomes its
-    text.
+    """A single value. Numbers of numpy, torch and tensorflow become numbers, whole ones that do not fit
+    into 64 bits floats; what is unknown becomes its text.
 
     Raises UserErrorException for lists (which log_list takes) and for whole numbers beyond 64 bits.
     """
@@ -67,11 +68,16 @@ def scalar(value: Any, name: str = "") -> Scalar:
             "for several."
         )
     number = _single(value)
-    return str(value) if number is None else scalar(number[0], name)
+    if number is None:
+        return str(value)
+    is_beyond = type(number[0]) is int and not -_INT_END <= number[0] < _INT_END
+    return float(number[0]) if is_beyond else scalar(number[0], name)
 
 
 def cell(value: Any, name: str) -> Scalar:
     """A value in a list, a row or a table. Raises AzureMLException for a list in its place."""
+    if type(value) is float:
+        return value
     if isinstance(value, _NESTED) or (_dimensions(value) and not _is_one(value)):
         raise AzureMLException(
             f"The metric {name!r} holds a {type(value).__name__} where a single value belongs; lists cannot "
@@ -158,7 +164,7 @@ def row_columns(name: str, row: Mapping[str, Any]) -> dict[str, list[Scalar]]:
     """
     if not row:
         raise UserErrorException(f"log_row takes columns for {name!r}, such as x=1, y=2.")
-    return {name_of(column): [cell(value, f"{name}.{column}")] for column, value in row.items()}
+    return {name_of(column, name): [cell(value, f"{name}.{column}")] for column, value in row.items()}
 
 
 def table_columns(name: str, table: Any) -> dict[str, list[Scalar]]:
@@ -176,7 +182,9 @@ def table_columns(name: str, table: Any) -> dict[str, list[Scalar]]:
         label = f"{name}.{column}"
         rows = _unrolled(values)
         several = isinstance(rows, Iterable) and not isinstance(rows, (str, bytes, Mapping))
-        columns[name_of(column)] = [cell(item, label) for item in rows] if several else [cell(values, label)]
+        columns[name_of(column, name)] = (
+            [cell(item, label) for item in rows] if several else [cell(values, label)]
+        )
     lengths = {column: len(values) for column, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise AzureMLException(f"The columns of the table {name!r} are not equally long: {lengths}.")

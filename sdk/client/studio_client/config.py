@@ -65,7 +65,10 @@ class Login:
         return f"Login(url={self.url!r}, source={self.source!r})"
 
     def __reduce__(self) -> Any:
-        raise TypeError("A login is not pickled: its token would leave this process.")
+        raise TypeError(
+            "A login is not pickled: its token would leave this process. Open a run where it is needed, "
+            "by Run(experiment, run_id)."
+        )
 
 
 def config_folder() -> Path:

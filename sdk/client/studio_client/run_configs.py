@@ -139,9 +139,11 @@ def seconds(limit: Any) -> int | None:
     if not limit or limit == NO_LIMIT_S:
         return None
     try:
-        return int(limit)
+        if int(limit) > 0:
+            return int(limit)
     except (TypeError, ValueError, OverflowError):
-        raise ConfigError(f"The longest duration of a run is a number of seconds, not {limit!r}.") from None
+        pass
+    raise ConfigError(f"max_run_duration_seconds is a number of seconds, not {limit!r}: 1 or more, or None.")
 
 
 def _variables(content: Mapping[str, Any]) -> dict[str, str]:

@@ -90,9 +90,8 @@ def read(
         raise InvalidSource(f"There is no folder {root}.")
     _check_limits(root, found, rules_name, script, os.environ if environ is None else environ)
     if not found:
-        raise InvalidSource(
-            f"The folder {root} has no file in it, or all are left out by {rules_name or 'nothing'}."
-        )
+        but = f"or all are left out by {rules_name}" if rules_name else "but for .git and caches, if any"
+        raise InvalidSource(f"The folder {root} has no file in it, {but}.")
     if progress:
         progress.begin("Reading the folder", sum(status.st_size for _, _, status in found))
     passed = progress.add if progress else _nobody

@@ -232,7 +232,7 @@ class Experiment(PageOwner):
     @staticmethod
     def delete(workspace: Workspace, experiment_id: str) -> None:
         """Not a matter of scripts here; archive() hides one."""
-        raise unsupported("Experiment.delete")
+        raise unsupported("Experiment.delete", "its experiments are archived, by archive() or on their page.")
 
     @staticmethod
     def from_directory(path: str, auth: Any = None) -> Experiment:
@@ -284,6 +284,8 @@ def texts(labels: Any) -> dict[str, str | None]:
         raise UserErrorException(f"A dict of keys and values is wanted, not {labels!r}.")
     if None in labels:
         raise UserErrorException("A tag or property has a name, which is a text and not None.")
+    if any(not str(key).strip() for key in labels):
+        raise UserErrorException("A tag or property has a name, which is a text and not empty.")
     return {str(key): None if value is None else str(value) for key, value in labels.items()}
 
 

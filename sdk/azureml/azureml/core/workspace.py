@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from azureml.core.run import Run
 
 
+_BY_HAND = "its workspaces are made and renamed where it runs, by `manage.py workspace add` and `rename`."
+
+
 class Workspace:
     """A workspace of the Studio that one is signed in to, found by its name.
 
@@ -281,7 +284,7 @@ class Workspace:
         """With `exist_ok`, the workspace of this name. Making one is not a matter of scripts here."""
         if exist_ok:
             return Workspace.get(name, auth, subscription_id, resource_group)
-        raise unsupported("Workspace.create")
+        raise unsupported("Workspace.create", _BY_HAND)
 
     @staticmethod
     def setup() -> None:
@@ -293,7 +296,7 @@ class Workspace:
 
     def delete(self, delete_dependent_resources: bool = False, no_wait: bool = False) -> None:
         """Not a matter of scripts here."""
-        self._refuse("delete")
+        raise unsupported("Workspace.delete", _BY_HAND)
 
     def update(
         self,
@@ -307,7 +310,7 @@ class Workspace:
         v1_legacy_mode: Any = None,
     ) -> Any:
         """Not a matter of scripts here."""
-        return self._refuse("update")
+        raise unsupported("Workspace.update", _BY_HAND)
 
     def update_dependencies(self, container_registry: Any = None, force: bool = False) -> None:
         """Of Azure's services, which Studio has not."""
