@@ -164,7 +164,7 @@ def rest_of(folder: RunFolder) -> list[processes.Process]:
     """The living processes of a run, the shim not counted."""
     state = folder.read_state()
     script = (state["pid"], state["started"]) if state else None
-    return processes.leftovers(folder.run_id, folder.attempt, script=script, log=folder.std_log)
+    return processes.leftovers(folder.run_id, folder.attempt, script=script, outputs=folder.outputs_of_script)
 
 
 def kill_shim(folder: RunFolder) -> None:

@@ -61,6 +61,11 @@ class RunFolder:
         return self.code / "logs"
 
     @property
+    def outputs_of_script(self) -> tuple[Path, Path]:
+        """What only processes of the run print to: the pipe, and the log where the shim is an older one."""
+        return self.path / shim.OUTPUT, self.std_log
+
+    @property
     def std_log(self) -> Path:
         return self.path / shim.STD_LOG
 

@@ -2,7 +2,7 @@
 
 As long as the shim lives it kills its own tree (`shim.py`). Once it is dead its descendants have other
 parents, so they are known by what they carry: the run's marker in their environment, the session and group of
-the script, the run's log as their output, or a parent that was found by one of these.
+the script, the run's pipe as their output (or its log, below an older shim), or one of these as parent.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from runs.execution.shim import Process, all_processes, below, read_process, send
@@ -25,10 +25,13 @@ def find(pid: int, started: int) -> Process | None:
     return process if process and process.started == started and process.is_alive else None
 
 
-def leftovers(run_id: str, attempt: int, *, script: tuple[int, int] | None, log: Path) -> list[Process]:
+def leftovers(
+    run_id: str, attempt: int, *, script: tuple[int, int] | None, outputs: Collection[Path]
+) -> list[Process]:
     """Every living process of this attempt, except ourselves and those above us.
 
-    `script` is (pid, started) of the script's own process, whose pid names its session and group.
+    `script` is (pid, started) of the script's own process, whose pid names its session and group, `outputs`
+    what processes of the run alone print to.
     """
     processes = all_processes()
     session = _session_of(script, processes)
@@ -39,7 +42,7 @@ def leftovers(run_id: str, attempt: int, *, script: tuple[int, int] | None, log:
         and (
             _is_marked(process, run_id, attempt)
             or (session and session in (process.session, process.group) and _is_ours(process))
-            or _prints_to(process, log)
+            or _prints_to(process, {str(path) for path in outputs})
         )
     ]
     found = {process.pid: process for process in roots}
@@ -87,14 +90,14 @@ def _is_ours(process: Process) -> bool:
         return False
 
 
-def _prints_to(process: Process, log: Path) -> bool:
+def _prints_to(process: Process, outputs: set[str]) -> bool:
     """Only as output: who reads the log, as a person with `tail -f` does, holds it by another number."""
     for number in (1, 2):
         try:
             target = os.readlink(f"/proc/{process.pid}/fd/{number}")
         except OSError:
             continue
-        if target.removesuffix(" (deleted)") == str(log):
+        if target.removesuffix(" (deleted)") in outputs:
             return True
     return False
 

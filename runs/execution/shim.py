@@ -3,14 +3,14 @@
 `launch.start` runs this file as `python -I -S -E shim.py <folder> <lock fd>` in a session of its own, with
 the order on standard input and launch.log as its output. It imports little of the standard library and
 nothing of Studio, because every run waits for it, and because it has to outlive upgrades of everything else.
-
 It is the subreaper of all that the script starts: whatever a descendant does (fork twice, setsid), it stays
-below the shim, so "no child is left" is the proof that the run's processes are gone. What the shim and the
-worker both have to know, the names of files and how to read /proc, is kept here for that reason.
+below the shim, so "no child is left" is the proof that the run's processes are gone. What the worker has to
+know, too, is kept here for that reason.
 """
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import errno
 import os
@@ -19,21 +19,22 @@ import sys
 import time
 
 STD_LOG = "user_logs/std_log.txt"
+OUTPUT = "output"  # the pipe with that name by which the script's output comes
 LAUNCH_LOG = "system_logs/launch.log"
 CODE = "code"
 STATE = "state.json"
 ENDED = "ended.json"
 STOP = "stop"
+ROOM = "ended.room"  # becomes ended.json, which so needs no room on a disk that the run has filled
+ROOM_BYTES = PUMP_BYTES = 64 << 10
+PUMP_LIMIT_S = 1.0  # how long a process that could not be killed may hold the output open
 
 POLL_S = 0.1  # how often the stop file is looked for
 LEFTOVER_GRACE_S = 2.0  # what a script left running gets this long after SIGTERM
 KILL_LIMIT_S = 30.0  # a process that SIGKILL does not end by then sits in the kernel, or is not ours to kill
 WRITE_PATIENCE_S = 7 * 86_400.0  # how long a full disk may keep back the result, which only we know
-
 MEMORY_LOOK_S = 30.0  # SIGKILL is for want of memory if the kernel counted one at most twice this long before
-
 ALWAYS = float("inf")
-
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -52,9 +53,7 @@ class Process:
         name = head.partition(b"(")[2].decode("utf-8", "replace")
         self.name = "".join(letter if letter.isprintable() else "?" for letter in name)
         self.state = fields[0].decode()
-        self.parent = int(fields[1])
-        self.group = int(fields[2])
-        self.session = int(fields[3])
+        self.parent, self.group, self.session = map(int, fields[1:4])
         self.started = int(fields[19])  # clock ticks since boot
 
     @property
@@ -95,11 +94,8 @@ def below(pid: int, processes: list[Process]) -> list[Process]:
 
 
 def send(process: Process, number: int) -> bool:
-    """Signal this very process; False when it is gone, its pid is another's now, or it may not be signalled.
-
-    The pidfd is opened first and the start time compared after, so the pid cannot change hands in between.
-    """
-    try:
+    """Signal this very process; False when it is gone, its pid another's now, or it may not be signalled."""
+    try:  # the pidfd first, the start time after it: so the pid cannot change hands in between
         handle = os.pidfd_open(process.pid)
     except OSError:
         return False
@@ -121,13 +117,19 @@ def boot_id() -> str:
         return file.read().strip()
 
 
-def write_whole(path: str, content: bytes) -> None:
-    """Put a file in place: a reader sees all of it or none, also after a power cut."""
-    fresh = f"{path}.{os.getpid()}.new"
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all of it, however little the system takes at once."""
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def write_whole(path: str, content: bytes, *, fresh: str = "") -> None:
+    """Put a file in place, all of it or none, also at a power cut; `fresh` becomes it, and may have room."""
+    fresh = fresh or f"{path}.{os.getpid()}.new"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        while content:
-            content = content[os.write(descriptor, content) :]
+        write_all(descriptor, content)
+        os.ftruncate(descriptor, len(content))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -162,8 +164,7 @@ class Order:
             raise ValueError("the order is not complete")
         self.grace_s = float(fields[0])
         self.time_limit_s = float(fields[1]) if fields[1] else None
-        self.script = fields[2]
-        arguments = int(fields[3])
+        self.script, arguments = fields[2], int(fields[3])
         self.argv = fields[4 : 4 + arguments]
         pairs = (field.partition(b"=") for field in fields[4 + arguments :])
         self.env = {name: value for name, _, value in pairs}
@@ -173,21 +174,18 @@ class Watch:
     """One run from its start until nothing of it is left."""
 
     def __init__(self, folder: str, order: Order) -> None:
-        self.folder = folder
-        self.order = order
-        self.own_pid = os.getpid()
-        self.pid = 0
+        self.folder, self.order = folder, order
+        self.own_pid, self.pid = os.getpid(), 0
         self.status: int | None = None  # as waitpid gave it, once the script's own process has ended
-        self.reason = "exit"
-        self.phase = "watching"  # then "ending", then "killing"
+        self.reason, self.phase = "exit", "watching"  # then "ending", then "killing"
         self.deadline = 0.0  # when the phase is over
         self.moment = ALWAYS  # what started later, in ticks, was not there when SIGTERM was sent
         self.terminated: dict[tuple[int, int], Process] = {}
         self.killed: dict[tuple[int, int], Process] = {}
         self.left: list[Process] = []
         self.kills_before = self.kills_lately = 0  # as of the last look but one, and of the last
-        self.kills_seen = 0.0  # when that was
-        self.started_at = self.started = 0.0
+        self.kills_seen = self.started_at = self.started = 0.0
+        self.pumping = _thread.allocate_lock()  # held while output may still come
 
     def run(self) -> None:
         """Start the script, wait for its end, and write ended.json."""
@@ -197,6 +195,7 @@ class Watch:
         self.kills_before = self.kills_lately = out_of_memory_kills()
         self.started_at, self.started = time.time(), time.monotonic()
         self.kills_seen = self.started
+        self.reserve_room()
         stopped = os.path.exists(f"{self.folder}/{STOP}")
         problem = "" if stopped else self.start()
         # Studio stops a run by the stop file alone; a signal to all processes at shutdown is for the script.
@@ -219,30 +218,47 @@ class Watch:
         except OSError:  # the disk is full
             return
 
-    # Starting
-
     def start(self) -> str:
         """Start the command; what hindered it, as a sentence, or ""."""
-        problem = self.script_problem()
-        if problem:
+        if problem := self.script_problem():
             return problem
         try:
             output = os.open(f"{self.folder}/{STD_LOG}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             nothing = os.open(os.devnull, os.O_RDONLY)
+            os.mkfifo(f"{self.folder}/{OUTPUT}", 0o600)
+            printed = os.open(f"{self.folder}/{OUTPUT}", os.O_RDONLY | os.O_NONBLOCK)
+            printer = os.open(f"{self.folder}/{OUTPUT}", os.O_WRONLY)
+            os.set_blocking(printed, True)
             reader, writer = os.pipe()
             self.pid = os.fork()
         except OSError as error:
             return f"{error.strerror}."
         if self.pid == 0:
-            self.become_script(nothing, output, writer)
-        for descriptor in (output, nothing, writer):
+            self.become_script(nothing, printer, writer)
+        for descriptor in (printer, nothing, writer):
             os.close(descriptor)
+        self.pumping.acquire()
+        _thread.start_new_thread(self.pump, (printed, output))
         failure = os.read(reader, 32)  # closed by a successful exec
         os.close(reader)
         if not failure:
             return ""
         os.waitpid(self.pid, 0)
         return self.explain(int(failure))
+
+    def pump(self, printed: int, output: int) -> None:
+        """Copy what is printed into the log; a file itself would be emptied by `echo … > /dev/stderr`."""
+        lost = 0  # on a full disk, as if the script had written it itself
+        while data := os.read(printed, PUMP_BYTES):
+            notice = f"\n[Studio] {lost:,} bytes are missing here: the disk was full.\n" if lost else ""
+            try:
+                write_all(output, notice.encode() + data)
+                lost = 0
+            except OSError as error:
+                if not lost:
+                    self.log(f"{STD_LOG} could not be written: {error.strerror}.")
+                lost += len(data)
+        self.pumping.release()
 
     def become_script(self, nothing: int, output: int, writer: int) -> None:
         """The child's way from fork to exec; never returns."""
@@ -297,12 +313,11 @@ class Watch:
             errno.E2BIG: "The arguments and environment variables are too long for the system.",
         }.get(number, f"{name}: {os.strerror(number)}.")
 
-    # Watching
-
     def wait(self) -> None:
         """Until no process of the run is left, or those left cannot be killed."""
         while self.reap() and self.decide(time.monotonic()):
             signal.sigtimedwait({signal.SIGCHLD}, self.nap_s())
+        self.pumping.acquire(timeout=PUMP_LIMIT_S if self.left else -1)
 
     def reap(self) -> bool:
         """Take what has ended; whether any child, the script's or an orphan of its, is still there."""
@@ -316,8 +331,13 @@ class Watch:
             if pid == self.pid:
                 self.status = status
                 self.moment = ALWAYS  # nobody is left who could need what it started
-                took_s = time.monotonic() - self.started
-                self.log(f"Process {pid} ended {in_words(status)} after {took_s:.1f} s.")
+                code = os.waitstatus_to_exitcode(status)
+                how = (
+                    f"with exit code {code}"
+                    if code >= 0
+                    else f"by signal {-code} ({signal.strsignal(-code)})"
+                )
+                self.log(f"Process {pid} ended {how} after {time.monotonic() - self.started:.1f} s.")
 
     def decide(self, now: float) -> bool:
         """Move on from one phase to the next when it is time; False to give up."""
@@ -352,7 +372,7 @@ class Watch:
     def begin_ending(self, reason: str, deadline: float, why: str) -> None:
         self.phase, self.reason, self.deadline = "ending", reason, deadline
         self.log(f"{why}.")
-        moment = int(ticks_now())
+        moment = int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))  # as of `started`
         self.terminate()
         if self.status is None:  # what a handler of SIGTERM starts from now on is left alone
             self.moment = moment
@@ -389,48 +409,49 @@ class Watch:
     def nap_s(self) -> float:
         if self.phase == "killing":
             return POLL_S / 4
-        end = self.deadline
-        if self.phase == "watching":
-            end = ALWAYS if self.order.time_limit_s is None else self.started + self.order.time_limit_s
+        limit = self.order.time_limit_s
+        end = (
+            self.deadline if self.phase != "watching" else self.started + (ALWAYS if limit is None else limit)
+        )
         return max(0.0, min(POLL_S, end - time.monotonic()))
 
-    # Writing down
+    def reserve_room(self) -> None:
+        """Take the room for ended.json while there is some: only the end of a run frees what it filled."""
+        try:
+            with open(f"{self.folder}/{ROOM}", "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
+        except OSError as error:
+            self.log(f"No room could be kept for {ENDED}: {error.strerror}.")
 
     def write_state(self) -> None:
-        script = read_process(self.pid)
-        own = read_process(self.own_pid)
+        script, own = read_process(self.pid), read_process(self.own_pid)
         self.log(f"Started process {self.pid}.")
-        facts = {
+        facts: dict[str, object] = {
             "boot_id": boot_id(),
             "shim_pid": self.own_pid,
             "shim_started": own.started if own else 0,
-            "pid": self.pid,
-            "started": script.started if script else 0,
-            "started_at": self.started_at,
         }
+        facts |= {"pid": self.pid, "started": script.started if script else 0, "started_at": self.started_at}
         self.write(STATE, facts, patience_s=0.0)
 
     def write_ended(self, problem: str) -> None:
         code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
         if not problem and not self.left:
             self.log("No process of the run is left.")
-        self.write(
-            ENDED,
-            {
-                "reason": self.reason,
-                "message": problem,
-                "exit_code": code if code is not None and code >= 0 else None,
-                "signal": -code if code is not None and code < 0 else None,
-                "out_of_memory": self.died_of_memory(code),
-                "time_limit_s": self.order.time_limit_s,
-                "terminated": sorted(pid for pid, _ in self.terminated),
-                "killed": sorted(pid for pid, _ in self.killed),
-                "left": sorted(process.pid for process in self.left),
-                "duration_s": round(time.monotonic() - self.started, 3),
-                "ended_at": time.time(),
-            },
-            patience_s=WRITE_PATIENCE_S,
-        )
+        facts: dict[str, object] = {
+            "reason": self.reason,
+            "message": problem,
+            "exit_code": code if code is not None and code >= 0 else None,
+            "signal": -code if code is not None and code < 0 else None,
+            "out_of_memory": self.died_of_memory(code),
+            "time_limit_s": self.order.time_limit_s,
+            "terminated": sorted(pid for pid, _ in self.terminated),
+            "killed": sorted(pid for pid, _ in self.killed),
+            "left": sorted(process.pid for process in self.left),
+            "duration_s": round(time.monotonic() - self.started, 3),
+            "ended_at": time.time(),
+        }
+        self.write(ENDED, facts, patience_s=WRITE_PATIENCE_S)
 
     def died_of_memory(self, code: int | None) -> bool:
         """SIGKILL that none of us sent, and the kernel counted one lately; 137 is how a shell hands it on."""
@@ -443,26 +464,16 @@ class Watch:
         import json  # late: the script is running by now and need not wait for it
 
         data, pause_s = json.dumps(content, indent=1).encode(), 1.0
+        fresh = f"{self.folder}/{ROOM}" if name == ENDED else ""
         while True:
             try:
-                return write_whole(f"{self.folder}/{name}", data)
+                return write_whole(f"{self.folder}/{name}", data, fresh=fresh)
             except OSError as error:
                 self.log(f"{name} could not be written: {error.strerror}.")
                 if error.errno == errno.ENOENT or patience_s <= 0:
                     return None
             time.sleep(pause_s)
             patience_s, pause_s = patience_s - pause_s, min(2 * pause_s, 15.0)
-
-
-def ticks_now() -> float:
-    """The present, on the clock of `Process.started`."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
-
-
-def in_words(status: int) -> str:
-    """How a process ended, out of its wait status."""
-    code = os.waitstatus_to_exitcode(status)
-    return f"with exit code {code}" if code >= 0 else f"by signal {-code} ({signal.strsignal(-code)})"
 
 
 def take_default_priority() -> None:

@@ -210,7 +210,9 @@ class Supervision:
         script = (int(state["pid"]), int(state["started"])) if state else None
         folder = self.folder
         killed = processes.kill_until_none(
-            lambda: processes.leftovers(folder.run_id, folder.attempt, script=script, log=folder.std_log)
+            lambda: processes.leftovers(
+                folder.run_id, folder.attempt, script=script, outputs=folder.outputs_of_script
+            )
         )
         if killed:
             folder.note(f"SIGKILL to {', '.join(map(str, killed))}.")

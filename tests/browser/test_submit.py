@@ -466,46 +466,6 @@ def test_an_error_of_no_single_field_gets_the_focus(open_page: OpenPage, ana: Us
     assert page.evaluate("document.activeElement.querySelector(':scope > p.error') !== null")
 
 
-@pytest.mark.parametrize("width", [1280, 1440])
-def test_the_name_of_a_draft_takes_the_room_there_is(open_page: OpenPage, ana: User, width: int) -> None:
-    page = open_page("/submit/?example=digits", user=ana, width=width)
-    name = page.get_by_label("Name of the draft")
-    name.fill("Digits with a wide network")
-    assert name.evaluate("input => input.scrollWidth <= input.clientWidth")
-    name.fill("Digits with a network as wide as anybody has ever tried, and then some more words")
-    bar = page.locator(".submit-bar")
-    assert bar.evaluate("bar => bar.scrollWidth <= bar.clientWidth && bar.clientHeight < 60")
-
-
-def test_a_chosen_example_brings_its_script_and_arguments(open_page: OpenPage, ana: User) -> None:
-    page = open_page("/submit/", user=ana)
-    step = page.locator(".step.is-selected")
-    script, arguments = step.get_by_label("Script", exact=True), step.get_by_label("Arguments")
-    step.get_by_text("Example", exact=True).click()
-    step.get_by_label("Bundled example").select_option("digits")
-    expect(arguments).to_have_value("--epochs 15 --lr 0.05 --width 128")
-    step.get_by_label("Bundled example").select_option("digits-pipeline")
-    expect(step.get_by_text("Only its files are taken here.")).to_be_visible()
-    expect(script).to_have_value("")
-    expect(arguments).to_have_value("")
-    step.get_by_label("Bundled example").select_option("hello")
-    expect(script).to_have_value("hello.py")
-    expect(arguments).to_have_value("--name Studio --seconds 5")
-    arguments.fill("--name Ana")
-    step.get_by_label("Bundled example").select_option("digits")
-    expect(script).to_have_value("train.py")
-    expect(arguments).to_have_value("--name Ana")
-    arguments.fill("--epochs 15 --lr 0.05 --width 128")
-    step.get_by_label("Bundled example").select_option("")
-    expect(script).to_have_value("")
-    expect(arguments).to_have_value("")
-    expect(step.locator(".kept-files")).to_have_count(0)
-    step.get_by_label("Bundled example").select_option("digits-pipeline")
-    step.get_by_role("link", name="Open it with all its steps").click()
-    expect(page.locator(".node")).to_have_count(4)
-    expect(page.get_by_text("Only its files are taken here.")).to_have_count(0)
-
-
 @pytest.mark.parametrize(("known", "label"), [(True, "Existing experiment"), (False, "New experiment")])
 def test_the_dialog_begins_at_the_experiment(open_page: OpenPage, ana: User, known: bool, label: str) -> None:
     if known:

@@ -113,7 +113,9 @@ def test_a_script_sees_no_more_than_its_environment(place: Place) -> None:
 
 
 def test_a_run_starts_also_when_the_bytecode_was_cleaned_away(place: Place) -> None:
-    os.unlink(launch._shim_file())
+    compiled = Path(launch._compiled_shim())
+    assert compiled.suffix == ".pyc"  # and never the source
+    compiled.unlink(missing_ok=True)
     folder = place.start("print('here')\n")
     ended(folder)
     assert printed(folder) == "here\n"

@@ -41,7 +41,7 @@ def marked(run_id: str, attempt: int = 1) -> dict[str, str]:
 
 def left(run_id: str, attempt: int = 1) -> list[int]:
     """The pids that carry the marker; no session and no log of theirs is known."""
-    found = processes.leftovers(run_id, attempt, script=None, log=Path("/none"))
+    found = processes.leftovers(run_id, attempt, script=None, outputs=[Path("/none")])
     return [process.pid for process in found]
 
 
@@ -83,7 +83,7 @@ def test_the_session_counts_only_if_its_number_is_still_the_scripts(start: Start
     process = wait_for(lambda: read_process(child.pid))
 
     def leftovers(started: int) -> list[int]:
-        found = processes.leftovers("run_x", 1, script=(child.pid, started), log=tmp_path / "log")
+        found = processes.leftovers("run_x", 1, script=(child.pid, started), outputs=[tmp_path / "log"])
         return [each.pid for each in found]
 
     assert leftovers(process.started) == [child.pid]
@@ -97,7 +97,7 @@ def test_who_prints_into_the_log_counts_and_who_reads_it_does_not(start: Start, 
     reader = start(f"held = open({str(log)!r}); print('open', flush=True)", stdout=subprocess.PIPE)
     assert reader.stdout
     reader.stdout.readline()
-    found = processes.leftovers("run_x", 1, script=None, log=log)
+    found = processes.leftovers("run_x", 1, script=None, outputs=[log])
     assert [process.pid for process in found] == [writer.pid]
 
 
@@ -106,7 +106,7 @@ def test_we_are_never_among_the_leftovers() -> None:
 import os, sys
 from pathlib import Path
 from runs.execution import processes
-print([p.pid for p in processes.leftovers("run_self", 1, script=None, log=Path("/x"))], os.getpid())
+print([p.pid for p in processes.leftovers("run_self", 1, script=None, outputs=[Path("/x")])], os.getpid())
 """
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=marked("run_self"), cwd=REPOSITORY, check=True, capture_output=True)
@@ -117,7 +117,7 @@ def test_killing_goes_on_until_none_is_left(start: Start) -> None:
     children = [start(env=marked("run_k")) for _ in range(3)]
     wait_for(lambda: len(left("run_k")) == 3)
     killed = processes.kill_until_none(
-        lambda: processes.leftovers("run_k", 1, script=None, log=Path("/none"))
+        lambda: processes.leftovers("run_k", 1, script=None, outputs=[Path("/none")])
     )
     assert killed == tuple(sorted(child.pid for child in children))
     assert all(is_gone(child.pid) for child in children)

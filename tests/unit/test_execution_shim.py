@@ -373,3 +373,34 @@ def test_a_torn_order_starts_nothing() -> None:
 def test_a_process_name_may_hold_anything() -> None:
     process = shim.Process(7, b"7 (a) S 1 (\n) R 3 4 5 " + b"0 " * 15 + b"99 0 0")
     assert (process.name, process.state, process.parent, process.started) == ("a) S 1 (?", "R", 3, 99)
+
+
+def test_a_shell_script_that_opens_its_own_output_by_name_loses_no_line(place: Place) -> None:
+    folder = place.start("""
+        import subprocess
+        subprocess.run(["sh", "-c", '''
+            for k in 1 2 3; do echo "out $k"; echo "warn $k" > /dev/stderr; done
+            echo x | tee /dev/stderr > /dev/null
+            echo last
+        '''], check=True)
+        with open("/dev/stdout", "w") as again:
+            again.write("from Python\\n")
+    """)
+    ended(folder)
+    lines = [line for k in (1, 2, 3) for line in (f"out {k}", f"warn {k}")]
+    assert printed(folder).splitlines() == [*lines, "x", "last", "from Python"]
+
+
+def test_what_says_how_a_run_ended_has_its_room_from_the_start(place: Place) -> None:
+    folder = place.start("""
+        import time
+        print("here", flush=True)
+        while True:
+            time.sleep(0.1)
+    """)
+    wait_for(lambda: "here" in printed(folder))
+    room = (folder.path / shim.ROOM).stat()
+    assert room.st_blocks * 512 >= shim.ROOM_BYTES
+    folder.request_stop()
+    ended(folder)
+    assert (folder.path / shim.ENDED).stat().st_ino == room.st_ino
