@@ -76,9 +76,16 @@ export class Plot {
   }
 
   show(lines, looks) {
-    this.lines = lines;
     this.looks = looks;
+    this.lines = lines.map((line) => this.placed(line));
     this.draw();
+  }
+
+  // A line without the entries that its axis has no place for.
+  placed(line) {
+    const kept = [...line.x.keys()].filter((place) => !this.looks.byLogX || line.x[place] > 0);
+    const [x, y, at] = [line.x, line.y, line.at].map((part) => kept.map((place) => part[place]));
+    return { ...line, x, y, at, placeless: line.x.length - kept.length };
   }
 
   draw() {
@@ -99,20 +106,23 @@ export class Plot {
     return Number.isFinite(value) && !(this.looks.byLog && value <= 0);
   }
 
-  // What a log scale has no place for; how many it is known of lines that came whole.
+  // What log scales have no place for; how many it is known of lines that came whole.
   undrawn() {
-    const without = this.lines.flatMap(({ y }) => y.filter((value) => Number.isFinite(value) && !this.isDrawn(value))).length;
-    if (!without) return "";
-    if (!this.lines.every((line) => line.isWhole)) return "Values of 0 or less are not drawn";
-    return without === 1 ? "1 value of 0 or less is not drawn" : `${numberText(without)} values of 0 or less are not drawn`;
+    const low = this.lines.flatMap(({ y }) => y.filter((value) => Number.isFinite(value) && !this.isDrawn(value))).length;
+    const placeless = this.lines.reduce((sum, line) => sum + line.placeless, 0);
+    if (!low && !placeless) return "";
+    const which = `${[...(low ? ["of"] : []), ...(placeless ? ["at"] : [])].join(" or ")} 0 or less`;
+    if (!this.lines.every((line) => line.isWhole)) return `Values ${which} are not drawn`;
+    const count = low + placeless;
+    return count === 1 ? `1 value ${which} is not drawn` : `${numberText(count)} values ${which} are not drawn`;
   }
 
   // Columns for uPlot: x, then each line's values (and smoothed ones): null is a gap, undefined nothing at that x.
   data() {
     const tables = this.lines.map(({ x, y }) => {
       const raw = y.map((value) => (this.isDrawn(value) ? within(value) : null));
-      const kept = x.map((value) => (this.looks.byLogX && value <= 0 ? 1e-9 : within(value)));
-      return this.looks.smooth ? [kept, raw, smoothed(raw, this.looks.smooth)] : [kept, raw];
+      const places = x.map(within);
+      return this.looks.smooth ? [places, raw, smoothed(raw, this.looks.smooth)] : [places, raw];
     });
     this.smooth = tables.map(([, , values]) => values);
     if (tables.length === 1) return tables[0];
@@ -220,7 +230,7 @@ export class Plot {
     if (!this.isDrawn(y) || x > this.chart.scales.x.max) return;
     ctx.fillStyle = colour(this.box, `--series-${(i % HUES) + 1}`);
     ctx.beginPath();
-    ctx.arc(this.chart.valToPos(x, "x", true), this.chart.valToPos(y, "y", true), 3 * devicePixelRatio, 0, 2 * Math.PI);
+    ctx.arc(this.chart.valToPos(x, "x", true), this.chart.valToPos(within(y), "y", true), 3 * devicePixelRatio, 0, 2 * Math.PI);
     ctx.fill();
   }
 

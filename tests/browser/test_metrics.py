@@ -55,6 +55,17 @@ PAINTED = """(name) => {
 }"""
 
 
+#: Keeps where dots are drawn on canvases, with the size of these.
+DOTS = """
+  window.dots = [];
+  const { arc } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.arc = function (left, top, ...rest) {
+    dots.push([left, top, this.canvas.width, this.canvas.height]);
+    return arc.call(this, left, top, ...rest);
+  };
+"""
+
+
 def wait_for_change(page: Page, name: str, before: list[int]) -> None:
     """Until a chart looks different from how it did."""
     page.wait_for_function(
@@ -330,6 +341,45 @@ def test_a_log_scale_says_what_it_leaves_out(run: Run, ana: User, open_page: Ope
     expect(page.locator('[data-plot="loss"] .plot-note')).to_be_hidden()
     log_metrics(run, {"falling": [float(step % 5) for step in range(20_000)]})
     expect(note).to_have_text("Values of 0 or less are not drawn")
+
+
+def test_a_log_axis_leaves_out_what_it_has_no_place_for_and_says_so(ana: User, open_page: OpenPage) -> None:
+    run = make_run()
+    log_rows(run, "fit", {"epoch": [0, 1, 10, 100], "loss": [4.0, 3.0, -2.0, 1.0]})
+    log_metrics(run, {"timed": [5.0, 6.0, 7.0]})
+    page = open_page(f"{url(run)}one/?name=fit&logx=1", user=ana)
+    page.add_init_script(WRITTEN)
+    page.reload()
+    drawn(page, "fit")
+    note = page.locator(".plot-note")
+    expect(note).to_have_text("1 value at 0 or less is not drawn")
+    assert [text for text in page.evaluate("written") if "e-" in text or text == "0.1"] == []
+    hover_end(page, "fit")
+    expect(page.locator(".plot-tip")).to_have_text("epoch 1001")
+    page.get_by_label("Log scale").check()
+    expect(note).to_have_text("2 values of or at 0 or less are not drawn")
+    page.goto(page.url.partition("?")[0] + "?name=timed&logx=1&x=time")
+    drawn(page, "timed")
+    expect(note).to_have_text("1 value at 0 or less is not drawn")
+
+
+@pytest.mark.parametrize("looks", ["?log=1", "?logx=1&x=time", "?log=1&logx=1"])
+def test_a_chart_of_which_one_value_can_be_drawn_shows_it(ana: User, open_page: OpenPage, looks: str) -> None:
+    run = make_run()
+    log_rows(run, "one left", {"epoch": [1, 2], "loss": [1e308, -1e308]})
+    times = array("d", [0.0, 1.0])
+    points = Points({"": array("d", [-5.0, 1e308])}, times, None)
+    write_metrics(run, [Series("late", points, "scalar")], writer="b", seq=1)
+    page = open_page(url(run) + looks, user=ana)
+    page.add_init_script(DOTS)
+    page.reload()
+    drawn(page, "late")
+    if "x=time" not in looks:
+        drawn(page, "one left")
+    for left, top, width, height in page.evaluate("dots"):
+        assert 0 < left < width
+        assert 0 < top < height
+    assert page.evaluate("dots.length")
 
 
 def test_the_pointer_shows_what_a_smoothed_line_draws_and_what_was_logged(
