@@ -163,6 +163,15 @@ def card_page(
     return CardPage(cards, after, next_after, found)
 
 
+def document_card(metric: Metric) -> Card | None:
+    """The card of a metric that is a document, with the newest one; None for other metrics. One query."""
+    card = _card(metric, "")
+    if card.shape != "document":
+        return None
+    _fill([card])
+    return card
+
+
 def _named(run: Run, search: str) -> QuerySet[Metric]:
     rows = Metric.objects.filter(run=run).exclude(kind=MetricKind.IMAGE)
     return rows.filter(name__icontains=search.replace("\0", "")) if search else rows
@@ -282,9 +291,9 @@ def shown(value: Any) -> Shown:
     number = finite_number(value)
     if number is not None:
         return shown_number(number, number_text(number))
-    return Shown(
-        value_text(value)[:1_000], is_number=isinstance(value, float), is_odd=isinstance(value, float)
-    )
+    text = value_text(value)
+    cut = f"{text[:1_000]}…" if len(text) > 1_000 else text
+    return Shown(cut, is_number=isinstance(value, float), is_odd=isinstance(value, float))
 
 
 def _shown_apart(column: Values) -> list[Shown]:

@@ -14,7 +14,7 @@ from django.utils.http import content_disposition_header
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
-from runs.lists.metrics import card_page, csv_cells, image_groups, key_of, point_page
+from runs.lists.metrics import card_page, csv_cells, document_card, image_groups, key_of, point_page
 from runs.models import Metric, Run
 from runs.services.metrics import columns_to_draw, drawn_columns, find_metric
 from runs.versions import version_word
@@ -113,6 +113,7 @@ def run_metric(request: HttpRequest, name: str, number: int) -> HttpResponse:
         "column": column,
         "x_column": x,
         "choices": _choices(request.GET, key_of(metric), columns),
+        "card": document_card(metric),
         "is_drawn": metric.count > 1 and _is_numeric(metric),
         "csv_query": urlencode({"name": metric.name}),
         "points": point_page(metric, number_in(request, "from") or 0),

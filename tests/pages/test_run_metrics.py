@@ -175,6 +175,33 @@ class TestCards:
         assert cards["predictions"].drawings[0].rows[1] == ["0.5", "1", "0.7", "0.1", "4"]
 
     @pytest.mark.parametrize(
+        ("kind", "document"),
+        [
+            ("confusion_matrix", MATRIX),
+            ("accuracy_table", ACCURACY),
+            ("residuals", RESIDUALS),
+            ("predictions", PREDICTIONS),
+        ],
+    )
+    def test_the_page_of_one_draws_it_as_its_card_does(
+        self, ana: User, client_of: ClientOf, kind: str, document: Any
+    ) -> None:
+        run = make_run()
+        log_metrics(run, {"one": [document]}, kind=kind)
+        cards = client_of(ana).get(url(run)).content.decode()
+        page = client_of(ana).get(url(run) + "one/", {"name": "one"}).content.decode()
+        drawn = re.search('<svg class="chart.*?</svg>|<table class="matrix">.*?</table>', cards, re.DOTALL)
+        assert drawn
+        assert drawn[0] in page
+
+    def test_a_long_text_says_that_it_is_cut(self, ana: User, client_of: ClientOf) -> None:
+        run = make_run()
+        wide = {"data": {"class_labels": ["a" * 2_000], "matrix": [[1]]}}
+        log_metrics(run, {"wide": [wide]}, kind="confusion_matrix")
+        (row,) = client_of(ana).get(url(run) + "one/", {"name": "wide"}).context["points"].rows
+        assert row.cells[0].text[-2:] == "a…"
+
+    @pytest.mark.parametrize(
         "document",
         [None, 1, "text", [], {}, {"data": None}, {"data": {"class_labels": ["a"], "matrix": [[1, 2]]}},
          {"data": {"class_labels": ["a"], "matrix": [[math.nan]]}},
