@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import TypeAlias
+
+from django.db.models import QuerySet
 
 from runs.lists.bars import median_duration
 from runs.lists.columns import Column
@@ -12,6 +15,7 @@ from runs.lists.metric_columns import (
     Choice,
     MetricColumns,
     OverRuns,
+    find_names,
     metric_cells,
     metric_widths,
     names_of,
@@ -27,12 +31,15 @@ CHART_RUNS = 100
 _COLUMNS, _NARROW = 3, 2
 
 
+Cells: TypeAlias = Mapping[int, Mapping[str, Shown]]
+
+
 @dataclass(frozen=True)
 class ChildMetrics:
     """What the tab shows of metrics: columns with their cells by run, and the runs of the chart."""
 
     columns: list[Column]
-    cells: Mapping[int, Mapping[str, Shown]]
+    cells: Cells
     bars: list[Run]
     drawn: OverRuns
 
@@ -47,17 +54,16 @@ def child_metrics(
 ) -> ChildMetrics | None:
     """Metrics of these runs below `run`, None if they have none; `over` is None until somebody chose.
 
-    Four queries: two for the names, the cells, the chart.
+    Four queries: two for the names, the cells, the chart; one more if no run has what the person chose.
     """
-    names = names_of(MetricLedger.objects.filter(run__in=[child.pk for child in runs]))
+    names = names_of(_ledgers(runs))
     if not names:
         return None
-    choices = _choices(names, MetricColumns(person, run.experiment).chosen)
+    choices, cells = _shown(runs, names, MetricColumns(person, run.experiment).chosen)
     if over is None:
         over = choices[0].name if choices else names[0]
     bars = [child for child in runs if child.experiment_id == run.experiment_id]
     bars = sorted(bars, key=lambda child: child.number)[-CHART_RUNS:]
-    cells = metric_cells(runs, choices)
     return ChildMetrics(
         metric_widths([_column(choice, at) for at, choice in enumerate(choices)], cells),
         cells,
@@ -66,12 +72,26 @@ def child_metrics(
     )
 
 
-def _choices(names: Sequence[str], chosen: Sequence[Choice] | None) -> list[Choice]:
+def find_child_names(runs: Sequence[Run], text: str) -> list[str]:
+    """Metrics of these runs whose names hold `text`, as `find_names`. Two queries."""
+    return find_names(_ledgers(runs), text)
+
+
+def _ledgers(runs: Sequence[Run]) -> QuerySet[MetricLedger]:
+    return MetricLedger.objects.filter(run__in=[child.pk for child in runs])
+
+
+def _shown(
+    runs: Sequence[Run], names: Sequence[str], chosen: Sequence[Choice] | None
+) -> tuple[list[Choice], Cells]:
     """What the person chose for the experiment as far as there is any, else what most runs have."""
-    if chosen is not None and not chosen:
-        return []
-    own = [choice for choice in chosen or () if choice.name in names]
-    return (own or [Choice(name) for name in names])[:_COLUMNS]
+    if chosen:
+        cells = metric_cells(runs, chosen)
+        keys = {key for own in cells.values() for key in own}
+        if own := [choice for choice in chosen if choice.column.key in keys][:_COLUMNS]:
+            return own, cells
+    usual = [Choice(name) for name in names[:_COLUMNS]] if chosen != [] else []
+    return usual, metric_cells(runs, usual)
 
 
 def _column(choice: Choice, at: int) -> Column:

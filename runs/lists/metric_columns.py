@@ -23,8 +23,8 @@ from runs.services.metrics import drawn_columns, newest_with
 from studio.accounts.models import User
 from studio.accounts.services import remember_choice
 
-#: Runs, and metrics of theirs, that are looked at for names that may be chosen.
-_RUNS, _METRICS = 20, 1_000
+#: Runs, and metrics of theirs, that are looked at for names that may be chosen; and those that are searched.
+_RUNS, _METRICS, _SEARCHED = 20, 1_000, 20_000
 #: Columns that are there until a person chooses, and that can be there at most.
 _AT_FIRST, MOST = 2, 20
 #: How wide a column is for texts of so many letters; the widest has room for any number.
@@ -66,13 +66,15 @@ class OverRuns:
     """A metric by run number: the `names` that can be chosen, and the one that is drawn, `over`.
 
     "" stands for the durations. `values` has its `sum` for each of the runs that has it, by number; what came
-    last may be NaN or infinite. A run that logged a text last has none.
+    last may be NaN or infinite. A run that logged a text last has none. `unknown` is a name that was asked
+    for and that no run has.
     """
 
     names: list[str]
     over: str
     sum: str
     values: dict[int, float]
+    unknown: str
     sums: ClassVar[tuple[str, ...]] = tuple(SUMS)
 
     @property
@@ -89,9 +91,10 @@ class MetricCharts(OverRuns):
     curves: list[Curve]
 
 
-def metric_names(experiment: Experiment) -> list[str]:
-    """Metrics with numbers of an experiment's runs that wrote last, as `names_of`. Two queries."""
-    return names_of(MetricLedger.objects.filter(experiment=experiment, run__archived_at=None))
+def metric_names(experiment: Experiment, find: str = "") -> list[str]:
+    """Metrics with numbers of an experiment's runs that wrote last, as `names_of`, or `find_names`."""
+    ledgers = MetricLedger.objects.filter(experiment=experiment, run__archived_at=None)
+    return find_names(ledgers, find) if find else names_of(ledgers)
 
 
 def names_of(ledgers: QuerySet[MetricLedger]) -> list[str]:
@@ -100,15 +103,30 @@ def names_of(ledgers: QuerySet[MetricLedger]) -> list[str]:
     Runs with few names go first, and not too many names are looked at: one sweep over thousands of layers
     neither hides what all other runs log nor makes the page slow.
     """
+    rows = Metric.objects.filter(run__in=_looked_at(ledgers, _METRICS), last__isnull=False)
+    counts = Counter(rows.order_by("-run", "id").values_list("name", flat=True)[:_METRICS])
+    return [name for name, _ in counts.most_common()]
+
+
+def find_names(ledgers: QuerySet[MetricLedger], text: str) -> list[str]:
+    """The first metrics with numbers by name, of those that wrote last, whose names hold `text`. Two queries.
+
+    It is the one to ask where `names_of` leaves out runs with thousands of names.
+    """
+    rows = Metric.objects.filter(run__in=_looked_at(ledgers, _SEARCHED), last__isnull=False)
+    found = rows.filter(name__icontains=text.replace("\0", "")).order_by("name")
+    return list(found.values_list("name", flat=True).distinct()[:OFFERED])
+
+
+def _looked_at(ledgers: QuerySet[MetricLedger], most: int) -> list[int]:
+    """Of the runs that wrote last one or more: those with the fewest names, `most` of them together."""
     newest = list(ledgers.order_by("-written_at").values_list("names", "run_id")[:_RUNS])
-    looked_at, left = [], _METRICS
+    looked_at, left = [], most
     for names, run in sorted(newest):
-        if left == _METRICS or names <= left:
+        if left == most or names <= left:
             looked_at.append(run)
             left -= min(names, left)
-    rows = Metric.objects.filter(run__in=looked_at, last__isnull=False).order_by("-run", "id")
-    counts = Counter(rows.values_list("name", flat=True)[:_METRICS])
-    return [name for name, _ in counts.most_common()]
+    return looked_at
 
 
 class MetricColumns:
@@ -146,12 +164,19 @@ class MetricColumns:
         return f"{written}.{crc32(repr(self.kept).encode()):x}"
 
 
-def offered_metrics(person: User, experiment: Experiment) -> list[tuple[str, str]]:
-    """Each metric that can be a column with what of it is shown ("" for nothing), those that are first."""
+def offered_metrics(
+    person: User, experiment: Experiment, *, find: str = "", asked: Sequence[Choice] | None = None
+) -> list[tuple[str, str]]:
+    """Each metric that can be a column with what of it is shown ("" for nothing), those that are first.
+
+    `find` offers, beside those that are shown, metrics whose names hold it; `asked` stands for what is shown.
+    """
     metrics = MetricColumns(person, experiment)
-    shown = {choice.name: choice.sum for choice in metrics.choices}
-    names = dict.fromkeys([*shown, *metrics.names])
-    return [(name, shown.get(name, "")) for name in list(names)[:OFFERED]]
+    shown = [(choice.name, choice.sum) for choice in (metrics.choices if asked is None else asked)]
+    names = metric_names(experiment, find) if find else metrics.names
+    known = {name for name, _ in shown}
+    others = [(name, "") for name in names if name not in known]
+    return [*shown, *others[: max(0, OFFERED - len(shown))]]
 
 
 def choose_metrics(person: User, experiment: Experiment, choices: Iterable[Choice] | None) -> None:
@@ -220,9 +245,11 @@ def _shown(metric: Metric, sum_: str, text: str) -> Shown:
 def metric_charts(
     experiment: Experiment, names: list[str], bars: Sequence[BarRun], *, curve: str, over: str, sum_: str
 ) -> MetricCharts:
-    """What the charts show; unknown names give the first one, and durations. Two queries at most."""
-    curve = curve if curve in names else names[0] if names else ""
+    """What the charts show: for names that no run has the first one, and durations. Three queries at most."""
     rows = newest_with(experiment, curve, CURVES) if curve else []
+    if not rows:
+        curve = names[0] if names else ""
+        rows = newest_with(experiment, curve, CURVES) if curve else []
     figures = [_figures(m) for m in rows]
     texts = iter(numbers_apart([number for three in figures for number in three]))
     curves = [
@@ -230,7 +257,7 @@ def metric_charts(
         for m, three in zip(rows, figures, strict=True)
     ]
     drawn = over_runs(experiment, names, bars, over=over, sum_=sum_)
-    return MetricCharts(names, drawn.over, drawn.sum, drawn.values, curve, curves)
+    return MetricCharts(names, drawn.over, drawn.sum, drawn.values, drawn.unknown, curve, curves)
 
 
 def _figures(metric: Metric) -> tuple[float | None, float | None, float | None]:
@@ -250,14 +277,17 @@ def _last(metric: Metric, number: float | None, text: str) -> Shown:
 def over_runs(
     experiment: Experiment, names: list[str], bars: Sequence[BarRun], *, over: str, sum_: str
 ) -> OverRuns:
-    """A metric of these runs of an experiment; an unknown name gives durations. One query at most."""
-    over, sum_ = over if over in names else "", sum_ if sum_ in SUMS else "last"
+    """A metric of these runs of an experiment, durations for a name that none has. One query at most."""
+    over, sum_ = over.replace("\0", ""), sum_ if sum_ in SUMS else "last"
     values: dict[int, float] = {}
+    unknown = ""
     if over:
         found = Metric.objects.filter(
             run__experiment=experiment, run__number__in=[bar.number for bar in bars], name=over
         ).annotate(number=F("run__number"))
-        rows = found.defer("columns", "description")
+        rows = list(found.defer("columns", "description"))
         shown = {metric.number: _value(metric, sum_) for metric in rows}
         values = {number: value for number, value in shown.items() if isinstance(value, float)}
-    return OverRuns(names, over, sum_, values)
+        if not rows and over not in names:
+            over, unknown = "", over
+    return OverRuns(names, over, sum_, values, unknown)

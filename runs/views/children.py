@@ -19,7 +19,7 @@ from django.shortcuts import render
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
-from runs.lists.child_metrics import ChildMetrics, child_metrics
+from runs.lists.child_metrics import ChildMetrics, child_metrics, find_child_names
 from runs.models import MetricLedger, Run
 from runs.versions import version_word
 from runs.views.live import is_seen, part_url
@@ -74,8 +74,12 @@ def run_children(request: HttpRequest, name: str, number: int) -> HttpResponse:
     asked = request.GET.get("open", "").split(",")
     opened = [word for word in asked if word.isascii() and word.isdecimal() and len(word) < 16][:MOST_OPEN]
     chart = {key: request.GET[key] for key in ("over", "sum") if key in request.GET}
+    find = request.GET.get("find", "").strip()
     request.GET = _state(opened, chart)  # type: ignore[assignment]
     rows = opened_rows(run, map(int, opened))
+    if wants_part(request, "over-names"):
+        names = find_child_names(_runs(rows), find)
+        return render(request, "experiments/_chart_names.html", {"key": "over", "find": find, "names": names})
     context: dict[str, Any] = {
         **run_frame(run, request, tab="children"),
         "rows": rows,
@@ -86,6 +90,8 @@ def run_children(request: HttpRequest, name: str, number: int) -> HttpResponse:
         "chart_query": f"&{urlencode(chart)}" if chart else "",
         "may_open": len(opened) < MOST_OPEN,
     }
+    if find and not part:
+        context |= {"find": find, "found": find_child_names(_runs(rows), find)}
     return render(request, "run/_children.html" if part else "run/run_children.html", context)
 
 
@@ -103,8 +109,12 @@ def _state(opened: Sequence[str], chart: Mapping[str, str]) -> QueryDict:
     return state
 
 
+def _runs(rows: Iterable[TreeRow]) -> list[Run]:
+    return [row.run for row in rows if not row.n_more]
+
+
 def _metrics(request: HttpRequest, run: Run, rows: Iterable[TreeRow]) -> ChildMetrics | None:
-    runs = [row.run for row in rows if not row.n_more]
+    runs = _runs(rows)
     over, sum_ = request.GET.get("over"), request.GET.get("sum", "")
     return child_metrics(run, runs, request.user, over=over, sum_=sum_)  # type: ignore[arg-type]
 

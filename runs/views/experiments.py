@@ -129,6 +129,11 @@ def experiment_detail(request: MemberRequest, name: str) -> HttpResponseBase:
         if is_seen(request, _figures_version(scope)):
             return HttpResponse(status=204)
         return render(request, "experiments/_figures.html", _figures(request, experiment, scope))
+    find = request.GET.get("find", "").strip()
+    for key in ("over", "curve"):
+        if wants_part(request, f"{key}-names"):
+            found = {"key": key, "find": find, "names": metric_names(experiment, find)}
+            return render(request, "experiments/_chart_names.html", found)
     workspace, metrics = request.membership.workspace, MetricColumns(request.user, experiment)
     runs = RunList(workspace, request.user, request.GET, place="experiment", experiment=experiment)
     if request.GET.get("format") == "csv":
@@ -145,7 +150,8 @@ def experiment_detail(request: MemberRequest, name: str) -> HttpResponseBase:
         if not runs.is_filtered and runs.is_valid:
             context["matching"] = counts[""]
         figures = {} if part else _figures(request, experiment, scope, metrics.names)
-        return context if part else {**context, **figures, **_head(experiment)}
+        found = {"find": find, "found": metric_names(experiment, find)} if find and not part else {}
+        return context if part else {**context, **figures, **found, **_head(experiment)}
 
     template = "experiments/experiment_detail.html"
     return list_answer(request, runs, scope, more, template=template, metrics=metrics)

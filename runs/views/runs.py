@@ -253,14 +253,22 @@ def run_columns(request: HttpRequest, place: str) -> HttpResponse:
     person: Any = request.user
     back = safe_next(request, reverse("run-list"))
     experiment = _experiment_of_columns(request, place)
-    if request.method == "POST":
+    part = wants_part(request, "metric-choice")
+    is_search = part or "search" in request.POST
+    if request.method == "POST" and not is_search:
         wanted = columns.DEFAULTS[place] if "reset" in request.POST else request.POST.getlist("column")
         columns.choose(person, place, wanted)
         if experiment is not None:
             choose_metrics(person, experiment, _asked_metrics(request.POST))
         toast(request, "Columns kept")
         return done(request, back)
-    keys = {column.key for column in columns.chosen(person, place)}
+    find = request.POST.get("find", "").strip()
+    asked = _asked_metrics(request.POST) if is_search else None
+    metrics = offered_metrics(person, experiment, find=find, asked=asked) if experiment else []
+    if part:
+        return render(request, "runs/_metric_choice.html", {"metrics": metrics, "find": find})
+    chosen = {column.key for column in columns.chosen(person, place)}
+    keys = set(request.POST.getlist("column")) if is_search else chosen
     context = {
         "section": "experiments" if place == "experiment" else place,
         "heading": "Columns",
@@ -268,7 +276,8 @@ def run_columns(request: HttpRequest, place: str) -> HttpResponse:
         "next": back,
         "offered": [(column, column.key in keys) for column in columns.offered(place)],
         "experiment": experiment,
-        "metrics": offered_metrics(person, experiment) if experiment else [],
+        "metrics": metrics,
+        "find": find,
         "size": "dialog-sm",
     }
     return render_dialog(request, "runs/_columns_dialog.html", context)

@@ -114,6 +114,44 @@ class TestColumns:
         log_metrics(make_run(), {f"layer {number}": [1.0] for number in range(1_200)})
         assert client_of(ana).get(URL).context["metrics"].names[0] == "loss"
 
+    def test_any_of_thousands_of_names_is_found_and_chosen(self, ana: User, client_of: ClientOf) -> None:
+        for _ in range(2):
+            make_run(metrics={"loss": 1.0})
+        log_metrics(make_run(), {f"layer{number:04}/w": [1.0] for number in range(1_200)})
+        client, part = client_of(ana), {**HTMX, "HX-Target": "div#metric-choice"}
+        kept = {"experiment": "mnist", "metric": ["loss"], "sum": ["max"]}
+        found = client.post(COLUMNS, {**kept, "find": "LAYER119"}, headers=part)
+        names = [("loss", "max"), *((f"layer119{number}/w", "") for number in range(10))]
+        assert found.context["metrics"] == names
+        page = client.post(COLUMNS, {**kept, "find": "layer1199", "search": "1", "column": ["status"]})
+        assert page.context["metrics"] == [("loss", "max"), ("layer1199/w", "")]
+        assert [column.key for column, is_shown in page.context["offered"] if is_shown] == ["status"]
+        assert metric_columns(client.get(URL)) == ["loss"]  # a search keeps nothing
+        client.post(COLUMNS, {"experiment": "mnist", "metric": ["layer1199/w"], "sum": ["last"]})
+        assert metric_columns(client.get(URL)) == ["layer1199/w"]
+        nothing = client.post(COLUMNS, {"experiment": "mnist", "find": "zebra"}, headers=part)
+        assert b"No metric has such a name." in nothing.content
+
+    @pytest.mark.parametrize("key", ["over", "curve"])
+    def test_any_of_thousands_of_names_is_drawn(self, ana: User, client_of: ClientOf, key: str) -> None:
+        make_run(metrics={"loss": 1.0})
+        log_metrics(make_run(), {f"layer{number:04}/w": [1.0, 2.0] for number in range(1_200)})
+        client, name = client_of(ana), "layer1199/w"
+        headers = {**HTMX, "HX-Target": f"div#{key}-names"}
+        with CaptureQueriesContext(connection) as asked:
+            part = client.get(URL, {"find": "1199", "q": "x"}, headers=headers)
+        assert len(asked) == 4  # session · experiment with its versions · runs · names
+        (link,) = re.findall('href="([^"]*)"', part.content.decode())
+        assert f"{key}=layer1199%2Fw" in link
+        response = client.get(URL, {key: name})
+        assert getattr(response.context["metrics"], key) == name
+        assert "layer1199/w</span></a>" in client.get(URL, {"find": "1199"}).content.decode()
+
+    def test_a_name_that_no_run_has_is_said(self, ana: User, client_of: ClientOf) -> None:
+        make_run(metrics={"loss": 1.0})
+        assert b"No run here has zebra" in client_of(ana).get(URL, {"over": "zebra"}).content
+        assert b"No run here has" not in client_of(ana).get(URL, {"over": "loss"}).content
+
     def test_numbers_of_similar_size_are_told_apart(self, ana: User, client_of: ClientOf) -> None:
         for at in range(4):
             make_run(metrics={"acc": 0.99991 + at * 1e-5, "rest": 1 / 3})

@@ -182,6 +182,17 @@ class TestMetrics:
         assert response.context["metrics"] is None
         assert b"chart" not in response.content.partition(b'id="run-children"')[2]
 
+    def test_any_of_thousands_of_names_is_found(self, ana: User, client_of: SignIn) -> None:
+        top, client, name = make_run(), client_of(ana), "layer1199/w"
+        child_of(top, "one", metrics={"loss": 1.0})
+        log_metrics(child_of(top, "two"), {f"layer{number:04}/w": [1.0] for number in range(1_200)})
+        headers = {"HX-Request": "true", "HX-Target": "div#over-names"}
+        part = client.get(url_of(top, "run-children"), {"find": "1199"}, headers=headers)
+        assert "over=layer1199%2Fw" in part.content.decode()
+        assert metrics_of(client, top, over=name).drawn.over == name
+        choose_metrics(ana, top.experiment, [Choice(name), Choice("gone")])
+        assert [title for title, _ in columns_of(client_of(ana), top)] == [name]
+
     def test_a_metric_is_news(self, ana: User, client_of: SignIn, django_assert_num_queries: Any) -> None:
         top, client = make_run(status=Status.RUNNING), client_of(ana)
         child = child_of(top, "one", status=Status.RUNNING, metrics={"loss": 1.0})
