@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeAlias
 
-from django.db.models import QuerySet
-
 from runs.lists.bars import median_duration
 from runs.lists.columns import Column
 from runs.lists.metric_columns import (
@@ -56,7 +54,7 @@ def child_metrics(
 
     Four queries: two for the names, the cells, the chart; one more if no run has what the person chose.
     """
-    names = names_of(_ledgers(runs))
+    names = child_names(runs)
     if not names:
         return None
     choices, cells = _shown(runs, names, MetricColumns(person, run.experiment).chosen)
@@ -72,13 +70,10 @@ def child_metrics(
     )
 
 
-def find_child_names(runs: Sequence[Run], text: str) -> list[str]:
-    """Metrics of these runs whose names hold `text`, as `find_names`. Two queries."""
-    return find_names(_ledgers(runs), text)
-
-
-def _ledgers(runs: Sequence[Run]) -> QuerySet[MetricLedger]:
-    return MetricLedger.objects.filter(run__in=[child.pk for child in runs])
+def child_names(runs: Sequence[Run], find: str = "") -> list[str]:
+    """Metrics with numbers of these runs, as `names_of`, or `find_names`. Two queries."""
+    ledgers = MetricLedger.objects.filter(run__in=[child.pk for child in runs])
+    return find_names(ledgers, find) if find else names_of(ledgers)
 
 
 def _shown(

@@ -19,9 +19,10 @@ from django.shortcuts import render
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_safe
 
-from runs.lists.child_metrics import ChildMetrics, child_metrics, find_child_names
+from runs.lists.child_metrics import ChildMetrics, child_metrics, child_names
 from runs.models import MetricLedger, Run
 from runs.versions import version_word
+from runs.views.chart_names import names_answer, wanted_menu
 from runs.views.live import is_seen, part_url
 from runs.views.parts import wants_part
 from runs.views.run_frame import VERSIONS, find_run, row_at, run_frame, run_url, version_text
@@ -71,15 +72,14 @@ def run_children(request: HttpRequest, name: str, number: int) -> HttpResponse:
     if part and is_seen(request, version):
         return HttpResponse(status=204)
     run = find_run(request, name, number)
-    asked = request.GET.get("open", "").split(",")
-    opened = [word for word in asked if word.isascii() and word.isdecimal() and len(word) < 16][:MOST_OPEN]
+    opened = _opened(request)
     chart = {key: request.GET[key] for key in ("over", "sum") if key in request.GET}
     find = request.GET.get("find", "").strip()
     request.GET = _state(opened, chart)  # type: ignore[assignment]
     rows = opened_rows(run, map(int, opened))
-    if wants_part(request, "over-names"):
-        names = find_child_names(_runs(rows), find)
-        return render(request, "experiments/_chart_names.html", {"key": "over", "find": find, "names": names})
+    found = child_names(_runs(rows), find) if find or wanted_menu(request) else []
+    if menu := wanted_menu(request):
+        return names_answer(request, menu, find, found)
     context: dict[str, Any] = {
         **run_frame(run, request, tab="children"),
         "rows": rows,
@@ -88,10 +88,10 @@ def run_children(request: HttpRequest, name: str, number: int) -> HttpResponse:
         "part_url": part_url(request.path, request.GET, version),
         "opened": ",".join(opened),
         "chart_query": f"&{urlencode(chart)}" if chart else "",
+        "find": find,
+        "found": found,
         "may_open": len(opened) < MOST_OPEN,
     }
-    if find and not part:
-        context |= {"find": find, "found": find_child_names(_runs(rows), find)}
     return render(request, "run/_children.html" if part else "run/run_children.html", context)
 
 
@@ -99,6 +99,12 @@ def _version(request: HttpRequest, name: str, number: int) -> str:
     """When the family last changed, and when a run of its experiment last wrote metrics. One query."""
     row = row_at(_VERSIONS, request, name, number)
     return f"{version_text(*row[:-1])}.{version_word(row[-1])}" if row else ""
+
+
+def _opened(request: HttpRequest) -> list[str]:
+    """The numbers of the runs below which more is shown, one for each time."""
+    asked = request.GET.get("open", "").split(",")
+    return [word for word in asked if word.isascii() and word.isdecimal() and len(word) < 16][:MOST_OPEN]
 
 
 def _state(opened: Sequence[str], chart: Mapping[str, str]) -> QueryDict:

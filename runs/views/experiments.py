@@ -25,6 +25,7 @@ from runs.services.experiments import about_experiment, archive_experiment, edit
 from runs.services.tags import parse_tag
 from runs.status import Status
 from runs.toasts import toast
+from runs.views.chart_names import names_answer, wanted_menu
 from runs.views.edits import opened_with, refused_context
 from runs.views.live import is_seen, part_url
 from runs.views.parts import is_htmx, render_dialog, wants_part
@@ -126,35 +127,41 @@ def experiment_detail(request: MemberRequest, name: str) -> HttpResponseBase:
     """One experiment: figures, chart, and its runs with child runs folded under their parents."""
     experiment, scope = _find(request, name)
     if wants_part(request, "experiment-figures"):
-        if is_seen(request, _figures_version(scope)):
-            return HttpResponse(status=204)
-        return render(request, "experiments/_figures.html", _figures(request, experiment, scope))
+        return _figures_part(request, experiment, scope)
     find = request.GET.get("find", "").strip()
-    for key in ("over", "curve"):
-        if wants_part(request, f"{key}-names"):
-            found = {"key": key, "find": find, "names": metric_names(experiment, find)}
-            return render(request, "experiments/_chart_names.html", found)
+    if menu := wanted_menu(request):
+        return names_answer(request, menu, find, metric_names(experiment, find))
     workspace, metrics = request.membership.workspace, MetricColumns(request.user, experiment)
     runs = RunList(workspace, request.user, request.GET, place="experiment", experiment=experiment)
     if request.GET.get("format") == "csv":
         return csv_response(runs, experiment.name, metrics.choices)
 
     def more(part: bool) -> dict[str, Any]:
-        counts = chip_counts(experiment)
-        chips = [
-            {"key": key, "label": key.capitalize() or "All", "status": _CHIP_STATUS.get(key), "count": count}
-            for key, count in counts.items()
-            if key != "archived" or count.number
-        ]
-        context: dict[str, Any] = {"experiment": experiment, "chips": chips}
-        if not runs.is_filtered and runs.is_valid:
-            context["matching"] = counts[""]
-        figures = {} if part else _figures(request, experiment, scope, metrics.names)
-        found = {"find": find, "found": metric_names(experiment, find)} if find and not part else {}
-        return context if part else {**context, **figures, **found, **_head(experiment)}
+        context = {"experiment": experiment, **_chips(experiment, runs)}
+        if part:
+            return context
+        found = {"find": find, "found": metric_names(experiment, find)} if find else {}
+        return {
+            **context,
+            **_figures(request, experiment, scope, metrics.names),
+            **found,
+            **_head(experiment),
+        }
 
     template = "experiments/experiment_detail.html"
     return list_answer(request, runs, scope, more, template=template, metrics=metrics)
+
+
+def _chips(experiment: Experiment, runs: RunList) -> dict[str, Any]:
+    """The statuses that are one click away, the archive only if something is in it, and how many match."""
+    counts = chip_counts(experiment)
+    chips = [
+        {"key": key, "label": key.capitalize() or "All", "status": _CHIP_STATUS.get(key), "count": count}
+        for key, count in counts.items()
+        if key != "archived" or count.number
+    ]
+    is_all = not runs.is_filtered and runs.is_valid
+    return {"chips": chips, "matching": counts[""]} if is_all else {"chips": chips}
 
 
 def _find(request: HttpRequest, name: str) -> tuple[Experiment, Scope]:
@@ -166,6 +173,12 @@ def _find(request: HttpRequest, name: str) -> tuple[Experiment, Scope]:
 
 def _figures_version(scope: Scope) -> str:
     return f"{scope.version}.{scope.metrics}"
+
+
+def _figures_part(request: HttpRequest, experiment: Experiment, scope: Scope) -> HttpResponse:
+    if is_seen(request, _figures_version(scope)):
+        return HttpResponse(status=204)
+    return render(request, "experiments/_figures.html", _figures(request, experiment, scope))
 
 
 def _figures(

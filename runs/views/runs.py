@@ -262,25 +262,31 @@ def run_columns(request: HttpRequest, place: str) -> HttpResponse:
             choose_metrics(person, experiment, _asked_metrics(request.POST))
         toast(request, "Columns kept")
         return done(request, back)
+    context = {"next": back, **_columns_context(request, place, experiment, is_search=is_search)}
+    if part:
+        return render(request, "runs/_metric_choice.html", context)
+    return render_dialog(request, "runs/_columns_dialog.html", context)
+
+
+def _columns_context(
+    request: HttpRequest, place: str, experiment: Experiment | None, *, is_search: bool
+) -> dict[str, Any]:
+    """What the dialog shows: what is kept, or with a search of names what was chosen so far."""
+    person: Any = request.user
     find = request.POST.get("find", "").strip()
     asked = _asked_metrics(request.POST) if is_search else None
-    metrics = offered_metrics(person, experiment, find=find, asked=asked) if experiment else []
-    if part:
-        return render(request, "runs/_metric_choice.html", {"metrics": metrics, "find": find})
-    chosen = {column.key for column in columns.chosen(person, place)}
-    keys = set(request.POST.getlist("column")) if is_search else chosen
-    context = {
+    kept = {column.key for column in columns.chosen(person, place)}
+    keys = set(request.POST.getlist("column")) if is_search else kept
+    return {
         "section": "experiments" if place == "experiment" else place,
         "heading": "Columns",
         "action": request.path,
-        "next": back,
         "offered": [(column, column.key in keys) for column in columns.offered(place)],
         "experiment": experiment,
-        "metrics": metrics,
+        "metrics": offered_metrics(person, experiment, find=find, asked=asked) if experiment else [],
         "find": find,
         "size": "dialog-sm",
     }
-    return render_dialog(request, "runs/_columns_dialog.html", context)
 
 
 def _experiment_of_columns(request: HttpRequest, place: str) -> Experiment | None:

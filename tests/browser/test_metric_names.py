@@ -1,0 +1,45 @@
+"""Metrics of an experiment with thousands of names are searched: in the menus of charts, and for columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from studio.accounts.models import User
+from tests.factories import log_metrics, make_run
+from tests.fixtures.browser import LOOKS
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+OpenPage = Callable[..., Page]
+
+
+@pytest.mark.parametrize(("width", "theme"), LOOKS)
+def test_names_beyond_those_offered_are_searched(
+    ana: User, open_page: OpenPage, axe: Callable[[Page], list[str]], width: int, theme: str
+) -> None:
+    make_run(metrics={"loss": 1.0})
+    log_metrics(make_run(), {f"layer{number:04}/w": [1.0, 2.0] for number in range(1_200)})
+    page = open_page("/experiments/mnist/", user=ana, width=width, theme=theme)
+    page.get_by_role("button", name="Duration").click()
+    page.locator("#over-find").press_sequentially("1199")
+    expect(page.locator("#over-names a")).to_have_text("layer1199/w")
+    assert axe(page) == []
+    page.locator("#over-names a").click()
+    page.wait_for_url("**over=layer1199%2Fw**")
+    expect(page.get_by_role("button", name="layer1199/w")).to_be_visible()
+    if width < 768:
+        more = page.get_by_role("button", name="More", exact=True)
+        search = page.locator("[data-search-bar], .list-search input[type=search], .list-search input").first
+        assert abs(more.bounding_box()["y"] - search.bounding_box()["y"]) < 8
+        more.click()
+    page.get_by_role("link", name="Columns").and_(page.locator(":visible")).click()
+    page.get_by_label("What is shown of loss").select_option("max")
+    page.get_by_label("Find a metric").and_(page.locator("#column-find")).press_sequentially("1198")
+    expect(page.locator("#metric-choice label")).to_have_count(2)
+    page.get_by_label("What is shown of layer1198/w").select_option("last")
+    assert axe(page) == []
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("th", has_text="layer1198/w")).to_have_count(1)
+    expect(page.locator("th", has_text="loss max")).to_have_count(1)
