@@ -40,16 +40,25 @@ def take_to_disk() -> None:
         os.close(log)
 
 
+def sqlite_database(path: str) -> dict[str, Any]:
+    """Django's settings for a database in this file."""
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": path,
+        "CONN_MAX_AGE": 600,
+        "OPTIONS": dict(SQLITE_OPTIONS),
+    }
+
+
 def parse_database_url(url: str) -> dict[str, Any]:
     """Django's settings for one database. Raises ImproperlyConfigured for an address that it cannot read."""
     parts = split_url("STUDIO_DATABASE_URL", url)
     if parts.scheme == "sqlite":
-        return {
-            "ENGINE": "django.db.backends.sqlite3",
-            "NAME": unquote(parts.path.removeprefix("/")),
-            "CONN_MAX_AGE": 600,
-            "OPTIONS": dict(SQLITE_OPTIONS),
-        }
+        if parts.query or parts.fragment:
+            raise ImproperlyConfigured(
+                "STUDIO_DATABASE_URL: write ? as %3F and # as %23 in the path of a file, and % as %25."
+            )
+        return sqlite_database(unquote(parts.path.removeprefix("/")))
     if parts.scheme in ("postgres", "postgresql"):
         return {
             "ENGINE": "django.db.backends.postgresql",

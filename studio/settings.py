@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
-from studio.database import parse_database_url
+from studio.database import parse_database_url, sqlite_database
 from studio.env import env_address, env_bool, env_broker, env_int, env_list, env_path, env_str, env_url
 from studio.hosts import address_of, bracketed
 
@@ -125,8 +125,11 @@ TEMPLATES = [
     }
 ]
 
+_DATABASE_URL = env_str("STUDIO_DATABASE_URL")
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": parse_database_url(env_str("STUDIO_DATABASE_URL", f"sqlite:///{DATA_DIR / 'db.sqlite3'}"))
+    "default": parse_database_url(_DATABASE_URL)
+    if _DATABASE_URL
+    else sqlite_database(str(DATA_DIR / "db.sqlite3"))
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

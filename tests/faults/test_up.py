@@ -203,6 +203,20 @@ def test_nobody_else_reads_what_is_kept(make_studio: Callable[..., StudioProcess
         assert stat.filemode(path.stat().st_mode) == "-rw-------", path
 
 
+def test_everything_is_in_the_data_folder_whatever_it_is_called(
+    make_studio: Callable[..., StudioProcess], tmp_path: Path
+) -> None:
+    studio = make_studio()
+    studio.data = tmp_path / "in" / "z#1?2 %41;é"
+    studio.env["STUDIO_DATA"] = str(studio.data)
+    studio.start()
+    submit_more(studio)
+    answer = command("link", "--user", "admin", STUDIO_DATA=str(studio.data))
+    assert answer.stdout.startswith(f"{studio.url}/sign-in/")
+    assert [each.name for each in studio.data.parent.iterdir()] == [studio.data.name]
+    wait_until(lambda: list(studio.data.glob("work/*/1/user_logs/std_log.txt")))
+
+
 def test_a_node_that_hangs_alone_is_missed(make_studio: Callable[..., StudioProcess]) -> None:
     studio = make_studio(STUDIO_NOT_RESPONDING_AFTER="4")
     studio.start()

@@ -73,6 +73,12 @@ def test_a_sqlite_address_names_a_file() -> None:
     assert parse_database_url("sqlite:////srv/a%20b.sqlite3")["NAME"] == "/srv/a b.sqlite3"
 
 
+@pytest.mark.parametrize("url", ["sqlite:////srv/a#b/db.sqlite3", "sqlite:////srv/a?b/db.sqlite3"])
+def test_a_sqlite_address_that_would_name_another_file_is_refused(url: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match="write \\? as %3F and # as %23"):
+        parse_database_url(url)
+
+
 def test_a_postgresql_address_may_hold_escaped_letters_and_options() -> None:
     database = parse_database_url("postgresql://ana:p%40ss@db.lab:5433/studio?sslmode=require")
     assert (database["USER"], database["PASSWORD"]) == ("ana", "p@ss")
