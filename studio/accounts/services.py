@@ -6,11 +6,12 @@ import hashlib
 import re
 import secrets
 import string
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.hashers import make_password
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -228,7 +229,9 @@ def check_token(text: str) -> tuple[User, ApiToken] | None:
     if token.expires_at is not None and token.expires_at <= now:
         return None
     if token.last_used_at is None or token.last_used_at < now - USED_AT_MOST_EVERY:
-        ApiToken.objects.filter(pk=token.pk).update(last_used_at=Now())
+        # On a full disk people still read, and in a transaction PostgreSQL would refuse what follows.
+        with suppress(DatabaseError), transaction.atomic():
+            ApiToken.objects.filter(pk=token.pk).update(last_used_at=Now())
     return token.user, token
 
 

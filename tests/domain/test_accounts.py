@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from studio.accounts import services
@@ -34,6 +36,20 @@ def at_once(*calls: Any) -> list[Any]:
 
     with ThreadPoolExecutor(len(calls)) as pool:
         return list(pool.map(one, calls))
+
+
+@contextmanager
+def nothing_is_written() -> Iterator[None]:
+    """The database refuses every change meanwhile, as it does on a full disk."""
+    is_sqlite = connection.vendor == "sqlite"
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = ON" if is_sqlite else "SET LOCAL transaction_read_only = on")
+        try:
+            yield
+        finally:
+            if is_sqlite:
+                cursor.execute("PRAGMA query_only = OFF")
+            transaction.set_rollback(True)
 
 
 class TestFirstStart:
@@ -132,7 +148,7 @@ class TestTokens:
 
     def test_use_is_noted_once_a_minute(self, ana: User, django_assert_num_queries: Any) -> None:
         token, text = services.make_token(ana, "laptop")
-        with django_assert_num_queries(2):  # the token with its person; the time of use
+        with django_assert_num_queries(4):  # the token with its person; the time of use, in its transaction
             services.check_token(text)
         with django_assert_num_queries(1):
             services.check_token(text)
@@ -141,6 +157,12 @@ class TestTokens:
         services.check_token(text)
         token.refresh_from_db()
         assert token.last_used_at > two_minutes_ago
+
+    def test_a_token_reads_while_nothing_can_be_written(self, ana: User) -> None:
+        token, text = services.make_token(ana, "laptop")
+        with nothing_is_written():
+            assert services.check_token(text) == (ana, token)
+            assert User.objects.filter(pk=ana.pk).exists()
 
 
 class TestMembers:
