@@ -33,6 +33,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import DatabaseError, OperationalError
 
     if "up" in sys.argv[1:2]:
         from studio.options import apply_options
@@ -42,6 +43,11 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"studio: {error}")
+    except DatabaseError as error:
+        # The other kinds are mistakes of ours in what was asked.
+        if type(error) not in (DatabaseError, OperationalError) or "--traceback" in sys.argv:
+            raise
+        sys.exit(f"studio: The database cannot be used: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.fixtures.migrated import copy_migrated
 from tests.fixtures.processes import REPOSITORY, StudioProcess, wait_until
 from tests.servers import free_port
 
@@ -332,6 +333,48 @@ def test_where_there_is_no_studio_a_command_says_so(name: str, tmp_path: Path) -
     [line] = answer.stderr.strip().splitlines()
     assert f"There is no Studio with STUDIO_DATA={tmp_path / 'nothing'}" in line
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with an owner, in which nothing runs."""
+    folder = tmp_path / "var"
+    folder.mkdir()
+    copy_migrated(folder / "db.sqlite3")
+    make_owner = "from studio.accounts.services import ensure_first_start as make; make()"
+    assert command("shell", "-v0", "-c", make_owner, STUDIO_DATA=str(folder)).returncode == 0
+    return folder
+
+
+def with_files_up_to(most_bytes: int, *words: str, data: Path) -> str:
+    """The one line of a command that can write no file beyond this size, as on a full disk."""
+    limited = f"ulimit -f {most_bytes // 1024} && exec python manage.py {' '.join(words)}"
+    env = {**os.environ, "STUDIO_DATA": str(data), "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    env.pop("STUDIO_DATABASE_URL", None)
+    answer = subprocess.run(["/bin/bash", "-c", limited], cwd=REPOSITORY, env=env, capture_output=True,
+                            text=True, timeout=60)  # fmt: skip
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    [line] = answer.stderr.strip().splitlines()
+    return line
+
+
+@pytest.mark.parametrize("name", ["link", "token"])
+def test_a_command_says_in_a_line_that_the_disk_is_full(name: str, data: Path) -> None:
+    said = "studio: The database cannot be used: disk I/O error"
+    assert with_files_up_to(0, name, "--user", "admin", data=data) == said
+    with closing(sqlite3.connect(data / "db.sqlite3")) as database:
+        database.executescript("PRAGMA wal_autocheckpoint = 0; CREATE TABLE big (content)")
+        database.execute("INSERT INTO big VALUES (zeroblob(300000))")
+        database.commit()  # all is in the log, which can be read and not be added to
+        assert with_files_up_to(200 * 1024, name, "--user", "admin", data=data) == said
+
+
+def test_a_command_says_in_a_line_that_a_file_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "db.sqlite3").write_text("thesis " * 100)
+    answer = command("token", "--user", "admin", STUDIO_DATA=str(tmp_path))
+    assert answer.stderr == "studio: The database cannot be used: file is not a database\n"
+    assert answer.returncode == 1
 
 
 def test_any_python_finds_the_one_with_the_requirements(tmp_path: Path) -> None:

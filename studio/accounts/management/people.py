@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import DatabaseError
+from django.db import connection
 
 from studio.accounts.models import User
 
@@ -25,10 +25,8 @@ def check_studio() -> None:
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3") and not Path(database["NAME"]).exists():
         raise _nothing_here()
-    try:
-        User.objects.exists()
-    except DatabaseError:
-        raise _nothing_here() from None
+    if User._meta.db_table not in connection.introspection.table_names():
+        raise _nothing_here()
 
 
 def _nothing_here() -> CommandError:
