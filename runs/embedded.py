@@ -151,6 +151,7 @@ class Studio:
             make_private()
             check_writable(settings.WORK_DIR, Path(default_storage.path("")))
             self._migrate()
+            self._remember_address()
             return self._first_start(), self._names_of_active()
         except StudioError as error:
             raise CannotStart(str(error)) from None
@@ -229,9 +230,18 @@ class Studio:
         except StudioError as error:
             raise CannotStart(f"STUDIO_TARGETS: {error}") from None
 
+    def _address(self) -> str:
+        return settings.PUBLIC_URL or address_of(self.host, self.port)
+
+    def _remember_address(self) -> None:
+        try:
+            remember_address(self._address())
+        except OSError as error:
+            file = settings.DATA_DIR / "address"
+            raise CannotStart(f"The file {file} cannot be replaced: {error.strerror}.") from None
+
     def _greet(self, link: str, active: str) -> None:
-        address = settings.PUBLIC_URL or address_of(self.host, self.port)
-        remember_address(address)
+        address = self._address()
         self.say(f"Studio is at  {address}/")
         if link:
             self.say(f"Sign in with  {address}{link}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -23,8 +24,13 @@ def split_address(address: str) -> SplitResult:
 
 
 def remember_address(address: str) -> None:
-    """Keep where this Studio listens, for commands that run beside it."""
-    _remembered().write_text(address)
+    """Keep where this Studio listens, for commands that run beside it. Raises OSError."""
+    draft = _remembered().with_suffix(f".{os.getpid()}")
+    try:
+        draft.write_text(address)
+        draft.replace(_remembered())
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def address_of_this_studio() -> str:

@@ -148,6 +148,26 @@ def test_so_is_another_place_that_cannot_be_written(
     assert not studio.data.exists()
 
 
+def test_the_address_is_kept_whoever_owns_the_old_one(make_studio: Callable[..., StudioProcess]) -> None:
+    studio = make_studio()
+    studio.data.mkdir(parents=True)
+    (studio.data / "address").symlink_to("/proc/version")  # root, too, may not write into it
+    studio.start()
+    assert (studio.data / "address").read_text() == studio.url
+    assert not list(studio.data.glob("address.*"))
+
+
+def test_an_address_that_cannot_be_kept_is_refused_before_anything_runs(
+    make_studio: Callable[..., StudioProcess],
+) -> None:
+    studio = make_studio()
+    (studio.data / "address").mkdir(parents=True)
+    said = f"studio: The file {studio.data / 'address'} cannot be replaced: Is a directory."
+    assert refusal(studio) == said
+    assert not list(studio.data.glob("address.*"))
+    assert not list(studio.data.glob("work/*"))
+
+
 def test_half_an_option_is_refused_and_nothing_is_made(make_studio: Callable[..., StudioProcess]) -> None:
     studio = make_studio()
     studio.folder.mkdir(parents=True)
