@@ -38,6 +38,18 @@ SCATTERED = """
 """
 
 
+def nest(folder: Path, levels: int) -> None:
+    """Make so many folders in each other, more than one path can name, with a file in the last."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("deep", dir_fd=here)
+        there = os.open("deep", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = there
+    os.close(os.open("last", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+
+
 def wait_for(condition: Callable[[], Any], *, within_s: float = 60.0) -> Any:
     """What the condition gives once it is true; fails the test when that takes too long."""
     end = time.monotonic() + within_s

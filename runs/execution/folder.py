@@ -17,8 +17,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +24,7 @@ from typing import Any
 
 from runs.errors import Conflict
 from runs.execution import shim
+from runs.execution.removal import remove_tree
 
 Facts = dict[str, Any]
 
@@ -139,11 +138,7 @@ class RunFolder:
                 if not self.spool.is_symlink():
                     self.spool.chmod(0o700)  # what may not be written is not moved
                 self.spool.rename(self.set_aside_spool)
-            try:
-                shutil.rmtree(self.path)
-            except PermissionError:  # a script has taken the rights from a folder of its own
-                _open_folders(self.path)
-                shutil.rmtree(self.path)
+            remove_tree(self.path)
         with suppress(OSError):  # while there are other attempts
             self.path.parent.rmdir()
 
@@ -249,11 +244,3 @@ def _read(path: Path) -> Facts | None:
 
 def _write(path: Path, facts: Facts) -> None:
     shim.write_whole(str(path), json.dumps(facts, indent=1).encode())
-
-
-def _open_folders(path: Path) -> None:
-    path.chmod(stat.S_IRWXU)
-    for parent, names, _ in os.walk(path):
-        for name in names:
-            if not os.path.islink(os.path.join(parent, name)):
-                os.chmod(os.path.join(parent, name), stat.S_IRWXU)

@@ -9,6 +9,7 @@ import pytest
 
 from runs.errors import Conflict
 from runs.execution.folder import RunFolder, run_folders
+from tests.execution_kit import nest
 
 
 @pytest.fixture
@@ -83,6 +84,13 @@ def test_it_is_removed_with_everything_and_the_last_attempt_takes_the_run_along(
     other.remove()
     other.remove()
     assert not (tmp_path / "mnist_1_abc").exists()
+
+
+def test_so_is_one_that_is_deeper_than_a_path_can_name(folder: RunFolder) -> None:
+    folder.create_kept()
+    nest(folder.outputs, 1_500)
+    folder.remove()
+    assert not folder.path.parent.exists()
 
 
 def test_the_attempts_on_a_node_are_found(folder: RunFolder, tmp_path: Path) -> None:
