@@ -158,7 +158,10 @@ def _takes(kept: Kept, path: str, size: int, old: Artifact | None) -> bool:
 def _kept_files(folder: Path, kept: Kept) -> Iterator[tuple[str, BufferedReader]]:
     """The files to keep, open for reading, by path. Folders are held open: no link is followed."""
     for top in KEPT_FOLDERS:
-        if not stat.S_ISDIR(_mode_of(folder / top)):
+        mode = _mode_of(folder / top)
+        if not stat.S_ISDIR(mode):
+            if mode:
+                kept.leave_out(top, "links are not followed" if stat.S_ISLNK(mode) else "not a folder")
             continue
         walk = os.fwalk(folder / top, follow_symlinks=False, onerror=partial(_unreadable, kept))
         for here, folders, files, descriptor in walk:
@@ -188,6 +191,7 @@ def _unreadable(kept: Kept, error: OSError) -> None:
 
 
 def _mode_of(path: Path) -> int:
+    """0 where there is nothing."""
     try:
         return path.lstat().st_mode
     except OSError:

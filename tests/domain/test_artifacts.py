@@ -15,10 +15,12 @@ import pytest
 from django.core.files.storage import default_storage
 
 from runs.errors import NotFound
+from runs.execution.removal import remove_tree
 from runs.models import Artifact, Experiment, Run, RunDependency
 from runs.services import artifacts, previews
 from runs.status import Kind
 from studio.accounts.models import Workspace
+from tests.execution_kit import nest
 
 pytestmark = pytest.mark.django_db
 _numbers = itertools.count(1)
@@ -118,7 +120,20 @@ def test_a_linked_outputs_folder_is_not_followed(tmp_path: Path) -> None:
     code = tmp_path / "code"
     code.mkdir()
     (code / "outputs").symlink_to(secret)
-    assert artifacts.keep_outputs(make_run(), code).files == 0
+    (code / "logs").write_text("a file")
+    kept = artifacts.keep_outputs(make_run(), code)
+    assert kept.files == 0
+    assert kept.notes == ["Not kept, links are not followed: “outputs”.", "Not kept, not a folder: “logs”."]
+
+
+def test_folders_that_are_too_deep_are_left_out(tmp_path: Path) -> None:
+    code = write(tmp_path / "code", {"outputs/a.txt": "1", "outputs/z.txt": "2"})
+    nest(code / "outputs", 1_500)
+    run = make_run()
+    kept = artifacts.keep_outputs(run, code)
+    remove_tree(code)  # pytest could not
+    assert set(content(run)) == {"outputs/a.txt", "outputs/z.txt"}
+    assert [note[:40] for note in kept.notes] == ["Not kept, the name cannot be used everyw"]
 
 
 @pytest.mark.parametrize(
