@@ -112,7 +112,7 @@ def test_what_an_attempt_left_is_removed_while_others_are_claimed(
     may_go_on = threading.Event()
 
     def hold_up(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "shutil.rmtree" and str(arguments[0]) == str(folder.path):
+        if event == "os.rmdir" and str(arguments[0]) == str(folder.path):
             may_go_on.wait(30)
 
     sys.addaudithook(hold_up)
