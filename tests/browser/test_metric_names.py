@@ -1,4 +1,4 @@
-"""Metrics of an experiment with thousands of names are searched: in the menus of charts, and for columns."""
+"""Metrics of an experiment: the first one comes to an open page, and thousands of names are searched."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from runs.status import Status
 from studio.accounts.models import User
 from tests.factories import log_metrics, make_run
 from tests.fixtures.browser import LOOKS
@@ -43,3 +44,18 @@ def test_names_beyond_those_offered_are_searched(
     page.get_by_role("button", name="Save").click()
     expect(page.locator("th", has_text="layer1198/w")).to_have_count(1)
     expect(page.locator("th", has_text="loss max")).to_have_count(1)
+
+
+def test_the_first_metric_of_an_experiment_is_drawn_on_a_page_that_is_open(
+    ana: User, open_page: OpenPage
+) -> None:
+    first = make_run(status=Status.RUNNING, submitter=ana)
+    page = open_page("/experiments/mnist/", user=ana)
+    expect(page.locator("[data-curves]")).to_have_count(0)
+    log_metrics(first, {"loss": [1 / (step + 1) for step in range(20)]})
+    expect(page.locator("[data-curves] canvas")).to_be_visible()
+    page.wait_for_function("""() => {
+        const canvas = document.querySelector("[data-curves] canvas");
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return data.some((part) => part > 0);
+    }""")

@@ -492,14 +492,3 @@ def test_an_experiment_draws_the_curves_of_its_newest_runs(
     expect(page.locator(".plot-tip > div")).to_have_count(6)
     assert axe(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-
-def test_the_first_metric_of_an_experiment_is_drawn_on_a_page_that_is_open(
-    ana: User, open_page: OpenPage
-) -> None:
-    first = make_run(status=Status.RUNNING, submitter=ana)
-    page = open_page("/experiments/mnist/", user=ana)
-    expect(page.locator("[data-curves]")).to_have_count(0)
-    log_metrics(first, {"loss": [1 / (step + 1) for step in range(20)]})
-    expect(page.locator("[data-curves] canvas")).to_be_visible()
-    wait_for_change(page, "loss", [0, 0])
