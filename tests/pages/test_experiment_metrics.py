@@ -394,7 +394,6 @@ class TestCharts:
         make_run()
         page = client_of(ana).get(URL).content
         assert b"data-curves" not in page
-        assert b"curves.js" not in page
         assert b'<h2 id="duration-heading">Duration</h2>' in page
 
 
