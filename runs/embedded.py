@@ -25,7 +25,7 @@ from django.conf import settings
 from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, connection, connections, transaction
 from django.db import Error as DatabaseTrouble
 from django.db.migrations.executor import MigrationExecutor
 from django.urls import reverse
@@ -46,6 +46,7 @@ from runs.sweeper import Sweeper
 from studio.accounts.models import SignInLink, Workspace
 from studio.accounts.services import ensure_first_start, make_sign_in_link
 from studio.addresses import remember_address
+from studio.database import misplaced_database
 from studio.hosts import address_of
 from studio.secret_key import keep_secret_key
 
@@ -65,6 +66,16 @@ def _leave_alone_what_stays() -> None:
     """Spare the garbage collector what a start has loaded: a walk through it holds requests up for 0.1 s."""
     gc.collect()
     gc.freeze()
+
+
+def _refuse_misplaced_database() -> None:
+    path = Path(settings.DATA_DIR) / "db.sqlite3"
+    older = misplaced_database(path) if connection.settings_dict["NAME"] == str(path) else None
+    if older is not None:
+        raise CannotStart(
+            f"The database of this data folder is {older}, where an earlier version put it because of the "
+            f"folder's name. Move it to {path}, and what is beside it with -wal and -shm as well."
+        )
 
 
 def _open_more_files() -> None:
@@ -149,6 +160,7 @@ class Studio:
         try:
             keep_secret_key()
             make_private()
+            _refuse_misplaced_database()
             check_writable(settings.WORK_DIR, Path(default_storage.path("")))
             self._migrate()
             self._remember_address()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
@@ -48,6 +49,15 @@ def sqlite_database(path: str) -> dict[str, Any]:
         "CONN_MAX_AGE": 600,
         "OPTIONS": dict(SQLITE_OPTIONS),
     }
+
+
+def misplaced_database(path: Path) -> Path | None:
+    """Where earlier versions put the database that belongs at this path, if it is there and not here.
+
+    They read `#`, `?` and codes such as `%41` in the name of the data folder as an address has them.
+    """
+    older = Path(unquote(urlsplit(f"sqlite:///{path}").path.removeprefix("/")))
+    return older if older != path and older.is_file() and not path.exists() else None
 
 
 def parse_database_url(url: str) -> dict[str, Any]:

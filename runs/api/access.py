@@ -26,7 +26,9 @@ from studio.prepared import Given, Prepared
 
 NO_RUN_TOKEN = "A run's own token cannot do this."  # noqa: S105 (says something of tokens, is none)
 SUBMITTER_IS_GONE = "Who submitted this run is not in its workspace any more, so it makes no others."
-NOT_YOUR_RUN = "A run's own token reaches this run, what descends from it, and nothing else."
+NOT_YOUR_RUN = (
+    "A run's own token reaches its run and what descends from it; to those above it only logs metrics."
+)
 
 _membership = Prepared(
     lambda: Membership.objects.select_related("workspace").filter(
@@ -109,9 +111,8 @@ class Token(HttpBearer):
 
     `role` is the least role in the workspace. Run tokens are let in where the address names a run, `upwards`
     also one above their own, and elsewhere only with `run_token`; the operation then sees to it that they
-    reach nothing but their own. What
-    makes something new in a workspace (as does what `makes_runs`) needs that the run's submitter may still do
-    so.
+    reach nothing but their own. What makes something new in a workspace (as does what `makes_runs`) needs
+    that the run's submitter may still do so.
     """
 
     def __init__(

@@ -7,7 +7,8 @@
     spool/            metrics that the script has logged and that are not sent yet
     launch.json       what was to be run          written once, by launch.start
     state.json        the processes, and the boot they belong to      by the shim
-    ended.json        how it ended                                    by the shim
+    ended.json        how it ended                                    by the shim, made of ended.room
+    output            the pipe from the script to the shim; whoever reads it takes from the log
     stop              asks the shim to stop the run; its being there is the message
     lock              held by the shim as long as it lives
 """

@@ -20,23 +20,18 @@ import time
 
 STD_LOG = "user_logs/std_log.txt"
 OUTPUT = "output"  # the pipe with that name by which the script's output comes
-LAUNCH_LOG = "system_logs/launch.log"
-CODE = "code"
-STATE = "state.json"
-ENDED = "ended.json"
-STOP = "stop"
+LAUNCH_LOG, CODE = "system_logs/launch.log", "code"
+STATE, ENDED, STOP = "state.json", "ended.json", "stop"
 ROOM = "ended.room"  # becomes ended.json, which so needs no room on a disk that the run has filled
 ROOM_BYTES = PUMP_BYTES = 64 << 10
-PUMP_LIMIT_S = 1.0  # how long a process that could not be killed may hold the output open
-
+PUMP_LIMIT_S = 1.0  # nothing more comes for so long from whoever holds the output open after the end
 POLL_S = 0.1  # how often the stop file is looked for
 LEFTOVER_GRACE_S = 2.0  # what a script left running gets this long after SIGTERM
 KILL_LIMIT_S = 30.0  # a process that SIGKILL does not end by then sits in the kernel, or is not ours to kill
 WRITE_PATIENCE_S = 7 * 86_400.0  # how long a full disk may keep back the result, which only we know
 MEMORY_LOOK_S = 30.0  # SIGKILL is for want of memory if the kernel counted one at most twice this long before
 ALWAYS = float("inf")
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -185,7 +180,7 @@ class Watch:
         self.left: list[Process] = []
         self.kills_before = self.kills_lately = 0  # as of the last look but one, and of the last
         self.kills_seen = self.started_at = self.started = 0.0
-        self.pumping = _thread.allocate_lock()  # held while output may still come
+        self.pumping, self.pumped = _thread.allocate_lock(), 0  # held while output may still come; its bytes
 
     def run(self) -> None:
         """Start the script, wait for its end, and write ended.json."""
@@ -249,16 +244,19 @@ class Watch:
     def pump(self, printed: int, output: int) -> None:
         """Copy what is printed into the log; a file itself would be emptied by `echo … > /dev/stderr`."""
         lost = 0  # on a full disk, as if the script had written it itself
-        while data := os.read(printed, PUMP_BYTES):
-            notice = f"\n[Studio] {lost:,} bytes are missing here: the disk was full.\n" if lost else ""
-            try:
-                write_all(output, notice.encode() + data)
-                lost = 0
-            except OSError as error:
-                if not lost:
-                    self.log(f"{STD_LOG} could not be written: {error.strerror}.")
-                lost += len(data)
-        self.pumping.release()
+        try:
+            while data := os.read(printed, PUMP_BYTES):
+                self.pumped += len(data)
+                notice = f"\n[Studio] Disk full: up to {lost:,} bytes are missing here.\n" if lost else ""
+                try:
+                    write_all(output, notice.encode() + data)
+                    lost = 0
+                except OSError as error:
+                    if not lost:
+                        self.log(f"{STD_LOG} could not be written: {error.strerror}.")
+                    lost += len(data)
+        finally:
+            self.pumping.release()
 
     def become_script(self, nothing: int, output: int, writer: int) -> None:
         """The child's way from fork to exec; never returns."""
@@ -317,7 +315,9 @@ class Watch:
         """Until no process of the run is left, or those left cannot be killed."""
         while self.reap() and self.decide(time.monotonic()):
             signal.sigtimedwait({signal.SIGCHLD}, self.nap_s())
-        self.pumping.acquire(timeout=PUMP_LIMIT_S if self.left else -1)
+        moves, seen = True, -1
+        while moves and not self.pumping.acquire(timeout=PUMP_LIMIT_S):
+            moves, seen = self.pumped > seen, self.pumped
 
     def reap(self) -> bool:
         """Take what has ended; whether any child, the script's or an orphan of its, is still there."""

@@ -337,7 +337,7 @@ def _label(model: type[Tag] | type[Property], key: nodes.Pattern, value: nodes.P
         return same
     wanted = fold(value.pieces[0])
     alike = model.objects.filter(same).order_by()
-    values = alike.values_list("value", flat=True).distinct()
+    values = alike.values_list("value", flat=True).distinct().iterator()
     return same & Q(value__in=[text for text in values if text is not None and fold(text) == wanted])
 
 

@@ -153,7 +153,8 @@ def _earlier(workspace: Workspace, key: str, by: User, new: NewRun) -> Run | Non
     run = Run.objects.filter(submission_key=key).first() if key else None
     if run and (run.workspace_id != workspace.pk or run.submitter_id != by.pk):
         raise Conflict("This form was submitted by somebody else.", hint="Open the submit page again.")
-    if run and run.request_digest != new.request_digest:
+    # A run of an earlier version has no digest of its form.
+    if run and run.request_digest not in (None, new.request_digest):
         raise SubmittedBefore(run.run_id, run.name)
     return run
 

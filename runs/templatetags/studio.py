@@ -13,7 +13,7 @@ from django import template
 from django.contrib.messages.storage.base import Message
 from django.template.defaultfilters import stringfilter
 from django.templatetags.static import static
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from runs import charts
@@ -246,6 +246,14 @@ def tag_list(labels: Iterable[Any], width: int = 236) -> SafeString:
             mark_safe(" hidden") if fits == len(labels) else "", len(labels) - fits,
         )  # fmt: skip
     return format_html('<span class="tags">{}{}</span>', chips, more)
+
+
+@register.simple_tag(takes_context=True)
+def kept_fields(context: Mapping[str, Any], names: str) -> SafeString:
+    """Hidden fields with those of these words of the address that have a value, so that a form keeps them."""
+    asked = context["request"].GET
+    field = '<input type="hidden" name="{}" value="{}">'
+    return format_html_join("", field, ((name, asked[name]) for name in names.split() if asked.get(name)))
 
 
 @register.simple_tag

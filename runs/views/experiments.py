@@ -44,6 +44,7 @@ _HEADS = (
     ("submitter", "Last submitter", "w-120", "", "from-1400"),
 )
 _ASCENDING_FIRST = ("name", "latest", "submitter")
+_FIGURES_KEEP = ("q", "show", "order", "panel", "open", "curve", "over", "sum")
 _CHIP_STATUS = {
     "active": Status.RUNNING, "queued": Status.QUEUED, "completed": Status.COMPLETED,
     "failed": Status.FAILED, "canceled": Status.CANCELED,
@@ -187,7 +188,7 @@ def _figures(
     """Figures and charts; `names` are the metrics that can be drawn, asked for if they are not given."""
     figures = experiment_figures(experiment)
     asked = QueryDict(mutable=True)
-    asked.update({key: request.GET[key] for key in ("curve", "over", "sum") if request.GET.get(key)})
+    asked.update({key: request.GET[key] for key in _FIGURES_KEEP if request.GET.get(key)})
     charts = metric_charts(
         experiment,
         metric_names(experiment) if names is None else names,

@@ -16,7 +16,7 @@ RUN = "eyJydW4iOiJkaWdpdHNfMSIsImF0dGVtcHQiOjF9:1wMabC:" + "s_g-N" * 8 + "123"
 QUOTED = RUN.replace(":", "%3A")
 
 
-@pytest.mark.parametrize("token", [PERSON, PERSON[:30], PERSON.lower(), RUN, RUN[:50], QUOTED])
+@pytest.mark.parametrize("token", [PERSON, PERSON[:40], PERSON.lower(), RUN, RUN[:50], QUOTED])
 def test_what_looks_like_a_token_is_masked_wherever_it_stands(token: str) -> None:
     shown = masked(f"http://host/?token={token}, '{token}' and {token}/tokens/.")
     begin = token[:4] if token.startswith("stu_") else token[:10]
@@ -24,7 +24,8 @@ def test_what_looks_like_a_token_is_masked_wherever_it_stands(token: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["stu_", "stu_net", "stu_net_1763800000_0a1b2c3d", "studio run list", "eyJhbGciOi.x"]
+    "text",
+    ["stu_", "stu_net_1763800000_0a1b2c3d", "stu_backbone_features=0.3", "studio run list", "eyJhbGciOi.x"],
 )
 def test_what_only_begins_like_one_is_said(text: str) -> None:
     assert masked(text) == text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from studio.database import parse_database_url
+from studio.database import misplaced_database, parse_database_url
 from studio.env import env_address, env_bool, env_broker, env_int, env_list, env_path, env_str, env_url
 
 NAME = "STUDIO_UNDER_TEST"
@@ -184,3 +184,14 @@ def test_a_web_site_has_no_password_and_none_is_repeated(monkeypatch: pytest.Mon
     with pytest.raises(ImproperlyConfigured, match="a password") as refused:
         env_url(NAME)
     assert "geheim" not in str(refused.value)
+
+
+def test_a_database_that_an_earlier_version_has_put_beside_its_folder_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a#b" / "db.sqlite3"
+    assert misplaced_database(path) is None
+    (tmp_path / "a").touch()
+    assert misplaced_database(path) == tmp_path / "a"
+    path.parent.mkdir()
+    path.touch()
+    assert misplaced_database(path) is None
+    assert misplaced_database(tmp_path / "a" / "db.sqlite3") is None

@@ -404,3 +404,18 @@ def test_what_says_how_a_run_ended_has_its_room_from_the_start(place: Place) -> 
     folder.request_stop()
     ended(folder)
     assert (folder.path / shim.ENDED).stat().st_ino == room.st_ino
+
+
+def test_a_stranger_who_holds_the_output_open_does_not_hold_up_the_end(place: Place) -> None:
+    folder = place.start("""
+        import time
+        print("here", flush=True)
+        while True:
+            time.sleep(0.1)
+    """)
+    wait_for(lambda: "here" in printed(folder))
+    with open(folder.path / shim.OUTPUT, "w") as stranger:
+        folder.request_stop()
+        ended(folder)
+        assert not stranger.closed
+    assert printed(folder) == "here\n"

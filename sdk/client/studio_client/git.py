@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 
+from studio_client.config import in_run
+
 _ALSO = {"repository_uri": "repoURL", "branch": "branch", "commit": "commit"}
 _SECRET = re.compile(r"(?<=://)[^/@]+@")
 _ASKED_S = 10
@@ -31,7 +33,7 @@ def _is_work_tree(folder: str) -> bool:
     checkout that Studio itself runs from, is not what the run is made from.
     """
     here = os.path.realpath(folder)
-    spool = os.environ.get("STUDIO_SPOOL_DIR")
+    spool = os.environ.get("STUDIO_SPOOL_DIR") if in_run() else None
     run_folder = os.path.dirname(os.path.realpath(spool)) if spool else ""
     while here != run_folder:
         if os.path.exists(os.path.join(here, ".git")):

@@ -6,9 +6,9 @@ import io
 import re
 import sys
 
-#: The token of a person, also one that is cut; that of a run, whose parts may be quoted for an address.
+#: The token of a person, also cut a little; that of a run, whose parts may be quoted for an address.
 _TOKEN = re.compile(
-    r"(?i:(?P<person>stu_)[a-z0-9]{8}[a-z0-9_-]{8,})"
+    r"(?i:(?<![a-z0-9_])(?P<person>stu_)[a-z0-9]{8}[a-z0-9_-]{20,})"
     r"|(?P<run>eyJydW4iOi)[A-Za-z0-9_-]*(?:(?::|%3A)[A-Za-z0-9_-]+)*"
 )
 
@@ -21,7 +21,7 @@ def masked(text: str) -> str:
 def mask_on_stderr() -> None:
     """From now on no token is written to stderr, be it by a prompt, a log or a traceback."""
     stderr = sys.stderr
-    if isinstance(stderr, io.TextIOWrapper):
+    if isinstance(stderr, io.TextIOWrapper) and not isinstance(stderr, _Masked):
         sys.stderr = _Masked(
             stderr.buffer,
             encoding=stderr.encoding,
