@@ -54,6 +54,9 @@ def test_what_lies_around_a_runs_own_folder_is_not_its(tree: Path, monkeypatch: 
     code.mkdir(parents=True)
     assert git_properties(str(code))
     monkeypatch.setenv("STUDIO_SPOOL_DIR", str(code.parent / "spool"))
+    assert git_properties(str(code)), "a leftover variable outside of runs counts for nothing"
+    monkeypatch.setenv("AZUREML_RUN_ID", "a_run")
+    monkeypatch.setenv("AZUREML_RUN_TOKEN", "t")
     assert git_properties(str(code)) == {}
     assert git_properties(str(tree))
     subprocess.run(["git", "init"], cwd=code, check=True, capture_output=True)
