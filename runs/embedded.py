@@ -43,6 +43,7 @@ from runs.services.compute import check_target_name, create_target
 from runs.services.nodes import find_or_create_target
 from runs.status import Status
 from runs.sweeper import Sweeper
+from runs.web_threads import WebThreads
 from studio.accounts.models import SignInLink, Workspace
 from studio.accounts.services import ensure_first_start, make_sign_in_link
 from studio.addresses import remember_address
@@ -202,7 +203,7 @@ class Studio:
         return create_server(
             get_wsgi_application(),
             sockets=[listener],
-            threads=settings.WEB_THREADS,
+            _dispatcher=WebThreads(settings.WEB_THREADS),
             ident=None,
             max_request_body_size=max(2 * settings.SNAPSHOT_MAX_BYTES, settings.OUTPUTS_MAX_BYTES),
             channel_timeout=60,

@@ -21,7 +21,7 @@ from runs.models import Run
 from runs.services.run_tokens import check_run_token, newer_attempt
 from studio.accounts.models import Membership, Role, User, Workspace
 from studio.accounts.permissions import READING, REFUSED, has_role
-from studio.accounts.services import TOKEN_START, check_token
+from studio.accounts.services import TOKEN_START, check_token, member_by_token
 from studio.prepared import Given, Prepared
 
 NO_RUN_TOKEN = "A run's own token cannot do this."  # noqa: S105 (says something of tokens, is none)
@@ -133,6 +133,9 @@ class Token(HttpBearer):
 
         Raises NotFound and PermissionDenied, and StaleAttempt where an attempt that is over would write.
         """
+        membership = self._member(request)
+        if membership is not None:
+            return self._let_in(request, membership)
         caller = identify(request)
         if caller is None:
             if self.reach in (Reach.RUN, Reach.RUNS) and self.role != Role.READER:
@@ -150,6 +153,19 @@ class Token(HttpBearer):
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
         """Whose token it is."""
         return _by_token(token)
+
+    def _member(self, request: Any) -> Membership | None:
+        """Who asks with a token of their own for something in a workspace of theirs. One query."""
+        scheme, text = _authorization(request)
+        if self.reach is not Reach.WORKSPACE or scheme != "bearer":
+            return None
+        return member_by_token(text, request.resolver_match.kwargs["workspace"])
+
+    def _let_in(self, request: Any, membership: Membership) -> Caller:
+        request.user, request.membership = membership.user, membership
+        request.workspace = membership.workspace
+        self._check_role(membership)
+        return Caller(membership.user)
 
     def _find_workspace(self, request: Any, caller: Caller, name: str) -> None:
         if caller.run is not None:
@@ -223,11 +239,17 @@ def no_such_run(run_id: str) -> NotFound:
     return NotFound(f"There is no run {run_id[:256]}.", field="run_id")
 
 
+def _authorization(request: HttpRequest) -> tuple[str, str]:
+    """The scheme in small letters and the token; "" and "" where nothing is said."""
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    return scheme.lower(), text.strip()
+
+
 def identify(request: HttpRequest) -> Caller | None:
     """Who asks: by bearer token, or for reading by the session of a browser."""
-    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    scheme, text = _authorization(request)
     if scheme:
-        return _by_token(text.strip()) if scheme.lower() == "bearer" else None
+        return _by_token(text) if scheme == "bearer" else None
     # A session never writes here: other sites can make browsers send its cookie.
     if request.method in READING and isinstance(request.user, User):
         return Caller(request.user)
@@ -236,8 +258,7 @@ def identify(request: HttpRequest) -> Caller | None:
 
 def _refuse_older_attempt(request: Any) -> None:
     """Tell a script whose run has begun anew that this is so, and not that nobody knows it."""
-    text = request.headers.get("Authorization", "").partition(" ")[2].strip()
-    attempt = newer_attempt(text)
+    attempt = newer_attempt(_authorization(request)[1])
     if attempt is not None:
         raise StaleAttempt(f"The run is at attempt {attempt} by now, so this one writes nothing more.")
 

@@ -36,7 +36,9 @@ class Experiment(models.Model):
     numbers of an experiment have no gap and no repeat, and it is also how many runs there are.
     """
 
-    workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="experiments")
+    workspace = models.ForeignKey(
+        Workspace, on_delete=models.PROTECT, related_name="experiments", db_index=False
+    )
     name = models.CharField(max_length=255, validators=[EXPERIMENT_NAME])
     description = models.TextField(blank=True, default="")
     tags = models.JSONField(default=dict, blank=True)  # key -> value or null; shown whole, never searched

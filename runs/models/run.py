@@ -113,8 +113,12 @@ class Run(models.Model):
     # Both have indexes that begin with them, below.
     workspace = models.ForeignKey(Workspace, on_delete=models.PROTECT, related_name="runs", db_index=False)
     experiment = models.ForeignKey(Experiment, on_delete=models.PROTECT, related_name="runs", db_index=False)
-    parent = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="children")
-    root = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="descendants")
+    parent = models.ForeignKey(
+        "self", null=True, on_delete=models.PROTECT, related_name="children", db_index=False
+    )
+    root = models.ForeignKey(
+        "self", null=True, on_delete=models.PROTECT, related_name="descendants", db_index=False
+    )
     kind = models.CharField(max_length=20, choices=choices(Kind))
     display_name = models.CharField(max_length=256, blank=True, default="")
     description = models.TextField(blank=True, default="")
@@ -124,8 +128,10 @@ class Run(models.Model):
     )
 
     # What to execute, and where
-    target = models.ForeignKey(ComputeTarget, null=True, on_delete=models.PROTECT, related_name="runs")
-    node = models.ForeignKey(Node, null=True, on_delete=models.SET_NULL, related_name="runs")
+    target = models.ForeignKey(
+        ComputeTarget, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
+    )
+    node = models.ForeignKey(Node, null=True, on_delete=models.SET_NULL, related_name="runs", db_index=False)
     holds_slot = models.BooleanField(default=False)
     # Its script waits for a child and has given its slot back, until then at the latest.
     waits_until = models.DateTimeField(null=True)
@@ -145,9 +151,11 @@ class Run(models.Model):
     # Of those, claims whose script never began.
     unstarted_attempts = models.PositiveIntegerField(default=0, db_default=0)
     continue_on_failure = models.BooleanField(default=True)  # of a pipeline: independent branches go on
-    snapshot = models.ForeignKey(Snapshot, null=True, on_delete=models.PROTECT, related_name="runs")
+    snapshot = models.ForeignKey(
+        Snapshot, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
+    )
     resubmitted_from = models.ForeignKey(
-        "self", null=True, on_delete=models.SET_NULL, related_name="resubmissions"
+        "self", null=True, on_delete=models.SET_NULL, related_name="resubmissions", db_index=False
     )
     submission_key = models.CharField(max_length=64, null=True, unique=True)  # noqa: DJ001 (many have none)
     # Of the request that made it, where a client may send that again; null where nobody knows it.
@@ -165,7 +173,7 @@ class Run(models.Model):
     # How it ended
     cancel_requested_at = models.DateTimeField(null=True)
     cancel_requested_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False
     )
     # What it ends as once it has stopped as asked: Completed, Failed, or "" for Canceled.
     ends_as = models.CharField(max_length=20, blank=True, default="", db_default="")
@@ -273,6 +281,18 @@ class Run(models.Model):
                 name="run_queue",
                 condition=Q(status=Status.QUEUED.value),
             ),
+            # Foreign keys that most runs lack: an entry for each null would cost every new run a write.
+            *(
+                models.Index(fields=[name], name=f"run_{name}", condition=Q(**{f"{name}__isnull": False}))
+                for name in (
+                    "parent",
+                    "target",
+                    "node",
+                    "snapshot",
+                    "resubmitted_from",
+                    "cancel_requested_by",
+                )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -320,7 +340,7 @@ class RunEvent(models.Model):
     first). Events are never changed nor taken away: the database refuses that, and gaps (runs/guards.py).
     """
 
-    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events", db_index=False)
     seq = models.PositiveIntegerField()
     at = models.DateTimeField(db_default=Now(), editable=False)
     from_status = models.CharField(max_length=20, blank=True, default="")

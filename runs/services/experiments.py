@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
-from django.db.models import BigIntegerField, F
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, transaction
+from django.db.models import BigIntegerField, F, QuerySet
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, InvalidName, NotFound
@@ -25,11 +25,19 @@ from studio.prepared import Given, Prepared, PreparedUpdate
 
 _experiment = Prepared(lambda: Experiment.objects.filter(workspace=Given("workspace"), name=Given("name")))
 
-_count_up = PreparedUpdate(
-    lambda: Experiment.objects.filter(pk=Given("experiment")),
-    last_number=F("last_number") + Given("count", BigIntegerField()),
-    updated_at=NowAtRow(),
-    returning=(F("last_number"), NowAtRow()),
+
+def _counting(build: Callable[[], QuerySet[Experiment]]) -> PreparedUpdate:
+    return PreparedUpdate(
+        build,
+        last_number=F("last_number") + Given("count", BigIntegerField()),
+        updated_at=NowAtRow(),
+        returning=(F("pk"), F("last_number"), NowAtRow()),
+    )
+
+
+_count_up = _counting(lambda: Experiment.objects.filter(pk=Given("experiment")))
+_count_up_current = _counting(
+    lambda: Experiment.objects.current().filter(workspace=Given("workspace"), name=Given("name"))
 )
 
 
@@ -105,8 +113,26 @@ def reserve_numbers(experiment: Experiment, count: int) -> tuple[int, datetime]:
 
     Needs a transaction, and holds the experiment's row until it ends: numbers have no gap and no repeat.
     """
-    ((last, now),) = _count_up.run(experiment=experiment.pk, count=count)
+    ((_, last, now),) = _count_up.run(experiment=experiment.pk, count=count)
     return last - count + 1, now
+
+
+def reserve_number_in(
+    workspace: Workspace, name: str, *, by: User | None
+) -> tuple[Experiment, int, datetime]:
+    """`get_or_create_experiment`, then `reserve_numbers` of one: one query where the experiment is there.
+
+    Of one that is there no more than key, name and workspace is loaded. Needs a transaction. Raises as the
+    former.
+    """
+    name = check_experiment_name(name)
+    for key, number, now in _count_up_current.run(workspace=workspace.pk, name=name, count=1):
+        loaded = ["id", "workspace_id", "name"]  # in the order of the model
+        known = Experiment.from_db(DEFAULT_DB_ALIAS, loaded, [key, workspace.pk, name])
+        known.workspace = workspace
+        return known, number, now
+    experiment = get_or_create_experiment(workspace, name, by=by)
+    return experiment, *reserve_numbers(experiment, 1)
 
 
 def edit_experiment(

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from runs.errors import Conflict, InvalidInput, RunFinished
 from runs.lifecycle import begin, begin_all, move
 from runs.models import Experiment, Run, Snapshot
-from runs.services.experiments import get_or_create_experiment, reserve_numbers
+from runs.services.experiments import get_or_create_experiment, reserve_number_in, reserve_numbers
 from runs.services.new_runs import (
     NewRun,
     check_new_run,
@@ -46,15 +46,17 @@ def create_interactive(
 
     Its experiment is made with it if it is new. The same `run_id` again by the same person in the same place
     gives the run that it made before, if its content is the same. Raises Conflict for an id that is taken and
-    for an archived experiment, InvalidName, InvalidInput and InvalidTag. Six queries, seven below a parent.
+    for an archived experiment, InvalidName, InvalidInput and InvalidTag. Five queries, seven below a parent.
     """
     new = check_new_run(new if new.run_id else replace(new, run_id=str(uuid.uuid4())))
     try:
         with transaction.atomic():
-            experiment = get_or_create_experiment(workspace, experiment_name, by=by)
-            if parent is not None:
+            if parent is None:
+                experiment, number, now = reserve_number_in(workspace, experiment_name, by=by)
+            else:
+                experiment = get_or_create_experiment(workspace, experiment_name, by=by)
                 hold_parent(parent, experiment)
-            number, now = reserve_numbers(experiment, 1)
+                number, now = reserve_numbers(experiment, 1)
             run = _unsaved(experiment, new, number, by=by, parent=parent)
             run.created_at = run.updated_at = now
             run.snapshot = snapshot

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.contrib.auth.hashers import make_password
 from django.db import DatabaseError, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -219,20 +220,47 @@ _token_row = Prepared(
 )
 
 
+_member_row = Prepared(
+    lambda: (
+        Membership.objects.select_related("user", "workspace")
+        .filter(
+            user__api_tokens__prefix=Given("prefix"),
+            user__api_tokens__revoked_at=None,
+            user__is_active=True,
+            workspace__name=Given("workspace"),
+        )
+        .annotate(
+            **{name: F(f"user__api_tokens__{name}") for name in ("digest", "expires_at", "last_used_at")}
+        )
+    )
+)
+
+
 def check_token(text: str) -> tuple[User, ApiToken] | None:
     """The person and the token that this text stands for, or None. One query, and a write once a minute."""
-    if not TOKEN.match(text):
-        return None
-    token, now = _token_row.first(prefix=text[:PREFIX_LENGTH]), timezone.now()
-    if token is None or not constant_time_compare(token.digest, digest_of(text)):
-        return None
+    token = _token_row.first(prefix=text[:PREFIX_LENGTH]) if TOKEN.match(text) else None
+    return (token.user, token) if token is not None and _use(token, text) else None
+
+
+def member_by_token(text: str, workspace: str) -> Membership | None:
+    """The membership in this workspace of the person whose token this text is, or None. As `check_token`."""
+    readable = TOKEN.match(text) and "\0" not in workspace
+    found: Any = _member_row.first(prefix=text[:PREFIX_LENGTH], workspace=workspace) if readable else None
+    return found if found is not None and _use(found, text) else None
+
+
+def _use(token: Any, text: str) -> bool:
+    """Whether this is the text of a token that is not revoked, of which the columns are here."""
+    now = timezone.now()
+    if not constant_time_compare(token.digest, digest_of(text)):
+        return False
     if token.expires_at is not None and token.expires_at <= now:
-        return None
+        return False
     if token.last_used_at is None or token.last_used_at < now - USED_AT_MOST_EVERY:
         # On a full disk people still read, and in a transaction PostgreSQL would refuse what follows.
         with suppress(DatabaseError), transaction.atomic():
-            ApiToken.objects.filter(pk=token.pk).update(last_used_at=Now())
-    return token.user, token
+            ApiToken.objects.filter(prefix=text[:PREFIX_LENGTH]).update(last_used_at=Now())
+    return True
 
 
 def why_refused(text: str) -> tuple[str, str] | None:

@@ -150,8 +150,8 @@ class TestCreate:
         with CaptureQueriesContext(connection) as asked:
             make(api, tags={str(at): "x" for at in range(5)}, properties={"a": "b"})
         queries = [q["sql"] for q in asked if not q["sql"].startswith(("SAVEPOINT", "RELEASE"))]
-        # Token, membership, experiment; number, run, its event, tags, properties.
-        assert len(queries) == 8, queries
+        # Token with membership; number in the experiment, run, its event, tags, properties.
+        assert len(queries) == 6, queries
 
 
 class TestRunToken:
@@ -355,5 +355,5 @@ class TestList:
             with CaptureQueriesContext(connection) as asked:
                 assert api.get(HERE, {"limit": 100}).status_code == 200
             counts.append(len(asked))
-        # Token, membership, keys, rows of keys, rows, tags, properties.
-        assert counts == [7, 7]
+        # Token with membership, keys, rows of keys, rows, tags, properties.
+        assert counts == [6, 6]

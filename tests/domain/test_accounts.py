@@ -106,11 +106,29 @@ class TestSignInLinks:
         assert sorted(found, key=bool) == [None] * 7 + [ana]
 
 
+def is_nobody(text: str) -> bool:
+    """Whether this token opens neither pages nor the workspace of all people here."""
+    return services.check_token(text) is None and services.member_by_token(text, "default") is None
+
+
 class TestTokens:
-    def test_a_token_stands_for_its_person(self, ana: User) -> None:
+    def test_a_token_stands_for_its_person(self, ana: User, chi: User) -> None:
+        services.make_token(chi, "desktop")
         token, text = services.make_token(ana, "laptop")
         assert text.startswith("stu_")
         assert services.check_token(text) == (ana, token)
+
+    @pytest.mark.parametrize("name", ["elsewhere", "nowhere", "Default", "", "de\0fault"])
+    def test_a_token_opens_the_workspaces_of_its_person_alone(self, ana: User, name: str) -> None:
+        make_workspace("elsewhere")
+        here = make_workspace("here")
+        Membership.objects.create(user=ana, workspace=here, role=Role.READER)
+        services.make_token(ana, "another")
+        _, text = services.make_token(ana, "laptop")
+        found = services.member_by_token(text, "here")
+        assert found is not None
+        assert (found.user, found.workspace, found.role) == (ana, here, Role.READER)
+        assert services.member_by_token(text, name) is None
 
     def test_only_a_hash_is_stored(self, ana: User) -> None:
         _, text = services.make_token(ana, "laptop")
@@ -121,42 +139,48 @@ class TestTokens:
     )
     def test_a_text_that_differs_is_nobody(self, ana: User, spoil: Any) -> None:
         _, text = services.make_token(ana, "laptop")
-        assert services.check_token(spoil(text)) is None
+        assert is_nobody(spoil(text))
 
     def test_another_secret_behind_a_known_prefix_is_nobody(self, ana: User) -> None:
         (_, first), (_, second) = services.make_token(ana, "a"), services.make_token(ana, "b")
-        assert services.check_token(first[:12] + second[12:]) is None
+        assert is_nobody(first[:12] + second[12:])
 
     @pytest.mark.parametrize("text", ["", "stu_", "x" * 10_000, "stu_\x00", "Ünïcode"])
     def test_nonsense_is_nobody(self, db: None, text: str) -> None:
-        assert services.check_token(text) is None
+        assert is_nobody(text)
 
     def test_a_revoked_token_is_nobody(self, ana: User) -> None:
         token, text = services.make_token(ana, "laptop")
         assert services.revoke_token(token)
         assert not services.revoke_token(token)
-        assert services.check_token(text) is None
+        assert is_nobody(text)
 
     def test_a_token_ends(self, ana: User) -> None:
         _, text = services.make_token(ana, "laptop", timezone.now() - timedelta(seconds=1))
-        assert services.check_token(text) is None
+        assert is_nobody(text)
 
     def test_a_token_of_somebody_who_may_not_come_in_is_nobody(self, ana: User) -> None:
         _, text = services.make_token(ana, "laptop")
         User.objects.filter(pk=ana.pk).update(is_active=False)
-        assert services.check_token(text) is None
+        assert is_nobody(text)
 
-    def test_use_is_noted_once_a_minute(self, ana: User, django_assert_num_queries: Any) -> None:
+    @pytest.mark.parametrize(
+        "ask", [services.check_token, lambda text: services.member_by_token(text, "default")]
+    )
+    def test_use_is_noted_once_a_minute(self, ana: User, ask: Any, django_assert_num_queries: Any) -> None:
         token, text = services.make_token(ana, "laptop")
+        other, _ = services.make_token(ana, "desktop")
         with django_assert_num_queries(4):  # the token with its person; the time of use, in its transaction
-            services.check_token(text)
+            assert ask(text)
         with django_assert_num_queries(1):
-            services.check_token(text)
+            ask(text)
         two_minutes_ago = timezone.now() - timedelta(minutes=2)
         ApiToken.objects.filter(pk=token.pk).update(last_used_at=two_minutes_ago)
-        services.check_token(text)
+        ask(text)
         token.refresh_from_db()
+        other.refresh_from_db()
         assert token.last_used_at > two_minutes_ago
+        assert other.last_used_at is None
 
     def test_a_token_reads_while_nothing_can_be_written(self, ana: User) -> None:
         token, text = services.make_token(ana, "laptop")

@@ -57,6 +57,25 @@ def test_what_a_rebuilt_table_loses_is_restored():
             rows.objects.update(**change)
 
 
+def test_keys_that_most_runs_lack_are_found_by_an_index_both_ways():
+    parent = make_run()
+    make_run(parent=parent)
+
+    def plan() -> str:
+        with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SET enable_seqscan = off")
+        return Run.objects.filter(parent=parent).only("id").order_by().explain()
+
+    assert "run_parent" in plan()
+    call_command("migrate", "runs", "0013", verbosity=0)
+    assert "runs_run_parent_id_8594b290" in plan()
+    call_command("migrate", "runs", verbosity=0)
+    assert "run_parent" in plan()
+    with pytest.raises(DatabaseError):
+        Run.objects.update(number=77)
+
+
 def test_what_was_folded_with_four_letters_i_is_folded_again():
     run = make_run(display_name="İSTANBUL ışık", tags={"şehir": "İzmir", "plain": "x"})
     call_command("migrate", "runs", "0011", verbosity=0)
