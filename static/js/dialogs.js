@@ -139,12 +139,12 @@ document.addEventListener("pointerdown", (event) => {
   if (outside && !typed) close(dialog);
 });
 
-// Ctrl+Enter sends the form of the dialog.
+// Ctrl+Enter sends the form of the dialog, as the last button of its foot does.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
   const form = event.target.closest?.("dialog form:not([method=dialog])");
   if (form) {
     event.preventDefault();
-    form.requestSubmit(form.querySelector(".dialog-foot button:not([type=button])"));
+    form.requestSubmit([...form.querySelectorAll(".dialog-foot button:not([type=button])")].at(-1));
   }
 });
