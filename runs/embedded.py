@@ -46,7 +46,7 @@ from runs.sweeper import Sweeper
 from runs.web_threads import WebThreads
 from studio.accounts.models import SignInLink, Workspace
 from studio.accounts.services import ensure_first_start, make_sign_in_link
-from studio.addresses import remember_address
+from studio.addresses import address_file, remember_address
 from studio.database import misplaced_database
 from studio.hosts import address_of
 from studio.secret_key import keep_secret_key
@@ -69,9 +69,16 @@ def _leave_alone_what_stays() -> None:
     gc.freeze()
 
 
-def _refuse_misplaced_database() -> None:
+def _refuse_unusable_files() -> None:
+    """Refuse, before anything is made, a database or an address that could not be written in the end."""
     path = Path(settings.DATA_DIR) / "db.sqlite3"
-    older = misplaced_database(path) if connection.settings_dict["NAME"] == str(path) else None
+    if address_file().is_dir():
+        raise CannotStart(f"The file {address_file()} cannot be replaced: Is a directory.")
+    if connection.settings_dict["NAME"] != str(path):
+        return
+    if path.exists() and not (path.is_file() and os.access(path, os.W_OK)):
+        raise CannotStart(f"The database {path} cannot be used: it is no file that may be written.")
+    older = misplaced_database(path)
     if older is not None:
         raise CannotStart(
             f"The database of this data folder is {older}, where an earlier version put it because of the "
@@ -104,8 +111,8 @@ def _unusable_folder(error: OSError) -> CannotStart:
 class Studio:
     """`run` starts everything and returns after a signal told it to stop."""
 
-    def __init__(self, host: str, port: int, say: Callable[[str], Any]) -> None:
-        self.host, self.port, self.say = host, port, say
+    def __init__(self, host: str, port: int, write: Callable[[str], Any]) -> None:
+        self.host, self.port, self._write = host, port, write
         # Its `put` is made for signal handlers; an Event's `set` waits for ever if it interrupts itself.
         self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._node: subprocess.Popen[bytes] | None = None
@@ -137,6 +144,18 @@ class Studio:
             self._greet(link, active)
             self._stop(server, self._look_after_node())
 
+    def say(self, text: str) -> None:
+        """A line for whoever reads along. Nobody may: in `up | tee log` Ctrl-C ends the reader as well."""
+        try:
+            self._write(text)
+            sys.stdout.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(
+                nowhere, sys.stdout.fileno()
+            )  # for what is said later, and what Python flushes at its end
+            os.close(nowhere)
+
     def _check_targets(self) -> None:
         try:
             for word in settings.NODE_TARGETS:
@@ -159,9 +178,9 @@ class Studio:
     def _prepare(self) -> tuple[str, str]:
         """Make what is missing; a path that signs the owner in, and what is active. Raises CannotStart."""
         try:
+            _refuse_unusable_files()
             keep_secret_key()
             make_private()
-            _refuse_misplaced_database()
             check_writable(settings.WORK_DIR, Path(default_storage.path("")))
             self._migrate()
             self._remember_address()
@@ -250,8 +269,7 @@ class Studio:
         try:
             remember_address(self._address())
         except OSError as error:
-            file = settings.DATA_DIR / "address"
-            raise CannotStart(f"The file {file} cannot be replaced: {error.strerror}.") from None
+            raise CannotStart(f"The file {address_file()} cannot be replaced: {error.strerror}.") from None
 
     def _greet(self, link: str, active: str) -> None:
         address = self._address()
@@ -262,7 +280,6 @@ class Studio:
         if active:
             self.say(f"Active when Studio stopped: {active}. Looking after them again.")
         self.say("Ctrl-C stops it; runs go on and are taken up at the next start.")
-        sys.stdout.flush()
 
     def _start_node(self) -> None:
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "node", "--parent", str(os.getpid())]

@@ -6,6 +6,7 @@ A `StudioError` is safe to show; any other exception is not.
 
 from __future__ import annotations
 
+import errno
 import typing
 
 #: What turns the direction of writing: a name that begins with U+202E is read from its end.
@@ -176,3 +177,12 @@ class SearchError(InvalidInput):
     def __init__(self, message: str, *, position: int, hint: str = "") -> None:
         super().__init__(message, field="q", hint=hint)
         self.position = position
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether it was raised because a disk is full, that of the database included."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    cause = getattr(error, "__cause__", None)
+    name = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    return name in ("SQLITE_FULL", "53100")

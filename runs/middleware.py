@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import secrets
 import sys
@@ -45,8 +44,6 @@ STATUS_OF: tuple[tuple[type[errors.StudioError], int], ...] = (
 #: PostgreSQL cannot store this character, so nothing in Studio has it in its name.
 NUL = "There is the character NUL in it, which nothing in Studio may contain."
 
-#: What the two databases call a full disk.
-DATABASE_FULL = ("SQLITE_FULL", "53100")
 #: Classes of PostgreSQL's errors that say something of the server, and nothing of the query.
 SERVER_TROUBLE = ("08", "53", "57", "58")
 
@@ -68,14 +65,12 @@ def status_of(error: errors.StudioError) -> int:
 
 def outage_of(error: BaseException | None) -> tuple[int, str, str] | None:
     """Status, message and hint, if it is what Studio stands on that failed; None for any other error."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if errors.is_disk_full(error):
         return 507, DISK_IS_FULL, FREE_SPACE
     if not isinstance(error, OperationalError):
         return None
     cause = error.__cause__
     name = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or ""
-    if name in DATABASE_FULL:
-        return 507, DISK_IS_FULL, FREE_SPACE
     if name == "SQLITE_ERROR" or (name[:2].isdigit() and not name.startswith(SERVER_TROUBLE)):
         return None
     return 503, DATABASE_IS_AWAY, RUNS_GO_ON

@@ -23,11 +23,14 @@ def make_private() -> None:
 
 
 def check_writable(*folders: Path) -> None:
-    """Make those that are missing, and write into each. Raises OSError."""
+    """Make those that are missing, and write into each. Raises OSError, with the folder as its file."""
     for folder in folders:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder) as file:  # the right to write is of no use on a full disk
-            file.write(b"\n")
+        try:
+            with TemporaryFile(dir=folder) as file:  # the right to write is of no use on a full disk
+                file.write(b"\n")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from None
 
 
 def _make_file_private(file: Path) -> None:

@@ -25,10 +25,10 @@ def split_address(address: str) -> SplitResult:
 
 def remember_address(address: str) -> None:
     """Keep where this Studio listens, for commands that run beside it. Raises OSError."""
-    draft = _remembered().with_suffix(f".{os.getpid()}")
+    draft = address_file().with_suffix(f".{os.getpid()}")
     try:
         draft.write_text(address)
-        draft.replace(_remembered())
+        draft.replace(address_file())
     finally:
         draft.unlink(missing_ok=True)
 
@@ -36,10 +36,11 @@ def remember_address(address: str) -> None:
 def address_of_this_studio() -> str:
     """Where people reach the Studio of this data folder: `STUDIO_URL`, or where it was last started."""
     try:
-        return settings.PUBLIC_URL or _remembered().read_text()
+        return settings.PUBLIC_URL or address_file().read_text()
     except OSError:
         return settings.STUDIO_URL
 
 
-def _remembered() -> Path:
+def address_file() -> Path:
+    """Where `remember_address` keeps it."""
     return Path(settings.DATA_DIR) / "address"

@@ -106,6 +106,12 @@ class Store:
         return self.logs.get("system_logs/launch.log", b"").decode()
 
 
+def outcome_of(store: Store, *, within_s: float = 60.0) -> Outcome:
+    wait_for(lambda: store.outcome, within_s=within_s)
+    assert store.outcome is not None
+    return store.outcome
+
+
 class Place:
     """Makes and starts runs, and sees to it that nothing of them is left."""
 

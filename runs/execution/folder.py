@@ -143,6 +143,18 @@ class RunFolder:
         with suppress(OSError):  # while there are other attempts
             self.path.parent.rmdir()
 
+    def remove_scratch(self) -> None:
+        """Delete what the script has left besides `outputs` and `logs`. Some of it may stay."""
+        kept = (self.outputs.name, self.script_logs.name)
+        with suppress(OSError), os.scandir(self.code) as entries:
+            for entry in entries:
+                if entry.name in kept:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    remove_tree(Path(entry.path))
+                else:
+                    os.unlink(entry)
+
     @property
     def set_aside_path(self) -> Path:
         """Where `set_aside` moves the folder to; no attempt is looked for there."""

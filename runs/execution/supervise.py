@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from runs.errors import InvalidInput, NotFound, RunFinished, StaleAttempt
+from runs.errors import InvalidInput, NotFound, RunFinished, StaleAttempt, is_disk_full
 from runs.execution import launch, processes
 from runs.execution.folder import Facts, RunFolder
 from runs.execution.outcome import (
@@ -248,14 +248,16 @@ class Supervision:
     # Both
 
     def _insist(self, call: Callable[[], T]) -> T:
-        """Call until it works."""
+        """Call until it works. The run has ended: what nobody keeps of it makes room on a full disk."""
         retry_s = FIRST_RETRY_S
         while True:
             try:
                 return call()
             except PASS_ON:
                 raise
-            except Exception:
+            except Exception as error:
+                if is_disk_full(error):
+                    self.folder.remove_scratch()
                 self._warn(retry_s)
             self._pause(retry_s)
             retry_s = min(2 * retry_s, LAST_RETRY_S)

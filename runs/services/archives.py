@@ -143,7 +143,7 @@ def check_name(name: str) -> str:
     """
     path = name[2:] if name.startswith("./") else name
     path = path[:-1] if path.endswith("/") and len(path) > 1 else path
-    wrong = _wrong_with(path)
+    wrong = wrong_with(path)
     if wrong:
         raise InvalidSnapshot(
             f"The name {shown(name)} {wrong}.", field="source", hint="Rename the file, or leave it out."
@@ -151,7 +151,8 @@ def check_name(name: str) -> str:
     return path
 
 
-def _wrong_with(path: str) -> str:
+def wrong_with(path: str) -> str:
+    """What is wrong with it, to be read after “The name …”; "" for a clean relative path."""
     if any(unicodedata.category(c) in _FORBIDDEN_KINDS for c in path):
         return "has a control character in it"
     if "\\" in path:

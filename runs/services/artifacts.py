@@ -27,7 +27,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Left
 
-from runs.errors import InvalidSnapshot, NotFound, StaleAttempt
+from runs.errors import NotFound, StaleAttempt
 from runs.models import Artifact, Run, RunDependency
 from runs.services import archives
 
@@ -171,11 +171,11 @@ def _kept_files(folder: Path, kept: Kept) -> Iterator[tuple[str, BufferedReader]
             ]
             for name in sorted(files):
                 path = f"{prefix}/{name}"
+                if wrong := archives.wrong_with(path):
+                    kept.leave_out(path, f"the name {wrong}")
+                    continue
                 try:
-                    archives.check_name(path)
                     yield path, _open_regular(name, descriptor)
-                except InvalidSnapshot:
-                    kept.leave_out(path, "the name cannot be used everywhere")
                 except _NotRegularError:
                     kept.leave_out(path, "not a regular file")
                 except OSError as error:
@@ -207,12 +207,9 @@ def _may_enter(path: str, kept: Kept, descriptor: int) -> bool:
     if stat.S_ISLNK(mode):
         kept.leave_out(path, "not a regular file")
         return False
-    try:
-        archives.check_name(path)
-    except InvalidSnapshot:
-        kept.leave_out(path, "the name cannot be used everywhere")
-        return False
-    return True
+    if wrong := archives.wrong_with(path):
+        kept.leave_out(path, f"the name {wrong}")
+    return not wrong
 
 
 def _open_regular(name: str, descriptor: int) -> BufferedReader:

@@ -133,13 +133,21 @@ def test_folders_that_are_too_deep_are_left_out(tmp_path: Path) -> None:
     kept = artifacts.keep_outputs(run, code)
     remove_tree(code)  # pytest could not
     assert set(content(run)) == {"outputs/a.txt", "outputs/z.txt"}
-    assert [note[:40] for note in kept.notes] == ["Not kept, the name cannot be used everyw"]
+    assert [note[:46] for note in kept.notes] == ["Not kept, the name is longer than 1,024 bytes:"]
 
 
 @pytest.mark.parametrize(
-    "name", ["back\\slash", "new\nline", os.fsdecode(b"not-utf8-\xff"), "d/" * 520 + "x"]
+    ("name", "wrong"),
+    [
+        ("back\\slash", "has a backslash in it"),
+        ("new\nline", "has a control character in it"),
+        (os.fsdecode(b"not-utf8-\xff"), "has a control character in it"),
+        ("d/" * 520 + "x", "is longer than 1,024 bytes"),
+    ],
 )
-def test_names_that_cannot_be_used_everywhere_are_left_out_with_a_note(name: str, tmp_path: Path) -> None:
+def test_names_that_cannot_be_used_everywhere_are_left_out_with_a_note(
+    name: str, wrong: str, tmp_path: Path
+) -> None:
     code = write(tmp_path / "c", {"outputs/good.txt": "1"})
     here = os.open(code / "outputs", os.O_RDONLY)
     for part in name.split("/")[:-1]:
@@ -152,7 +160,7 @@ def test_names_that_cannot_be_used_everywhere_are_left_out_with_a_note(name: str
     run = make_run()
     kept = artifacts.keep_outputs(run, code)
     assert set(content(run)) == {"outputs/good.txt"}
-    assert "the name cannot be used everywhere" in kept.notes[0]
+    assert f"Not kept, the name {wrong}" in kept.notes[0]
     assert kept.notes[0].isprintable()
 
 

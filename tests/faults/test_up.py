@@ -148,6 +148,26 @@ def test_so_is_another_place_that_cannot_be_written(
     assert not studio.data.exists()
 
 
+def test_so_is_a_database_that_is_none_and_nothing_is_made_beside_it(
+    make_studio: Callable[..., StudioProcess],
+) -> None:
+    studio = make_studio()
+    (studio.data / "db.sqlite3").mkdir(parents=True)
+    assert f"The database {studio.data / 'db.sqlite3'} cannot be used" in refusal(studio)
+    assert sorted(path.name for path in studio.data.iterdir()) == ["db.sqlite3", "up.lock"]
+
+
+def test_a_database_that_an_earlier_version_put_elsewhere_is_named(
+    make_studio: Callable[..., StudioProcess], tmp_path: Path
+) -> None:
+    studio = make_studio(STUDIO_DATA=str(tmp_path / "a#b"))
+    studio.folder.mkdir(parents=True)
+    (tmp_path / "a#b").mkdir()
+    (tmp_path / "a").write_bytes(b"SQLite format 3")
+    assert f"is {tmp_path / 'a'}, where an earlier version put it" in refusal(studio)
+    assert [path.name for path in (tmp_path / "a#b").iterdir()] == ["up.lock"]
+
+
 def test_the_address_is_kept_whoever_owns_the_old_one(make_studio: Callable[..., StudioProcess]) -> None:
     studio = make_studio()
     studio.data.mkdir(parents=True)
@@ -164,8 +184,7 @@ def test_an_address_that_cannot_be_kept_is_refused_before_anything_runs(
     (studio.data / "address").mkdir(parents=True)
     said = f"studio: The file {studio.data / 'address'} cannot be replaced: Is a directory."
     assert refusal(studio) == said
-    assert not list(studio.data.glob("address.*"))
-    assert not list(studio.data.glob("work/*"))
+    assert sorted(path.name for path in studio.data.iterdir()) == ["address", "up.lock"]
 
 
 def test_half_an_option_is_refused_and_nothing_is_made(make_studio: Callable[..., StudioProcess]) -> None:
@@ -261,6 +280,50 @@ def test_ctrl_c_leaves_runs_and_the_next_start_takes_them_up(studio: StudioProce
     wait_until(lambda: studio.text.count("Press Ctrl-C again") == 2)
     os.kill(studio.pid, signal.SIGINT)
     assert studio.process.wait(30) == 0
+    assert statuses(studio) == ["Canceled"]
+
+
+@pytest.fixture
+def piped(make_studio: Callable[..., StudioProcess]) -> tuple[StudioProcess, int]:
+    """One that is started, and the end of a pipe at which what it says can be read without waiting."""
+    studio = make_studio()
+    studio.folder.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(studio.output)
+    reader = os.open(studio.output, os.O_RDONLY | os.O_NONBLOCK)
+    studio.start()
+    submit_one(studio)
+    return studio, reader
+
+
+def test_nobody_has_to_read_what_it_says(piped: tuple[StudioProcess, int]) -> None:
+    studio, reader = piped
+    os.close(reader)
+    first = node_of(studio)
+    first.kill()
+    node_of(studio, after=first)  # which it says before it starts it
+    assert studio.is_healthy()
+    assert studio.stop() == 0
+    assert statuses(studio) == ["Running"]
+
+
+def test_a_second_ctrl_c_cancels_also_when_the_first_has_ended_the_reader(
+    piped: tuple[StudioProcess, int],
+) -> None:
+    studio, reader = piped
+    said = b""
+
+    def read() -> bytes:
+        nonlocal said
+        with suppress(BlockingIOError):
+            said += os.read(reader, 10_000)
+        return said
+
+    os.kill(studio.pid, signal.SIGINT)
+    wait_until(lambda: b"Press Ctrl-C again" in read())
+    os.close(reader)
+    os.kill(studio.pid, signal.SIGINT)
+    assert studio.process is not None
+    assert studio.process.wait(60) == 0
     assert statuses(studio) == ["Canceled"]
 
 

@@ -16,15 +16,19 @@ from runs.execution.folder import RunFolder
 from runs.execution.outcome import Outcome, Wish
 from runs.execution.shim import all_processes, below
 from runs.status import ErrorClass
-from tests.execution_kit import SCATTERED, Place, Store, is_gone, kill_shim, printed, rest_of, wait_for
+from tests.execution_kit import (
+    SCATTERED,
+    Place,
+    Store,
+    is_gone,
+    kill_shim,
+    outcome_of,
+    printed,
+    rest_of,
+    wait_for,
+)
 
 SLEEP = "import time\nprint('ready', flush=True)\ntime.sleep(300)\n"
-
-
-def outcome_of(store: Store, *, within_s: float = 60.0) -> Outcome:
-    wait_for(lambda: store.outcome, within_s=within_s)
-    assert store.outcome is not None
-    return store.outcome
 
 
 def memory_kb(which: str) -> int:

@@ -1,0 +1,57 @@
+"""A run that has filled the disk of its node ends, although nothing could be written down at first."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from runs.execution.folder import RunFolder
+from tests.execution_kit import Place, Store, outcome_of, wait_for
+
+FILLS = """
+import os, pathlib
+pathlib.Path("big").write_text("x" * 1000)
+pathlib.Path("cache/deep").mkdir(parents=True)
+pathlib.Path("cache/deep/more").write_text("x" * 1000)
+os.symlink("/etc", "elsewhere")
+pathlib.Path("outputs").mkdir(exist_ok=True)
+pathlib.Path("outputs/model").write_text("weights")
+raise SystemExit(3)
+"""
+
+
+def test_what_nobody_keeps_is_deleted_for_the_end_to_be_told(place: Place, store: Store) -> None:
+    folder = place.start(FILLS)
+    wait_for(folder.read_ended)
+
+    def fail(method: str) -> None:
+        if (folder.code / "big").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    store.before = fail
+    place.supervise(folder, store)
+    assert outcome_of(store).exit_code == 3
+    assert [path.name for path in folder.code.iterdir()] == ["outputs"]
+    assert (folder.outputs / "model").read_text() == "weights"
+    assert Path("/etc/passwd").exists()
+
+
+def test_nothing_is_deleted_for_another_trouble(place: Place, store: Store) -> None:
+    folder = place.start(FILLS)
+    wait_for(folder.read_ended)
+    troubles = iter([OSError(errno.EIO, "Input/output error"), ConnectionError("the database is away")])
+
+    def fail(method: str) -> None:
+        if trouble := next(troubles, None):
+            raise trouble
+
+    store.before = fail
+    place.supervise(folder, store)
+    assert outcome_of(store).exit_code == 3
+    assert (folder.code / "big").exists()
+    assert (folder.code / "cache/deep/more").exists()
+
+
+def test_scratch_of_a_folder_that_is_gone_is_no_trouble(tmp_path: Path) -> None:
+    RunFolder(tmp_path, "gone_1_aaaa", 1).remove_scratch()
+    assert not list(tmp_path.iterdir())
