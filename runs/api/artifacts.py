@@ -29,18 +29,18 @@ LISTED_MOST = 10_000
 class ArtifactOut(BaseModel):
     """A file kept with a run. `created_by` is null for what the run itself left in its folder."""
 
-    path: str
-    size: int
-    sha256: str
-    content_type: str
-    created_by: str | None
-    created_at: Moment
+    path: str = Field(description="Its path, such as `outputs/model.json`.")
+    size: int = Field(description="In bytes.")
+    sha256: str = Field(description="Of its content, in hex.")
+    content_type: str = Field(description="As its name tells it, such as `image/png`.")
+    created_by: str | None = Field(description="A username; null for what the run left in its folder.")
+    created_at: Moment = Field(description="When it was kept.")
 
 
 class ArtifactsAsked(Paging):
     """Which artifacts are wanted: as a rule all, as many as a run may keep."""
 
-    limit: int = Field(LISTED_MOST, ge=1, le=LISTED_MOST)
+    limit: int = Field(LISTED_MOST, ge=1, le=LISTED_MOST, description="At most so many entries.")
     prefix: Text = Field("", max_length=1024, description="What the path begins with.")
 
 
@@ -103,7 +103,10 @@ def artifact_read(request: ApiRequest, run_id: str, path: Text) -> HttpResponseB
     openapi_extra=takes_bytes(),
 )
 def artifact_put(
-    request: ApiRequest, run_id: str, path: Text, overwrite: bool = False
+    request: ApiRequest,
+    run_id: str,
+    path: Text,
+    overwrite: Annotated[bool, Field(description="Whether other content at this path is replaced.")] = False,
 ) -> Status[dict[str, Any]]:
     """Keep the body, of any size, as a file of the run. 200 if it is there with the same content already.
 

@@ -33,14 +33,21 @@ class ChildFilters(LabelFilters):
     """Which children are listed."""
 
     recursive: bool = Field(False, description="Whether their children are, too.")
-    kind: list[Kind] = Field(default_factory=list)
+    kind: list[Kind] = Field(default_factory=list, description="One of these.")
 
 
 class ChildrenIn(In):
     """New child runs: each described, or just so many."""
 
-    children: list[NewRunIn] = Field(default_factory=list, max_length=MOST_CHILDREN)
-    count: int | None = Field(None, ge=0, le=MOST_CHILDREN)
+    children: list[NewRunIn] = Field(
+        default_factory=list, max_length=MOST_CHILDREN, description="One entry for each new run."
+    )
+    count: int | None = Field(
+        None,
+        ge=0,
+        le=MOST_CHILDREN,
+        description="How many without a description of their own, instead of `children`.",
+    )
     start: bool = Field(
         False, description="Whether they are Running from now on, with heartbeats to be sent."
     )
@@ -50,7 +57,7 @@ class ChildrenIn(In):
 class ChildrenOut(BaseModel):
     """The new child runs, in the order in which they were asked for."""
 
-    items: list[RunOut]
+    items: list[RunOut] = Field(description="The runs.")
 
 
 @router.get("/runs/{run_id}/children", auth=may_read_run(), response={200: Page[RunOut], **REFUSALS})

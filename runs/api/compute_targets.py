@@ -11,6 +11,7 @@ from runs.api.access import ApiRequest, may_look, may_manage
 from runs.api.errors import REFUSALS
 from runs.api.schemas import Description, In, Moment, TargetName, Text
 from runs.errors import Conflict
+from runs.models.compute import NODE_ALIVE_FOR
 from runs.services import compute
 from runs.services.target_overview import TargetRow, target_row, target_rows
 
@@ -22,54 +23,54 @@ TARGETS = "/workspaces/{workspace}/compute-targets"
 class NodeOut(BaseModel):
     """A worker machine. One that is drained takes no new runs; `facts` says what the machine has."""
 
-    name: str
-    slots: int
-    used: int
-    alive: bool
-    drained: bool
-    started_at: Moment | None
-    last_seen_at: Moment | None
-    facts: dict[str, Any]
+    name: str = Field(description="Of the machine, the same for each compute target that it serves.")
+    slots: int = Field(description="How many runs it takes at a time, for all its compute targets.")
+    used: int = Field(description="How many of its slots are taken, whichever compute target that is for.")
+    alive: bool = Field(description=f"Whether it was seen in the last {NODE_ALIVE_FOR.seconds} seconds.")
+    drained: bool = Field(description="Whether it takes no new runs.")
+    started_at: Moment | None = Field(description="When it began to serve; null if it never did.")
+    last_seen_at: Moment | None = Field(description="Its last sign of life; null for none.")
+    facts: dict[str, Any] = Field(description="cpus, memory_bytes, gpus (their names), python, system.")
 
 
 class TargetOut(BaseModel):
     """A compute target: the slots of its nodes that take runs, how many of them are used, and what waits."""
 
-    name: str
-    description: str
-    is_default: bool
-    created_at: Moment
-    slots: int
-    used: int
-    queued: int
-    nodes: list[NodeOut]
+    name: str = Field(description="Unique in its workspace; it never changes.")
+    description: str = Field(description="Whatever people wrote about it.")
+    is_default: bool = Field(description="Whether runs that name no compute target are for it.")
+    created_at: Moment = Field(description="When it was made.")
+    slots: int = Field(description="Of its nodes that are alive and not drained.")
+    used: int = Field(description="How many of these slots are taken.")
+    queued: int = Field(description="How many runs wait for a slot of it.")
+    nodes: list[NodeOut] = Field(description="The machines that serve it, or did and were not forgotten.")
 
 
 class TargetList(BaseModel):
     """All compute targets of a workspace."""
 
-    items: list[TargetOut]
+    items: list[TargetOut] = Field(description="The compute targets, the default first.")
 
 
 class NewTarget(In):
     """A compute target to be made. The first of a workspace becomes its default."""
 
-    name: TargetName
-    description: Description = ""
-    is_default: StrictBool = False
+    name: TargetName = Field(description="Unique in its workspace; it never changes.")
+    description: Description = Field("", description="For people.")
+    is_default: StrictBool = Field(False, description="Whether it becomes the default in place of another.")
 
 
 class TargetChange(In):
     """What is to change; what is left out, or null, stays."""
 
-    description: Description | None = None
+    description: Description | None = Field(None, description="For people.")
     is_default: StrictBool | None = Field(None, description="Only true: one target is always the default.")
 
 
 class NodeChange(In):
     """Whether the node is to take no new runs."""
 
-    drained: StrictBool
+    drained: StrictBool = Field(description="False lets it take runs again.")
 
 
 def target_out(row: TargetRow) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from runs.errors import InvalidInput, OffsetMismatch, OutOfOrder, SearchError, StudioError, TooBig
 from runs.folding import spelled_out
@@ -22,18 +22,20 @@ from studio.accounts.refusals import refuse
 class ErrorDetail(BaseModel):
     """What was refused. `field` names the input, "" for none; `hint` says what would be right."""
 
-    code: str
-    message: str
-    field: str = ""
-    hint: str = ""
-    request_id: str = ""
-    expected: int | None = None
+    code: str = Field(description="For programs, such as `property_is_set`.")
+    message: str = Field(description="For people, a sentence.")
+    field: str = Field("", description='The input that is meant, such as `steps.1.after`; "" for none.')
+    hint: str = Field("", description='What would be right; "" where nobody knows.')
+    request_id: str = Field("", description="Names the request in the log of the server.")
+    expected: int | None = Field(
+        None, description="With `offset_mismatch` the right offset, with `out_of_order` the next batch."
+    )
 
 
 class ErrorOut(BaseModel):
     """Every refusal."""
 
-    error: ErrorDetail
+    error: ErrorDetail = Field(description="What was refused, and why.")
 
 
 #: For the `response` of every operation: `response={200: RunOut, **REFUSALS}`.

@@ -20,12 +20,12 @@ class EventOut(BaseModel):
     """A change of status. `by` is null where no person asked for it; `attempt` is 0 before the first."""
 
     seq: int = Field(description="1, 2, 3 and so on for each run.")
-    at: Moment
-    from_status: str = Field(serialization_alias="from")
-    to_status: str = Field(serialization_alias="to")
-    by: str | None
-    attempt: int
-    why: str
+    at: Moment = Field(description="When the status changed.")
+    from_status: str = Field(serialization_alias="from", description="The status before.")
+    to_status: str = Field(serialization_alias="to", description="The status after.")
+    by: str | None = Field(description="The username of who asked for it; null for nobody.")
+    attempt: int = Field(description="Of the run at that moment; 0 before the first.")
+    why: str = Field(description='A few words; "" for none.')
 
 
 def _event_out(event: RunEvent) -> dict[str, Any]:

@@ -24,38 +24,44 @@ router = Router()
 class ExperimentOut(BaseModel):
     """An experiment; `last_number` is the number of its newest run, and how many it has."""
 
-    id: int
-    name: str
-    workspace: str
-    description: str
-    tags: dict[str, str | None]
-    archived_at: Moment | None
-    created_at: Moment
-    last_number: int
-    url: str
+    id: int = Field(description="Unique on this server; `experiment_id` of its runs.")
+    name: str = Field(description="Unique in its workspace; it never changes.")
+    workspace: str = Field(description="The name of its workspace.")
+    description: str = Field(description="Markdown.")
+    tags: dict[str, str | None] = Field(description="Key to value, or to null for a tag without one.")
+    archived_at: Moment | None = Field(description="Null unless it is archived.")
+    created_at: Moment = Field(description="When it was made.")
+    last_number: int = Field(description="Of its newest run, and how many it has; 0 before the first.")
+    url: str = Field(description="The address of its page.")
 
 
 class ExperimentIn(In):
     """A new experiment."""
 
-    name: ExperimentName
-    description: Description = ""
+    name: ExperimentName = Field(description="Unique in its workspace; it never changes.")
+    description: Description = Field("", description="Markdown; counts only if it is new.")
     exist_ok: bool = Field(True, description="Whether one that is there already is the answer.")
 
 
 class ExperimentChanges(In):
     """What is to be changed; what is left out stays. `tags` replace all that there are."""
 
-    description: Description | None = None
-    tags: Labels | None = None
-    archived: bool | None = None
+    description: Description | None = Field(None, description="Markdown.")
+    tags: Labels | None = Field(
+        None, description="Key to value, or to null for a tag without one; they replace all that there are."
+    )
+    archived: bool | None = Field(
+        None, description="Whether lists leave it out, and nothing new begins in it, from now on."
+    )
 
 
 class Filter(BaseModel):
     """Which experiments are listed."""
 
-    view: Literal["active", "archived", "all"] = "active"
-    name: Text | None = None
+    view: Literal["active", "archived", "all"] = Field(
+        "active", description="Those that are not archived, those that are, or both."
+    )
+    name: Text | None = Field(None, description="The whole name of one.")
 
 
 def experiment_out(experiment: Experiment) -> dict[str, Any]:

@@ -19,19 +19,19 @@ router = Router()
 class TagsOut(BaseModel):
     """All tags of a run: key to value, or to null for one without."""
 
-    tags: dict[str, str | None]
+    tags: dict[str, str | None] = Field(description="Key to value, or to null for a tag without one.")
 
 
 class PropertiesOut(BaseModel):
     """All properties of a run."""
 
-    properties: dict[str, str]
+    properties: dict[str, str] = Field(description="Key to value.")
 
 
 class KeysIn(In):
     """The keys of tags."""
 
-    keys: list[Text] = Field(max_length=1_000)
+    keys: list[Text] = Field(max_length=1_000, description="The keys of the tags that go.")
 
 
 def _tags(run: Run) -> dict[str, Any]:

@@ -45,12 +45,12 @@ _OF_THE_PANEL = {
 class RunFilters(LabelFilters):
     """Which runs are listed. `q` is a search as people write it into the search bar."""
 
-    q: Text = ""
-    experiment: Text | None = None
+    q: Text = Field("", description="A search as people write it into the search bar.")
+    experiment: Text | None = Field(None, description="The whole name of their experiment.")
     parent: Text | None = Field(None, description="The run_id of their parent.")
     root: Text | None = Field(None, description="The run_id of the topmost run that they descend from.")
-    target: Text | None = None
-    kind: list[Kind] = Field(default_factory=list)
+    target: Text | None = Field(None, description="The whole name of their compute target.")
+    kind: list[Kind] = Field(default_factory=list, description="One of these.")
     include_children: bool | None = Field(
         None,
         description="Whether runs with a parent are listed; left out, they are with `q` or with `kind=step`.",

@@ -32,29 +32,29 @@ Offset = Annotated[int, Field(ge=0, le=_LAST_OFFSET)]
 class LogOut(BaseModel):
     """A log file of one attempt, and when it last grew."""
 
-    name: str
-    size: int
-    attempt: int
-    updated_at: Moment
+    name: str = Field(description="Its path, such as `user_logs/std_log.txt`.")
+    size: int = Field(description="In bytes.")
+    attempt: int = Field(description="Whose it is, from 1; 0 for an interactive run.")
+    updated_at: Moment = Field(description="When it last grew.")
 
 
 class LogList(BaseModel):
     """All logs of a run."""
 
-    items: list[LogOut]
+    items: list[LogOut] = Field(description="The logs, by attempt and name.")
 
 
 class LogsAsked(BaseModel):
     """Which logs are wanted: of one attempt, or of all."""
 
-    attempt: Attempt | None = None
+    attempt: Attempt | None = Field(None, description="All attempts if it is left out.")
 
 
 class LogPart(BaseModel):
     """Which bytes of which attempt's log are wanted."""
 
-    offset: Offset = 0
-    length: int = Field(2**20, ge=1, le=READ_BYTES)
+    offset: Offset = Field(0, description="The place of the first byte that is wanted, from 0.")
+    length: int = Field(2**20, ge=1, le=READ_BYTES, description="At most so many bytes are answered.")
     attempt: Attempt | None = Field(None, description="The current attempt if it is left out.")
     wait: float = Field(0, ge=0, le=WAIT_S, description="So many seconds at most for a byte past `offset`.")
 
@@ -62,7 +62,7 @@ class LogPart(BaseModel):
 class LogEnd(BaseModel):
     """Where a log ends now."""
 
-    size: int
+    size: int = Field(description="In bytes; the `offset` of what is added next.")
 
 
 @router.get("/runs/{run_id}/logs", auth=may_read_run(), response={200: LogList, **REFUSALS})
@@ -121,7 +121,10 @@ def log_read(request: ApiRequest, run_id: str, path: Text, part: Annotated[LogPa
     openapi_extra=takes_bytes(),
 )
 def log_append(
-    request: ApiRequest, run_id: str, path: Text, offset: Annotated[Offset, Query()]
+    request: ApiRequest,
+    run_id: str,
+    path: Text,
+    offset: Annotated[Offset, Query(description="In bytes, where the log ends and these begin.")],
 ) -> dict[str, int]:
     """Add bytes (a mebibyte at most) at the end of an interactive run's log, which `offset` has to be.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ninja import Router
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 import studio
 from runs.api.access import ApiRequest, Token
 from runs.api.errors import REFUSALS
 from runs.api.schemas import Text
-from studio.accounts.models import Membership
+from studio.accounts.models import Membership, Role
 
 router = Router()
 
@@ -19,28 +19,28 @@ router = Router()
 class InfoOut(BaseModel):
     """What the server is."""
 
-    product: str
-    version: str
-    api_versions: list[int]
+    product: str = Field(description="Always `studio`.")
+    version: str = Field(description="Of Studio, as the header `Studio-Version` says it, too.")
+    api_versions: list[int] = Field(description="Those that it speaks: 1 is at `/api/v1`.")
 
 
 class MyWorkspaceOut(BaseModel):
     """A workspace and the caller's role in it."""
 
-    name: str
-    role: str
-    subscription_id: str
-    resource_group: str
-    location: str
+    name: str = Field(description="Unique on this server.")
+    role: str = Field(description=f"One of {', '.join(Role)}; each may do what those before it may.")
+    subscription_id: str = Field(description="From Azure ML; nothing to Studio.")
+    resource_group: str = Field(description="From Azure ML; nothing to Studio.")
+    location: str = Field(description="From Azure ML; nothing to Studio.")
 
 
 class MeOut(BaseModel):
     """Who asks; `run_id` is the run whose own token was sent, null for a person's."""
 
-    username: Text
-    display_name: str | None
-    run_id: str | None
-    workspaces: list[MyWorkspaceOut]
+    username: Text = Field(description="Of the person, or of who submitted the run.")
+    display_name: str | None = Field(description="Their full name; null if they gave none.")
+    run_id: str | None = Field(description="The run whose own token was sent; null for a person.")
+    workspaces: list[MyWorkspaceOut] = Field(description="Those that the token reaches, by name.")
 
 
 @router.get("/info", auth=None, response={200: InfoOut, **REFUSALS})

@@ -10,82 +10,84 @@ from base64 import b64encode
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from runs.errors import InvalidInput
-from runs.models import Metric
+from runs.models import Metric, MetricKind
 from runs.points import NO_STEP, Points, number_bytes, steps_of, type_of
 from runs.services.metric_batches import BODY_BYTES, NOT_FINITE, BatchIn, ColumnType, Packed, parse_batch
 from runs.services.metrics import Chart
+
+_KINDS = f"One of {', '.join(MetricKind)}."
 
 
 class BatchOut(BaseModel):
     """How many entries were stored: none of a batch that had been stored before, a `duplicate`."""
 
-    stored: int
-    duplicate: bool = False
+    stored: int = Field(description="How many entries it added; 0 for a duplicate.")
+    duplicate: bool = Field(False, description="Whether this batch had been stored before.")
 
 
 class ColumnSummary(BaseModel):
     """What is known of a column: the last, least and greatest of its finite numbers."""
 
-    name: str
+    name: str = Field(description='"" where an entry is one value.')
     type: ColumnType
-    last: float | None
-    min: float | None
-    max: float | None
+    last: float | None = Field(description="Its last finite number; null for none.")
+    min: float | None = Field(description="Its least finite number; null for none.")
+    max: float | None = Field(description="Its greatest finite number; null for none.")
 
 
 class MetricOut(BaseModel):
     """A metric without its points. `last_text` says what came last where that is no finite number."""
 
-    run_id: str
-    name: str
-    kind: str
-    description: str
-    count: int
-    last: float | None
-    last_text: str
-    min: float | None
-    max: float | None
-    columns: list[ColumnSummary]
+    run_id: str = Field(description="The run that logged it.")
+    name: str = Field(description="Unique in its run.")
+    kind: str = Field(description=_KINDS)
+    description: str = Field(description='As it was logged; "" for none.')
+    count: int = Field(description="How many entries it has.")
+    last: float | None = Field(description="The last finite number, of the first column with one; or null.")
+    last_text: str = Field(description='What came last if that is no finite number, such as NaN; else "".')
+    min: float | None = Field(description="The least finite number of that column; null for none.")
+    max: float | None = Field(description="The greatest finite number of that column; null for none.")
+    columns: list[ColumnSummary] = Field(description="What is known of each column.")
 
 
 class ColumnOut(BaseModel):
     """The values of a column, as they are sent."""
 
-    name: str
+    name: str = Field(description='"" where an entry is one value.')
     type: ColumnType
-    data: str | list[Any]
+    data: str | list[Any] = Field(description="Base64 of a little-endian array, or a list of JSON values.")
 
 
 class ValuesOut(BaseModel):
     """A metric with all of its points."""
 
-    name: str
-    kind: str
-    columns: list[ColumnOut]
-    steps: Packed | None
-    times: Packed
+    name: str = Field(description="Unique in its run.")
+    kind: str = Field(description=_KINDS)
+    columns: list[ColumnOut] = Field(description="Each has one value for each entry.")
+    steps: Packed | None = Field(description=f"As i8, {NO_STEP} for an entry without; null if none has one.")
+    times: Packed = Field(description="As f8, in Unix seconds.")
 
 
 class ChartOut(BaseModel):
     """What a chart draws: arrays of f8 of one length. `at` are places in the series, `steps` may hold NaN."""
 
-    run_id: str
-    name: str
-    kind: str
-    column: str
-    x_column: str
-    count: int
-    start: int
-    end: int
-    is_whole: bool
-    at: Packed
-    times: Packed
-    steps: Packed | None
-    values: Packed
-    x: Packed | None
+    run_id: str = Field(description="The run that logged it.")
+    name: str = Field(description="Unique in its run.")
+    kind: str = Field(description=_KINDS)
+    column: str = Field(description='The one that is drawn; "" where an entry is one value.')
+    x_column: str = Field(description='The one on the other axis; "" for steps or times.')
+    count: int = Field(description="How many entries the metric has.")
+    start: int = Field(description="The first entry that was looked at, from 0.")
+    end: int = Field(description="The entry before which that ended.")
+    is_whole: bool = Field(description="Whether all of these were kept, not the extremes of stretches alone.")
+    at: Packed = Field(description="As f8, the place of each in the series, from 0.")
+    times: Packed = Field(description="As f8, in Unix seconds.")
+    steps: Packed | None = Field(description="As f8, NaN for an entry without; null if none has one.")
+    values: Packed = Field(description="As f8, those of `column`.")
+    x: Packed | None = Field(description="As f8, those of `x_column`; null without one.")
 
 
 def read_batch(request: HttpRequest) -> BatchIn:

@@ -46,6 +46,11 @@ MOST_VALUES = 5_000_000
 MOST_CHARTS = 100
 MOST_CURVES = 50
 
+#: How fine a chart is.
+Width = Annotated[
+    int, Field(ge=1, le=MOST_DOTS, description="Into how many stretches it is cut; each keeps its extremes.")
+]
+
 
 def _body() -> dict[str, Any]:
     """The description of a batch, which the operation reads itself: it may be compressed."""
@@ -63,60 +68,70 @@ def _body() -> dict[str, Any]:
 class MetricsAsked(BaseModel):
     """Which metrics are wanted: of one name or all, of the run or also of all that descends from it."""
 
-    name: Text | None = None
-    recursive: bool = False
+    name: Text | None = Field(None, description="Of this metric alone.")
+    recursive: bool = Field(False, description="Whether those of what descends from the run are, too.")
 
 
 class MetricList(BaseModel):
     """Metrics in the order in which they were first logged, run by run."""
 
-    items: list[MetricOut]
+    items: list[MetricOut] = Field(description="The metrics.")
 
 
 class RunValues(BaseModel):
     """By run id the metrics of each run that has any."""
 
-    runs: dict[str, list[ValuesOut]]
+    runs: dict[str, list[ValuesOut]] = Field(description="Run id to metrics.")
 
 
 class ChartAsked(BaseModel):
     """Which part of which metric is drawn, by how many stretches; `from` and `to` are places in it."""
 
-    name: Text
+    name: Text = Field(description="The metric.")
     column: Text | None = Field(
         None, description="Of a row or table; the one that its chart draws if left out."
     )
     x: Text = Field("", description="A column for the other axis.")
-    width: int = Field(1_000, ge=1, le=MOST_DOTS)
-    start: int = Field(0, ge=0, le=2**62, alias="from")
-    end: int | None = Field(None, ge=0, le=2**62, alias="to")
+    width: Width = 1_000
+    start: int = Field(0, ge=0, le=2**62, alias="from", description="The first entry, from 0.")
+    end: int | None = Field(
+        None,
+        ge=0,
+        le=2**62,
+        alias="to",
+        description="The entry before which it ends; that after the last if left out.",
+    )
 
 
 class ChartsAsked(BaseModel):
     """Several charts at once. A metric that still has as many entries as `count` says is left out."""
 
-    name: list[Text] = Field(min_length=1, max_length=MOST_CHARTS)
-    count: list[int] = Field([], max_length=MOST_CHARTS)
+    name: list[Text] = Field(min_length=1, max_length=MOST_CHARTS, description="The metrics.")
+    count: list[int] = Field(
+        [],
+        max_length=MOST_CHARTS,
+        description="For each name, how many entries are known: a metric without news is left out.",
+    )
     column: list[Text] = Field(
         [],
         max_length=MOST_CHARTS,
         description="Of a row or table, for each name; empty for the one that its chart draws.",
     )
-    width: int = Field(300, ge=1, le=MOST_DOTS)
+    width: Width = 300
 
 
 class ChartList(BaseModel):
     """Charts."""
 
-    items: list[ChartOut]
+    items: list[ChartOut] = Field(description="The charts.")
 
 
 class CurvesAsked(BaseModel):
     """One metric of the newest runs of an experiment that have it."""
 
-    name: Text
-    runs: int = Field(5, ge=1, le=MOST_CURVES)
-    width: int = Field(300, ge=1, le=MOST_DOTS)
+    name: Text = Field(description="The metric.")
+    runs: int = Field(5, ge=1, le=MOST_CURVES, description="At most so many runs.")
+    width: Width = 300
 
 
 @router.post(

@@ -23,7 +23,7 @@ _NUMBERS = ("pk", "seq")
 class Paging(BaseModel):
     """Which part of a list is wanted."""
 
-    limit: int = Field(50, ge=1, le=MOST)
+    limit: int = Field(50, ge=1, le=MOST, description="At most so many entries.")
     cursor: str | None = Field(None, max_length=2_000, description="`next_cursor` of the page before.")
 
 
@@ -34,8 +34,8 @@ Asked = Annotated[Paging, Query()]
 class Page(BaseModel, Generic[Item]):
     """A part of a list; `next_cursor` leads on and is null on the last page."""
 
-    items: list[Item]
-    next_cursor: str | None
+    items: list[Item] = Field(description="This part of the list.")
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last.")
 
 
 def bad_cursor() -> InvalidInput:

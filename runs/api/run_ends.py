@@ -21,10 +21,10 @@ router = Router(by_alias=True)
 class FailureIn(In):
     """Why a run failed."""
 
-    code: Text = ""
-    message: Text = ""
-    traceback: Text = ""
-    exception_type: Text = ""
+    code: Text = Field("", description="A word for programs; cut after 100 characters.")
+    message: Text = Field("", description="The reason as people read it.")
+    traceback: Text = Field("", description="Of the exception, as it is printed.")
+    exception_type: Text = Field("", description="Put before the message, as `ValueError: …`.")
 
     def failure(self) -> Failure:
         """The same for the services."""
@@ -35,21 +35,23 @@ class FailureIn(In):
 class CancelOut(BaseModel):
     """What a cancel did: how many runs it changed, and the run as it is now."""
 
-    changed: int
-    run: RunOut
+    changed: int = Field(description="How many runs ended or were asked to stop, with those below it.")
+    run: RunOut = Field(description="The run as it is now.")
 
 
 class BeatsIn(In):
     """Runs that are alive."""
 
-    run_ids: list[Text] = Field(max_length=MOST_BEATS)
+    run_ids: list[Text] = Field(
+        max_length=MOST_BEATS, description="Their ids; the caller has to be allowed to write to all."
+    )
 
 
 class BeatsOut(BaseModel):
     """Those of the runs that need no more signs of life, in the order in which they were named."""
 
-    ended: list[str]
-    unknown: list[str]
+    ended: list[str] = Field(description="The ids of those that have ended.")
+    unknown: list[str] = Field(description="Those that are the id of no run.")
 
 
 def is_own(request: ApiRequest) -> bool:

@@ -11,17 +11,17 @@ from pydantic import BaseModel
 from runs.api.schemas import Moment, page_url
 from runs.models import Run
 from runs.services.new_runs import NewRun
-from runs.status import Kind
+from runs.status import ErrorClass, Kind, Status
 from runs.versions import version_word
 
 
 class RunErrorOut(BaseModel):
     """Why a run failed."""
 
-    kind: str = Field(serialization_alias="class")
-    code: str
-    message: str
-    traceback: str
+    kind: str = Field(serialization_alias="class", description=f"One of {', '.join(ErrorClass)}.")
+    code: str = Field(description='A word of whoever reported the failure; "" for none.')
+    message: str = Field(description="The reason as people read it.")
+    traceback: str = Field(description='Of the exception that ended the script; "" if none is known.')
 
 
 class RunOut(BaseModel):
@@ -30,50 +30,52 @@ class RunOut(BaseModel):
     It says why a run is Queued or Canceled.
     """
 
-    run_id: str
-    number: int
-    workspace: str
-    experiment: str
-    experiment_id: int
-    parent_run_id: str | None
-    root_run_id: str
-    kind: str
-    status: str
-    status_reason: str | None
-    display_name: str
-    name: str
-    description: str
-    submitter: str | None
-    target: str | None
-    node: str | None
-    script: str
-    arguments: list[str]
-    command: list[str]
-    run_configuration: dict[str, Any] | None
-    snapshot: str | None
-    tags: dict[str, str | None]
-    properties: dict[str, str]
-    attempt: int
-    max_retries: int
-    time_limit_s: int | None
-    created_at: Moment
-    queued_at: Moment | None
-    started_at: Moment | None
-    ended_at: Moment | None
-    heartbeat_at: Moment | None
-    archived_at: Moment | None
-    error: RunErrorOut | None
-    exit_code: int | None
-    has_children: bool
-    url: str
-    version: str
+    run_id: str = Field(description="Unique on this server.")
+    number: int = Field(description="1, 2, 3 and so on in its experiment.")
+    workspace: str = Field(description="The name of its workspace.")
+    experiment: str = Field(description="The name of its experiment.")
+    experiment_id: int = Field(description="The `id` of its experiment.")
+    parent_run_id: str | None = Field(description="Null for a run without a parent.")
+    root_run_id: str = Field(description="Of the topmost run above it; its own for a run without a parent.")
+    kind: str = Field(description=f"One of {', '.join(Kind)}.")
+    status: str = Field(description=f"One of {', '.join(Status)}.")
+    status_reason: str | None = Field(description="Why it is Queued or Canceled; else null, and in lists.")
+    display_name: str = Field(description='The name that people gave it; "" for none.')
+    name: str = Field(
+        description="On pages: its display name, else that of the step, else Run and its number."
+    )
+    description: str = Field(description="Markdown.")
+    submitter: str | None = Field(description="The username of who made it; null if that account is gone.")
+    target: str | None = Field(description="The name of its compute target; null for none.")
+    node: str | None = Field(description="The node that has it, or had it last; null for none.")
+    script: str = Field(description='A path in the snapshot; "" if it executes something else or nothing.')
+    arguments: list[str] = Field(description="What the script is called with, word by word.")
+    command: list[str] = Field(description="Program and arguments that are executed instead of a script.")
+    run_configuration: dict[str, Any] | None = Field(description="As it was submitted; null for none.")
+    snapshot: str | None = Field(description="The digest of its source; null for none.")
+    tags: dict[str, str | None] = Field(description="Key to value, or to null for a tag without one.")
+    properties: dict[str, str] = Field(description="Key to value; they never change.")
+    attempt: int = Field(description="1 for the first; 0 before it, and of runs that no node executes.")
+    max_retries: int = Field(description="How often it is tried again if an attempt fails.")
+    time_limit_s: int | None = Field(description="Seconds that an attempt may take; null for no limit.")
+    created_at: Moment = Field(description="When it was made.")
+    queued_at: Moment | None = Field(description="When it last began to wait for a slot; null if never.")
+    started_at: Moment | None = Field(description="When its current attempt became Running; null before.")
+    ended_at: Moment | None = Field(description="When it became Completed, Failed or Canceled; null before.")
+    heartbeat_at: Moment | None = Field(description="The last sign of life of this attempt; null before.")
+    archived_at: Moment | None = Field(description="Null unless it is archived.")
+    error: RunErrorOut | None = Field(description="Why it failed; null if it did not.")
+    exit_code: int | None = Field(description="Of its process; null if a signal ended it, and before.")
+    has_children: bool = Field(description="Whether it is the parent of other runs.")
+    url: str = Field(description="The address of its page.")
+    version: str = Field(description="Another whenever the run has changed; `since` of its `/wait` takes it.")
 
 
 class RunDetailOut(RunOut):
     """A run with what is told of it alone. `after` names the steps that it waits for, if it is a step."""
 
-    environment_variables: dict[str, str]
-    after: list[str]
+    environment_variables: dict[str, str] = Field(description="Name to value, as they were submitted.")
+    after: list[str] = Field(description="The names of the steps that it waits for; empty for all but steps.")
 
 
 _SAME = (

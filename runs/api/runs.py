@@ -42,17 +42,23 @@ router = Router(by_alias=True)
 
 LONGEST_WAIT_S = 25.0
 
+#: Where a new run belongs.
+IntoExperiment = Annotated[ExperimentName, Field(description="The name of one; made if it is new.")]
+Below = Annotated[Text | None, Field(description="The run_id of its parent; null for none.")]
+
 
 class NewRunIn(In):
     """What may be said of any new run; without a `run_id` Studio chooses one."""
 
     run_id: RunId | None = Field(
-        None, description="The same request again gives the run that it made; with other content it is 409."
+        None,
+        description="Studio chooses one if it is left out. The same request with it again gives the run that "
+        "it made; with other content it is 409.",
     )
-    display_name: DisplayName = ""
-    description: Description = ""
-    tags: Labels = Field(default_factory=dict)
-    properties: Properties = Field(default_factory=dict)
+    display_name: DisplayName = Field("", description='What pages call it; "" leaves that to them.')
+    description: Description = Field("", description="Markdown.")
+    tags: Labels = Field(default_factory=dict, description="Key to value, or to null for a tag without one.")
+    properties: Properties = Field(default_factory=dict, description="Key to value; they never change.")
 
     def new_run(self, digest: UUID | None = None) -> NewRun:
         """The same for the services, checked; `digest` is of what it is a part of. Raises as they do."""
@@ -64,18 +70,20 @@ class NewRunIn(In):
 class InteractiveRunIn(NewRunIn):
     """A new run of a process that Studio does not start."""
 
-    experiment: ExperimentName
-    parent: Text | None = None
+    experiment: IntoExperiment
+    parent: Below = None
     start: bool = Field(True, description="Whether it is Running from now on, with a heartbeat to be sent.")
-    snapshot: Text | None = None
+    snapshot: Text | None = Field(None, description="The digest of an uploaded one; null for none.")
 
 
 class RunChanges(In):
     """What is to be changed; what is left out stays."""
 
-    display_name: DisplayName | None = None
-    description: Description | None = None
-    archived: bool | None = None
+    display_name: DisplayName | None = Field(None, description='"" leaves it to pages what they call it.')
+    description: Description | None = Field(None, description="Markdown.")
+    archived: bool | None = Field(
+        None, description="Whether lists leave it out from now on; only a run that has ended can be archived."
+    )
     snapshot: Text | None = Field(None, description="The digest of one, for a run that has none yet.")
 
 
@@ -195,7 +203,9 @@ def run_wait(
     since: Annotated[
         Text | None, Query(description="The `version` that is known; now's if left out.")
     ] = None,
-    timeout: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)] = 20,
+    timeout: Annotated[
+        float, Query(ge=0, le=LONGEST_WAIT_S, description="Seconds after which it answers in any case.")
+    ] = 20,
 ) -> dict[str, Any]:
     """The run as soon as it is another than the one known, or has ended; else after `timeout` seconds.
 

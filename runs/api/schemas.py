@@ -95,7 +95,11 @@ Properties = Annotated[dict[Key, _Value], Field(max_length=1_000, json_schema_ex
 #: A run id as clients may choose it.
 RunId = Annotated[str, AfterValidator(_run_id), Field(json_schema_extra={"pattern": f"^{_RUN_ID}$"})]
 #: A moment in an answer.
-Moment = Annotated[datetime, PlainSerializer(moment, return_type=str)]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(moment, return_type=str),
+    Field(json_schema_extra={"format": "date-time"}),
+]
 
 
 class In(BaseModel):

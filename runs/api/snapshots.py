@@ -8,7 +8,7 @@ from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
 from ninja import Router, Status
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from runs.api.access import ApiRequest, may_contribute, may_look, may_read_run
 from runs.api.bodies import announced_bytes, gives_bytes, takes_bytes
@@ -30,26 +30,26 @@ PACKED = (ZIP, "application/x-tar", "application/gzip")
 class SnapshotOut(BaseModel):
     """A snapshot: its digest, the size of its files in bytes, and their number."""
 
-    digest: str
-    size: int
-    files: int
+    digest: str = Field(description="What stands for it, 64 hex digits.")
+    size: int = Field(description="Of its files, unpacked, in bytes.")
+    files: int = Field(description="How many it has.")
 
 
 class SnapshotFileOut(BaseModel):
     """A file of a snapshot."""
 
-    path: str
-    size: int
-    sha256: str
-    executable: bool
+    path: str = Field(description="In the source folder, with slashes.")
+    size: int = Field(description="In bytes.")
+    sha256: str = Field(description="Of its content, in hex.")
+    executable: bool = Field(description="Whether its mode is 755, not 644.")
 
 
 class SnapshotFiles(BaseModel):
     """A snapshot with its files, by path."""
 
-    digest: str
-    size: int
-    items: list[SnapshotFileOut]
+    digest: str = Field(description="What stands for it, 64 hex digits.")
+    size: int = Field(description="Of its files, unpacked, in bytes.")
+    items: list[SnapshotFileOut] = Field(description="Its files.")
 
 
 def snapshot_out(snapshot: Snapshot) -> dict[str, Any]:

@@ -11,14 +11,14 @@ from pydantic import Field
 from runs.api.access import ApiRequest, find_run, may_contribute
 from runs.api.errors import REFUSALS
 from runs.api.run_shape import RunOut, run_out
-from runs.api.runs import NewRunIn, parent_of, source_of
-from runs.api.schemas import ExperimentName, In, Json, Key, Text
+from runs.api.runs import Below, IntoExperiment, NewRunIn, parent_of, source_of
+from runs.api.schemas import In, Json, Key, Text
 from runs.errors import InvalidInput, StudioError
 from runs.models import ComputeTarget, Run
 from runs.services.compute import find_target
 from runs.services.experiments import check_experiment_name
 from runs.services.new_runs import NewRun, earlier_run
-from runs.services.submit import SUBMITTED, StepSpec, submit
+from runs.services.submit import MOST_RETRIES, SUBMITTED, StepSpec, submit
 from studio.accounts.models import Workspace
 
 router = Router(by_alias=True)
@@ -30,30 +30,50 @@ _NAMES = {"time_limit": "time_limit_s", "retries": "max_retries", "env": "enviro
 class WorkIn(In):
     """What is to be executed: a script of a snapshot with its arguments, or a command in its folder."""
 
-    snapshot: Text | None = Field(None, description="The digest of an uploaded snapshot.")
-    script: Text = ""
-    arguments: list[Text] = Field(default_factory=list)
-    command: list[Text] = Field(default_factory=list, description="Instead of script and arguments.")
-    target: Text | None = Field(None, description="A compute target; the workspace's default if left out.")
-    environment_variables: dict[Key, Text] = Field(default_factory=dict)
-    time_limit_s: Annotated[int, Field(ge=1, le=_LARGEST)] | None = None
-    max_retries: int = Field(0, ge=0, le=_LARGEST)
+    snapshot: Text | None = Field(
+        None, description="The digest of an uploaded one; a step without has that of the submission."
+    )
+    script: Text = Field("", description="A path in the snapshot.")
+    arguments: list[Text] = Field(
+        default_factory=list, description="What the script is called with, word by word."
+    )
+    command: list[Text] = Field(
+        default_factory=list, description="Program and arguments, in place of a script."
+    )
+    target: Text | None = Field(
+        None, description="A compute target; left out, that of the submission, else the workspace's default."
+    )
+    environment_variables: dict[Key, Text] = Field(
+        default_factory=dict, description="Name to value; STUDIO_… and AZUREML_… are Studio's own."
+    )
+    time_limit_s: Annotated[int, Field(ge=1, le=_LARGEST)] | None = Field(
+        None, description="Seconds that an attempt may take, at most 60 days; null for no limit."
+    )
+    max_retries: int = Field(
+        0,
+        ge=0,
+        le=_LARGEST,
+        description=f"How often it is tried again if an attempt fails; at most {MOST_RETRIES}.",
+    )
 
 
 class StepIn(WorkIn):
     """A step of a pipeline; it begins when the steps named in `after` are Completed."""
 
-    name: Text
-    after: list[Text] = Field(default_factory=list)
+    name: Text = Field(description="Another than the other steps have.")
+    after: list[Text] = Field(default_factory=list, description="The names of the steps that it waits for.")
 
 
 class SubmissionIn(NewRunIn, WorkIn):
     """A run to be queued: one script or command, or with `steps` a pipeline of several."""
 
-    experiment: ExperimentName
-    parent: Text | None = None
+    experiment: IntoExperiment
+    parent: Below = None
     run_configuration: Json | None = Field(None, description="Kept and shown as it is.")
-    steps: list[StepIn] = Field(default_factory=list)
+    steps: list[StepIn] = Field(
+        default_factory=list,
+        description="In place of a script or command; variables, limit and retries are then each step's own.",
+    )
     continue_on_failure: bool = Field(True, description="Of a pipeline: whether other branches go on.")
 
 

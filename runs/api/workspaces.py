@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ninja import Router
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from runs.api.access import ApiRequest, Token, may_look
 from runs.api.errors import REFUSALS
@@ -19,13 +19,13 @@ router = Router()
 class WorkspaceOut(BaseModel):
     """A workspace. The three words from Azure mean nothing to Studio; they are kept for config.json files."""
 
-    name: str
-    description: str
-    subscription_id: str
-    resource_group: str
-    location: str
-    url: str
-    created_at: Moment
+    name: str = Field(description="Unique on this server.")
+    description: str = Field(description="Whatever people wrote about it.")
+    subscription_id: str = Field(description="From Azure ML; nothing to Studio.")
+    resource_group: str = Field(description="From Azure ML; nothing to Studio.")
+    location: str = Field(description="From Azure ML; nothing to Studio.")
+    url: str = Field(description="The address of the page of experiments.")
+    created_at: Moment = Field(description="When it was made.")
 
 
 def workspace_out(workspace: Workspace) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runs.errors import InvalidInput, TooBig
 from runs.json_size import check_json
-from runs.points import F8, I8, JSON, Points, Values, numbers
+from runs.models import MetricKind
+from runs.points import F8, I8, JSON, NO_STEP, Points, Values, numbers
 from runs.services.metrics import LAST_SEQ, MOST_SERIES, MOST_VALUES, WRITER_PATTERN, Series
 
 #: The most that a batch may be.
@@ -23,7 +24,9 @@ MOST_MARKS = MOST_VALUES + 25 * MOST_SERIES
 #: Numbers that JSON has no words for, as {"float": word}.
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
-ColumnType = Literal["f8", "i8", "json"]
+ColumnType = Annotated[
+    Literal["f8", "i8", "json"], Field(description="f8 are floats, i8 whole numbers, json anything.")
+]
 Packed = Annotated[str, Field(description="Base64 of a little-endian array.")]
 
 
@@ -34,28 +37,35 @@ class _In(BaseModel):
 class ColumnIn(_In):
     """One column. `data` is base64 of a little-endian array of f8 or i8, or a list of JSON values."""
 
-    name: str = ""
+    name: str = Field("", description='"" where an entry is one value.')
     type: ColumnType
-    data: str | list[Any]
+    data: str | list[Any] = Field(description="Base64 of a little-endian array, or a list of JSON values.")
 
 
 class SeriesIn(_In):
     """Entries for one metric; each column has a value for each of them."""
 
-    name: str
-    kind: str = "scalar"
-    description: str = ""
-    columns: list[ColumnIn]
-    steps: Packed | None = None
-    times: Packed | None = Field(None, description="Unix seconds; now if they are left out.")
+    name: str = Field(description="The metric that it adds to; made if it is new.")
+    kind: str = Field("scalar", description=f"One of {', '.join(MetricKind)}; the first of a name stays.")
+    description: str = Field("", description='Shown with the metric; "" leaves what it has.')
+    columns: list[ColumnIn] = Field(description="Each has a value for each entry.")
+    steps: Packed | None = Field(
+        None, description=f"As i8, {NO_STEP} for an entry without; null if none has one."
+    )
+    times: Packed | None = Field(None, description="As f8, in Unix seconds; now if they are left out.")
 
 
 class BatchIn(_In):
     """Batch number `seq`, from 1, of a writer: stored once, however often it is sent."""
 
-    writer: str = Field(json_schema_extra={"pattern": f"^{WRITER_PATTERN}$"})
-    seq: int = Field(json_schema_extra={"minimum": 1, "maximum": LAST_SEQ})
-    series: list[SeriesIn]
+    writer: str = Field(
+        json_schema_extra={"pattern": f"^{WRITER_PATTERN}$"},
+        description="A name of its own for each process that writes.",
+    )
+    seq: int = Field(
+        json_schema_extra={"minimum": 1, "maximum": LAST_SEQ}, description="Its number, from 1 without a gap."
+    )
+    series: list[SeriesIn] = Field(description="Entries for each metric.")
 
 
 def parse_batch(body: bytes) -> BatchIn:
