@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -122,3 +122,39 @@ def test_writers(api: Api, ana: User) -> None:
     schema = body_schema("/runs/{run_id}/metrics", "post")["properties"]["writer"]
     batch = {"seq": 1, "series": []}
     check(schema, lambda text: api.post(f"/runs/{run.run_id}/metrics", {"writer": text, **batch}), "writer")
+
+
+def undescribed(schema: Any, where: str) -> Iterator[str]:
+    """The fields that nothing is said of, also those of shapes inside of this one."""
+    for field, one in schema.get("properties", {}).items():
+        if not one.get("description"):
+            yield f"{where}.{field}"
+        yield from undescribed(one, f"{where}.{field}")
+    inside = [schema["items"]] if "items" in schema else schema.get("anyOf", [])
+    for inner in inside:
+        yield from undescribed(inner, where)
+
+
+def test_every_field_and_every_parameter_is_described() -> None:
+    described = studio_api.get_openapi_schema(path_prefix="")
+    missing = [
+        one for name, shape in described["components"]["schemas"].items() for one in undescribed(shape, name)
+    ]
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            where = f"{method} {path}"
+            parameters = operation.get("parameters", [])
+            missing += [f"{where} {one['name']}" for one in parameters if not one.get("description")]
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                missing += undescribed(body["schema"], where)
+    assert missing == []
+
+
+def test_the_description_tells_the_words_and_the_shape_of_moments() -> None:
+    fields = studio_api.get_openapi_schema(path_prefix="")["components"]["schemas"]["RunDetailOut"][
+        "properties"
+    ]
+    for words, field in ((Kind, "kind"), (Status, "status")):
+        assert all(word in fields[field]["description"] for word in words)
+    assert fields["created_at"]["format"] == "date-time"
+    assert fields["ended_at"]["anyOf"][0]["format"] == "date-time"
