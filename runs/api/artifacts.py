@@ -28,7 +28,7 @@ LISTED_MOST = 10_000
 
 
 class ArtifactOut(BaseModel):
-    """A file kept with a run. `created_by` is null for what the run itself left in its folder."""
+    """A file kept with a run."""
 
     path: str = Field(description="Its path, such as `outputs/model.json`.")
     size: int = Field(description="In bytes.")

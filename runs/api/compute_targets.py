@@ -21,7 +21,7 @@ TARGETS = "/workspaces/{workspace}/compute-targets"
 
 
 class NodeOut(BaseModel):
-    """A worker machine. One that is drained takes no new runs; `facts` says what the machine has."""
+    """A worker machine."""
 
     name: str = Field(description="Of the machine, the same for each compute target that it serves.")
     slots: int = Field(description="How many runs it takes at a time, for all its compute targets.")
@@ -30,11 +30,13 @@ class NodeOut(BaseModel):
     drained: bool = Field(description="Whether it takes no new runs.")
     started_at: Moment | None = Field(description="When it began to serve; null if it never did.")
     last_seen_at: Moment | None = Field(description="Its last sign of life; null for none.")
-    facts: dict[str, Any] = Field(description="cpus, memory_bytes, gpus (their names), python, system.")
+    facts: dict[str, Any] = Field(
+        description="What it has: cpus, memory_bytes, gpus (names), python, system."
+    )
 
 
 class TargetOut(BaseModel):
-    """A compute target: the slots of its nodes that take runs, how many of them are used, and what waits."""
+    """A compute target."""
 
     name: str = Field(description="Unique in its workspace; it never changes.")
     description: str = Field(description="Whatever people wrote about it.")

@@ -20,7 +20,7 @@ from studio.accounts.refusals import refuse
 
 
 class ErrorDetail(BaseModel):
-    """What was refused. `field` names the input, "" for none; `hint` says what would be right."""
+    """What was refused."""
 
     code: str = Field(description="For programs, such as `property_is_set`.")
     message: str = Field(description="For people, a sentence.")

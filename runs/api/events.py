@@ -17,13 +17,13 @@ router = Router(by_alias=True)
 
 
 class EventOut(BaseModel):
-    """A change of status. `by` is null where no person asked for it; `attempt` is 0 before the first."""
+    """A change of status."""
 
     seq: int = Field(description="1, 2, 3 and so on for each run.")
     at: Moment = Field(description="When the status changed.")
     from_status: str = Field(serialization_alias="from", description="The status before.")
     to_status: str = Field(serialization_alias="to", description="The status after.")
-    by: str | None = Field(description="The username of who asked for it; null for nobody.")
+    by: str | None = Field(description="The username of who asked for it; null where no person did.")
     attempt: int = Field(description="Of the run at that moment; 0 before the first.")
     why: str = Field(description='A few words; "" for none.')
 

@@ -22,7 +22,7 @@ router = Router()
 
 
 class ExperimentOut(BaseModel):
-    """An experiment; `last_number` is the number of its newest run, and how many it has."""
+    """An experiment."""
 
     id: int = Field(description="Unique on this server; `experiment_id` of its runs.")
     name: str = Field(description="Unique in its workspace; it never changes.")
@@ -44,7 +44,7 @@ class ExperimentIn(In):
 
 
 class ExperimentChanges(In):
-    """What is to be changed; what is left out stays. `tags` replace all that there are."""
+    """What is to be changed; what is left out stays."""
 
     description: Description | None = Field(None, description="Markdown.")
     tags: Labels | None = Field(

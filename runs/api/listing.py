@@ -43,7 +43,7 @@ _OF_THE_PANEL = {
 
 
 class RunFilters(LabelFilters):
-    """Which runs are listed. `q` is a search as people write it into the search bar."""
+    """Which runs are listed."""
 
     q: Text = Field("", description="A search as people write it into the search bar.")
     experiment: Text | None = Field(None, description="The whole name of their experiment.")

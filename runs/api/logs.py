@@ -30,7 +30,7 @@ Offset = Annotated[int, Field(ge=0, le=_LAST_OFFSET)]
 
 
 class LogOut(BaseModel):
-    """A log file of one attempt, and when it last grew."""
+    """A log file of one attempt."""
 
     name: str = Field(description="Its path, such as `user_logs/std_log.txt`.")
     size: int = Field(description="In bytes.")

@@ -29,13 +29,13 @@ class MyWorkspaceOut(BaseModel):
 
     name: str = Field(description="Unique on this server.")
     role: str = Field(description=f"One of {', '.join(Role)}; each may do what those before it may.")
-    subscription_id: str = Field(description="From Azure ML; nothing to Studio.")
-    resource_group: str = Field(description="From Azure ML; nothing to Studio.")
-    location: str = Field(description="From Azure ML; nothing to Studio.")
+    subscription_id: str = Field(description="Nothing to Studio; kept for config.json files of Azure ML.")
+    resource_group: str = Field(description="Nothing to Studio; kept for config.json files of Azure ML.")
+    location: str = Field(description="Nothing to Studio; kept for config.json files of Azure ML.")
 
 
 class MeOut(BaseModel):
-    """Who asks; `run_id` is the run whose own token was sent, null for a person's."""
+    """Who asks."""
 
     username: Text = Field(description="Of the person, or of who submitted the run.")
     display_name: str | None = Field(description="Their full name; null if they gave none.")

@@ -15,21 +15,29 @@ from pydantic import BaseModel, Field
 from runs.errors import InvalidInput
 from runs.models import Metric, MetricKind
 from runs.points import NO_STEP, Points, number_bytes, steps_of, type_of
-from runs.services.metric_batches import BODY_BYTES, NOT_FINITE, BatchIn, ColumnType, Packed, parse_batch
+from runs.services.metric_batches import (
+    BODY_BYTES,
+    NOT_FINITE,
+    OF_F8,
+    STEPS,
+    BatchIn,
+    ColumnType,
+    parse_batch,
+)
 from runs.services.metrics import Chart
 
 _KINDS = f"One of {', '.join(MetricKind)}."
 
 
 class BatchOut(BaseModel):
-    """How many entries were stored: none of a batch that had been stored before, a `duplicate`."""
+    """What became of a batch."""
 
     stored: int = Field(description="How many entries it added; 0 for a duplicate.")
     duplicate: bool = Field(False, description="Whether this batch had been stored before.")
 
 
 class ColumnSummary(BaseModel):
-    """What is known of a column: the last, least and greatest of its finite numbers."""
+    """What is known of a column."""
 
     name: str = Field(description='"" where an entry is one value.')
     type: ColumnType
@@ -39,7 +47,7 @@ class ColumnSummary(BaseModel):
 
 
 class MetricOut(BaseModel):
-    """A metric without its points. `last_text` says what came last where that is no finite number."""
+    """A metric without its points."""
 
     run_id: str = Field(description="The run that logged it.")
     name: str = Field(description="Unique in its run.")
@@ -67,12 +75,12 @@ class ValuesOut(BaseModel):
     name: str = Field(description="Unique in its run.")
     kind: str = Field(description=_KINDS)
     columns: list[ColumnOut] = Field(description="Each has one value for each entry.")
-    steps: Packed | None = Field(description=f"As i8, {NO_STEP} for an entry without; null if none has one.")
-    times: Packed = Field(description="As f8, in Unix seconds.")
+    steps: str | None = Field(description=STEPS)
+    times: str = Field(description=f"{OF_F8}: Unix seconds.")
 
 
 class ChartOut(BaseModel):
-    """What a chart draws: arrays of f8 of one length. `at` are places in the series, `steps` may hold NaN."""
+    """What a chart draws: arrays of one length."""
 
     run_id: str = Field(description="The run that logged it.")
     name: str = Field(description="Unique in its run.")
@@ -83,11 +91,11 @@ class ChartOut(BaseModel):
     start: int = Field(description="The first entry that was looked at, from 0.")
     end: int = Field(description="The entry before which that ended.")
     is_whole: bool = Field(description="Whether all of these were kept, not the extremes of stretches alone.")
-    at: Packed = Field(description="As f8, the place of each in the series, from 0.")
-    times: Packed = Field(description="As f8, in Unix seconds.")
-    steps: Packed | None = Field(description="As f8, NaN for an entry without; null if none has one.")
-    values: Packed = Field(description="As f8, those of `column`.")
-    x: Packed | None = Field(description="As f8, those of `x_column`; null without one.")
+    at: str = Field(description=f"{OF_F8}: the place of each in the series, from 0.")
+    times: str = Field(description=f"{OF_F8}: Unix seconds.")
+    steps: str | None = Field(description=f"{OF_F8}; NaN for an entry without one, null if none has any.")
+    values: str = Field(description=f"{OF_F8}: those of `column`.")
+    x: str | None = Field(description=f"{OF_F8}: those of `x_column`; null without one.")
 
 
 def read_batch(request: HttpRequest) -> BatchIn:

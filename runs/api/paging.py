@@ -32,7 +32,7 @@ Asked = Annotated[Paging, Query()]
 
 
 class Page(BaseModel, Generic[Item]):
-    """A part of a list; `next_cursor` leads on and is null on the last page."""
+    """A part of a list."""
 
     items: list[Item] = Field(description="This part of the list.")
     next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last.")

@@ -33,7 +33,7 @@ class FailureIn(In):
 
 
 class CancelOut(BaseModel):
-    """What a cancel did: how many runs it changed, and the run as it is now."""
+    """What a cancel did."""
 
     changed: int = Field(description="How many runs ended or were asked to stop, with those below it.")
     run: RunOut = Field(description="The run as it is now.")

@@ -25,10 +25,7 @@ class RunErrorOut(BaseModel):
 
 
 class RunOut(BaseModel):
-    """A run. `version` changes whenever the run does; `status_reason` is told of single runs alone.
-
-    It says why a run is Queued or Canceled.
-    """
+    """A run."""
 
     run_id: str = Field(description="Unique on this server.")
     number: int = Field(description="1, 2, 3 and so on in its experiment.")
@@ -39,7 +36,7 @@ class RunOut(BaseModel):
     root_run_id: str = Field(description="Of the topmost run above it; its own for a run without a parent.")
     kind: str = Field(description=f"One of {', '.join(Kind)}.")
     status: str = Field(description=f"One of {', '.join(Status)}.")
-    status_reason: str | None = Field(description="Why it is Queued or Canceled; else null, and in lists.")
+    status_reason: str | None = Field(description="Why a run read alone is Queued or Canceled; else null.")
     display_name: str = Field(description='The name that people gave it; "" for none.')
     name: str = Field(
         description="On pages: its display name, else that of the step, else Run and its number."
@@ -72,7 +69,7 @@ class RunOut(BaseModel):
 
 
 class RunDetailOut(RunOut):
-    """A run with what is told of it alone. `after` names the steps that it waits for, if it is a step."""
+    """A run with what is told of it alone."""
 
     environment_variables: dict[str, str] = Field(description="Name to value, as they were submitted.")
     after: list[str] = Field(description="The names of the steps that it waits for; empty for all but steps.")

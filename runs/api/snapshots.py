@@ -28,7 +28,7 @@ PACKED = (ZIP, "application/x-tar", "application/gzip")
 
 
 class SnapshotOut(BaseModel):
-    """A snapshot: its digest, the size of its files in bytes, and their number."""
+    """A snapshot."""
 
     digest: str = Field(description="What stands for it, 64 hex digits.")
     size: int = Field(description="Of its files, unpacked, in bytes.")

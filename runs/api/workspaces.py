@@ -17,13 +17,13 @@ router = Router()
 
 
 class WorkspaceOut(BaseModel):
-    """A workspace. The three words from Azure mean nothing to Studio; they are kept for config.json files."""
+    """A workspace."""
 
     name: str = Field(description="Unique on this server.")
     description: str = Field(description="Whatever people wrote about it.")
-    subscription_id: str = Field(description="From Azure ML; nothing to Studio.")
-    resource_group: str = Field(description="From Azure ML; nothing to Studio.")
-    location: str = Field(description="From Azure ML; nothing to Studio.")
+    subscription_id: str = Field(description="Nothing to Studio; kept for config.json files of Azure ML.")
+    resource_group: str = Field(description="Nothing to Studio; kept for config.json files of Azure ML.")
+    location: str = Field(description="Nothing to Studio; kept for config.json files of Azure ML.")
     url: str = Field(description="The address of the page of experiments.")
     created_at: Moment = Field(description="When it was made.")
 

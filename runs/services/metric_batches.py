@@ -25,9 +25,12 @@ MOST_MARKS = MOST_VALUES + 25 * MOST_SERIES
 NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 ColumnType = Annotated[
-    Literal["f8", "i8", "json"], Field(description="f8 are floats, i8 whole numbers, json anything.")
+    Literal["f8", "i8", "json"],
+    Field(description="f8 are floats and i8 whole numbers of 8 bytes, json anything."),
 ]
-Packed = Annotated[str, Field(description="Base64 of a little-endian array.")]
+#: What the description says of arrays.
+OF_F8, OF_I8 = (f"Base64 of a little-endian array of {kind}" for kind in (F8, I8))
+STEPS = f"{OF_I8}; {NO_STEP} for an entry without one, null if none has any."
 
 
 class _In(BaseModel):
@@ -35,7 +38,7 @@ class _In(BaseModel):
 
 
 class ColumnIn(_In):
-    """One column. `data` is base64 of a little-endian array of f8 or i8, or a list of JSON values."""
+    """One column."""
 
     name: str = Field("", description='"" where an entry is one value.')
     type: ColumnType
@@ -49,10 +52,8 @@ class SeriesIn(_In):
     kind: str = Field("scalar", description=f"One of {', '.join(MetricKind)}; the first of a name stays.")
     description: str = Field("", description='Shown with the metric; "" leaves what it has.')
     columns: list[ColumnIn] = Field(description="Each has a value for each entry.")
-    steps: Packed | None = Field(
-        None, description=f"As i8, {NO_STEP} for an entry without; null if none has one."
-    )
-    times: Packed | None = Field(None, description="As f8, in Unix seconds; now if they are left out.")
+    steps: str | None = Field(None, description=STEPS)
+    times: str | None = Field(None, description=f"{OF_F8}: Unix seconds; now if they are left out.")
 
 
 class BatchIn(_In):
