@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import ninja
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.http import content_disposition_header
@@ -107,7 +106,7 @@ def artifact_put(
     request: ApiRequest,
     run_id: str,
     path: Text,
-    overwrite: bool = ninja.Query(False, description="Whether other content at this path is replaced."),
+    overwrite: Annotated[bool, Query(description="Whether other content at this path is replaced.")] = False,
 ) -> Status[dict[str, Any]]:
     """Keep the body, of any size, as a file of the run. 200 if it is there with the same content already.
 

@@ -60,6 +60,7 @@ def test_the_same_is_200_and_other_content_409(api: Api, run: Run) -> None:
     assert put(api, run, "a.txt", b"one").status_code == 200
     refused = put(api, run, "a.txt", b"two")
     assert (refused.status_code, refusal(refused)["field"]) == (409, "path")
+    assert put(api, run, "a.txt", b"two", "?overwite=true").status_code == 422
     assert put(api, run, "a.txt", b"two", "?overwrite=true").status_code == 201
     assert body(get(api, run, "a.txt")) == b"two"
 

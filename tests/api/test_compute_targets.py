@@ -56,7 +56,7 @@ def test_the_list_has_the_default_first_and_none_of_other_workspaces(
     make_target("z", is_default=True)
     make_target("theirs", workspace=make_workspace("elsewhere"))
     api.get(PATH)
-    with django_assert_num_queries(6):  # token, membership; targets, nodes, runs on nodes, queued
+    with django_assert_num_queries(5):  # token with membership; targets, nodes, runs on nodes, queued
         listed = api.get(PATH).json()["items"]
     assert [one["name"] for one in listed] == ["z", "a"]
     assert api.get(f"{PATH}/theirs").status_code == 404
