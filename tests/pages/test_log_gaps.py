@@ -206,9 +206,10 @@ def test_every_line_is_found_where_it_is_shown(
     ana: User, storage: Path, parts: list[tuple[list[bytes], int, bool]]
 ) -> None:
     """Parts that end within lines or with them, any of them lost, some too short for a note."""
-    texts = [b"y" * size + b"\n".join(lines) for lines, size, _ in parts]
-    gone = [at for at, (_, _, is_lost) in enumerate(parts) if is_lost and texts[at]]
-    log = log_without(gone, *texts)
+    pieces = [(b"y" * size + b"\n".join(lines), is_lost) for lines, size, is_lost in parts]
+    pieces = [(text, is_lost) for text, is_lost in pieces if text]  # nothing is kept of an empty one
+    texts = [text for text, _ in pieces]
+    log = log_without([at for at, (_, is_lost) in enumerate(pieces) if is_lost], *texts)
     lines = [line for page in all_pages(log) for line in page.lines]
     shown = {n: line.offset for line in lines for n in range(line.number, line.number + line.stands_for)}
     total = sum(text.count(b"\n") for text in texts) + 1
