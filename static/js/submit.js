@@ -334,6 +334,14 @@ function forgive(target) {
   part.querySelectorAll('[aria-invalid="true"]').forEach((wrong) => wrong.removeAttribute("aria-invalid"));
 }
 
+/** Steps without a target are put right by a default, and a default that is missing by a target of each step. */
+function forgiveTargets(changed) {
+  const whole = form().elements.target;
+  const without = panels().map((step) => field(step, "target")).filter((select) => !select.value);
+  if (changed === whole && whole.value) without.forEach(forgive);
+  else if (!whole.value && !without.length) forgive(whole);
+}
+
 /** What a source that was taken has filled in is put right as what people type. */
 function takeSource(step) {
   touch();
@@ -377,6 +385,7 @@ document.addEventListener("keydown", (event) => {
 for (const kind of ["input", "change"]) {
   document.addEventListener(kind, (event) => {
     if (form().contains(event.target)) forgive(event.target);
+    if (event.target.name?.endsWith("target")) forgiveTargets(event.target);
     if (event.target.closest?.("#steps .step, .submit-target")) show();
   });
 }
