@@ -85,10 +85,14 @@ class OverRuns:
 
 @dataclass(frozen=True)
 class MetricCharts(OverRuns):
-    """The metric charts of an experiment: beside the one by run number, curves of the runs that have one."""
+    """The metric charts of an experiment: beside the one by run number, curves of the runs that have one.
+
+    `unknown_curve` is a name that was asked for and that none of the newest runs has.
+    """
 
     curve: str
     curves: list[Curve]
+    unknown_curve: str
 
 
 def metric_names(experiment: Experiment, find: str = "") -> list[str]:
@@ -246,7 +250,9 @@ def metric_charts(
     experiment: Experiment, names: list[str], bars: Sequence[BarRun], *, curve: str, over: str, sum_: str
 ) -> MetricCharts:
     """What the charts show: for names that no run has the first one, and durations. Three queries at most."""
+    curve = curve.replace("\0", "")
     rows = newest_with(experiment, curve, CURVES) if curve else []
+    unknown_curve = "" if rows else curve
     if not rows:
         curve = names[0] if names else ""
         rows = newest_with(experiment, curve, CURVES) if curve else []
@@ -257,7 +263,9 @@ def metric_charts(
         for m, three in zip(rows, figures, strict=True)
     ]
     drawn = over_runs(experiment, names, bars, over=over, sum_=sum_)
-    return MetricCharts(names, drawn.over, drawn.sum, drawn.values, drawn.unknown, curve, curves)
+    return MetricCharts(
+        names, drawn.over, drawn.sum, drawn.values, drawn.unknown, curve, curves, unknown_curve
+    )
 
 
 def _figures(metric: Metric) -> tuple[float | None, float | None, float | None]:

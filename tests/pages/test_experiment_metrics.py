@@ -152,6 +152,17 @@ class TestColumns:
         assert b"No run here has zebra" in client_of(ana).get(URL, {"over": "zebra"}).content
         assert b"No run here has" not in client_of(ana).get(URL, {"over": "loss"}).content
 
+    def test_curves_that_no_run_has_are_said(self, ana: User, client_of: ClientOf) -> None:
+        run, client, said = make_run(), client_of(ana), "None of the newest runs has"
+        assert f"{said} zebra" in client.get(URL, {"curve": "ze\0bra"}).content.decode()
+        log_metrics(run, {"loss": [1.0]})
+        response = client.get(URL, {"curve": "zebra"})
+        assert response.context["metrics"].curve == "loss"
+        assert response.content.decode().count(f"{said} zebra") == 1
+        figures = {**HTMX, "HX-Target": "div#experiment-figures"}
+        assert f"{said} zebra" in client.get(URL, {"curve": "zebra"}, headers=figures).content.decode()
+        assert said not in client.get(URL, {"curve": "loss"}).content.decode()
+
     def test_numbers_of_similar_size_are_told_apart(self, ana: User, client_of: ClientOf) -> None:
         for at in range(4):
             make_run(metrics={"acc": 0.99991 + at * 1e-5, "rest": 1 / 3})
