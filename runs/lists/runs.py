@@ -213,6 +213,11 @@ class RunList:
         """How many it lists, and whether there may be more. Ask after the page."""
         return self.search.count() if self.is_valid else (0, False)
 
+    def has_archived(self) -> bool:
+        """Whether runs that it would list are archived. One query, which a page asks that has no rows."""
+        listed = self.scope.filter(kind=Kind.PIPELINE) if self.place == "pipelines" else self.scope.roots()
+        return listed.filter(archived_at__isnull=False).exists()
+
     def rows(self, page: Page) -> list[Row]:
         """The lines of the table: the page's runs, and the children of those that are open.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -255,6 +257,36 @@ def test_an_experiment_without_runs_teaches(ana: User, client_of: ClientOf) -> N
     page = client_of(ana).get("/experiments/empty/").content
     assert b"No runs yet" in page
     assert b"/submit/?experiment=empty" in page
+
+
+def test_where_all_runs_are_archived_it_says_so_and_leads_to_them(ana: User, client_of: ClientOf) -> None:
+    sweep = make_run(display_name="sweep")
+    child = make_run(display_name="child", parent=sweep)
+    client = client_of(ana)
+    client.get(URL)  # a process looks once whether the database has its search index
+    with CaptureQueriesContext(connection) as with_rows:
+        client.get(URL)
+    Run.objects.filter(pk=sweep.pk).update(archived_at=datetime.now(UTC))
+    with CaptureQueriesContext(connection) as without:
+        response = client.get(URL)
+    # whether any is archived, not: the runs of the page · their tags · how many children each has
+    assert len(without) <= len(with_rows)
+    page = response.content.decode()
+    assert "No runs yet" not in page
+    assert "The top-level runs are archived" in page
+    assert shown(client.get(URL + way(page, "Show the archived runs"))) == ["sweep"]
+    assert shown(client.get(URL + way(page, "Show the child runs"))) == ["child"]
+    Run.objects.filter(pk=child.pk).update(archived_at=datetime.now(UTC))
+    page = client.get(URL).content.decode()
+    assert "All runs here are archived" in page
+    assert "Show the child runs" not in page
+    assert shown(client.get(URL + way(page, "Show the archived runs"))) == ["child", "sweep"]
+    assert "No run matches" in client.get(f"{URL}?show=failed").content.decode()
+
+
+def way(page: str, label: str) -> str:
+    """The address of the link that says this."""
+    return unescape(re.findall(f'href="([^"]*)">{label}</a>', page)[0])
 
 
 def test_parts_are_204_until_something_changes(ana: User, client_of: ClientOf) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from django.db import connection
 from django.test import Client
@@ -49,6 +50,14 @@ def test_actions_on_all_that_match_stay_among_pipeline_runs(ana: User, client_of
 def test_without_pipelines_it_says_how_one_comes_about(ana: User, client_of: ClientOf) -> None:
     make_run()
     assert b"No pipeline runs yet" in client_of(ana).get("/pipelines/").content
+
+
+def test_where_all_pipelines_are_archived_it_says_so(ana: User, client_of: ClientOf) -> None:
+    make_pipeline(archived_at=datetime.now(UTC))
+    make_run()
+    page = client_of(ana).get("/pipelines/").content
+    assert b"All pipeline runs are archived" in page
+    assert b'href="?q=is%3Aarchived"' in page
 
 
 def test_the_number_of_queries_does_not_depend_on_the_rows(ana: User, client_of: ClientOf) -> None:

@@ -169,6 +169,21 @@ def test_the_empty_page_teaches(ana: User, client_of: ClientOf) -> None:
     assert b"<code>quagga</code>" in page.content
 
 
+def test_where_all_runs_are_archived_it_says_so_and_leads_to_them(ana: User, client_of: ClientOf) -> None:
+    sweep = make_run(archived_at=datetime.now(UTC), display_name="sweep")
+    make_run(parent=sweep, display_name="child")
+    client = client_of(ana)
+    page = client.get("/runs/").content
+    assert b"The top-level runs are archived" in page
+    assert b'href="?q=is%3Aarchived"' in page
+    assert b'href="?q=is%3Achild"' in page
+    assert shown(client.get("/runs/?q=is%3Achild")) == ["child"]
+    Run.objects.update(archived_at=datetime.now(UTC))
+    page = client.get("/runs/").content
+    assert b"All runs here are archived" in page
+    assert b"No runs yet" not in page
+
+
 def test_what_was_typed_is_never_markup(ana: User, client_of: ClientOf) -> None:
     make_run(display_name="<b>bold</b>", tags={"<i>": "<u>"})
     for query in ("", "?q=<script>", "?q=tag:<script>:x>", "?open=<script>"):
