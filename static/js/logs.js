@@ -342,9 +342,29 @@ document.addEventListener("click", (event) => {
   if (!event.target.closest?.("[data-log-wrap]")) return;
   const isWrapped = !root.classList.contains("is-wrapped");
   localStorage.setItem("studio-log-wrap", isWrapped ? "1" : "0");
-  wrap(isWrapped);
-  if (following) toBottom();
+  if (following) {
+    wrap(isWrapped);
+    toBottom();
+  } else {
+    inPlace(() => wrap(isWrapped));
+  }
 });
+
+/** Does what makes lines higher or lower; the current hit stays where it is in view, or else the first line. */
+function inPlace(change) {
+  const view = scroll.getBoundingClientRect();
+  const hit = lines.querySelector("mark.is-current");
+  const seen = hit?.getBoundingClientRect();
+  const isHit = seen && seen.bottom > view.top && seen.top < view.bottom;
+  const held = isHit ? hit : topLine();
+  const place = held?.getBoundingClientRect().top;
+  change();
+  if (!held) return;
+  const { top, right, height } = held.getBoundingClientRect();
+  // A line that began far above may be so low now that all of it would be there.
+  scroll.scrollTop += top - (place + height > view.top ? place : view.top);
+  if (isHit && right > view.right) hit.scrollIntoView({ block: "nearest", inline: "center" });
+}
 
 for (const select of document.querySelectorAll("#log-open, #log-attempt")) {
   select.addEventListener("change", () => select.form.requestSubmit());

@@ -330,6 +330,45 @@ def test_what_is_found_far_to_the_right_is_shown(ana: User, open_page: Callable[
     )
 
 
+#: Pixels from the upper edge of the view to the element.
+PLACE = """one => one.getBoundingClientRect().top
+  - document.getElementById("log-scroll").getBoundingClientRect().top"""
+
+
+def test_wrapping_leaves_what_is_found_where_it_is(ana: User, open_page: Callable[..., Page]) -> None:
+    run = make_run(status=Status.COMPLETED)
+    wide = "x" * 1_000
+    grow(run, f"{wide}\n" * 300 + f"{wide} needle\n" + f"{wide}\n" * 300)
+    page = open_page(path_of(run), user=ana)
+    page.get_by_role("searchbox", name="Search this log").fill("needle")
+    mark, wrap = page.locator("mark.is-current"), page.get_by_role("button", name="Wrap")
+    expect(mark).to_be_in_viewport(ratio=1)
+    place = mark.evaluate(PLACE)
+    for pressed in ("true", "false"):
+        wrap.click()
+        expect(wrap).to_have_attribute("aria-pressed", pressed)
+        expect(mark).to_be_in_viewport(ratio=1)
+        assert abs(mark.evaluate(PLACE) - place) < 2
+
+
+def test_wrapping_leaves_the_first_line_where_it_is(ana: User, open_page: Callable[..., Page]) -> None:
+    run = make_run(status=Status.COMPLETED)
+    grow(run, "".join("y" * 1_000 + f" {number}\n" for number in range(1, 602)))
+    page = open_page(path_of(run, "?line=300"), user=ana)
+    line, wrap = page.locator("#L300"), page.get_by_role("button", name="Wrap")
+    expect(line).to_be_in_viewport()
+    line.evaluate("one => one.scrollIntoView({ block: 'start' })")
+    page.locator("#log-scroll").evaluate("one => { one.scrollTop += 40 }")  # its margin
+    for pressed in ("true", "false", "true"):
+        wrap.click()
+        expect(wrap).to_have_attribute("aria-pressed", pressed)
+        assert abs(line.evaluate(PLACE)) < 2
+    page.locator("#log-scroll").evaluate("one => { one.scrollTop += 60 }")
+    assert line.evaluate("one => one.getBoundingClientRect().height") > 100
+    wrap.click()
+    assert abs(line.evaluate(PLACE)) < 2
+
+
 def test_what_is_written_from_the_right_is_seen(ana: User, open_page: Callable[..., Page]) -> None:
     run = make_run(status=Status.COMPLETED)
     grow(run, "x" * 20_000 + "\nשלום עולם\n")
