@@ -139,7 +139,8 @@ def invite(workspace: Workspace, username: str, role: Role, *, by: User | None) 
             user=user, workspace=workspace, defaults={"role": role}
         )
         if not made:
-            raise AlreadyMember(f"{user.username} is a {membership.role} here already.", field="username")
+            known_as = f"{'an' if membership.role == Role.OWNER else 'a'} {membership.role}"
+            raise AlreadyMember(f"{user.username} is {known_as} here already.", field="username")
         record(workspace, f"member:{user.username}", f"added as {role}", by=by)
         return membership, make_sign_in_link(user, INVITATION_VALID, by=by) if new else ""
 

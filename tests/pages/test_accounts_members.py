@@ -84,6 +84,7 @@ class TestMembers:
             ("@me", "reader", "A user name does not begin with @."),
             ("e" * 151, "reader", "This has 151 characters. At most 150"),
             ("ana", "reader", "ana is a contributor here already."),
+            ("CHI", "reader", "chi is an owner here already."),
             ("eva", "king", "There is no such role."),
         ],
     )
