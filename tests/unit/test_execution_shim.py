@@ -159,7 +159,7 @@ def test_what_a_handler_of_sigterm_writes_prints_and_starts_is_kept(place: Place
         while True:
             time.sleep(0.1)
     """)
-    wait_for(lambda: "ready" in printed(folder))
+    wait_for(lambda: "ready\n" in printed(folder))
     folder.request_stop()
     facts = ended(folder)
     assert printed(folder) == "ready\nuploaded\nsaved"
@@ -184,7 +184,7 @@ def test_a_child_has_the_grace_also_when_its_parent_ends_at_once(place: Place) -
         name="train.sh",
         grace_s=8,
     )
-    wait_for(lambda: "ready" in printed(folder))
+    wait_for(lambda: "ready\n" in printed(folder))
     folder.request_stop()
     facts = ended(folder)
     assert printed(folder) == "ready\nsaved\n"
@@ -237,7 +237,7 @@ def test_a_stop_that_came_first_starts_nothing(place: Place) -> None:
 def test_the_shim_ignores_a_signal_to_all(place: Place) -> None:
     folder = place.start("import time\nprint('ready')\ntime.sleep(300)\n")
     state = wait_for(folder.read_state)
-    wait_for(lambda: "ready" in printed(folder))
+    wait_for(lambda: "ready\n" in printed(folder))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         os.kill(state["shim_pid"], number)
     folder.request_stop()

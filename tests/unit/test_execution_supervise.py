@@ -326,7 +326,7 @@ def test_kill_9_of_the_script_is_told(place: Place, store: Store) -> None:
 def test_kill_9_of_everything_is_told_when_studio_is_back(place: Place, store: Store) -> None:
     folder = place.start(SLEEP)
     state = wait_for(folder.read_state)
-    wait_for(lambda: "ready" in printed(folder))
+    wait_for(lambda: "ready\n" in printed(folder))
     kill_shim(folder)
     wait_for(lambda: is_gone(state["pid"]) and not folder.is_watched())
     place.supervise(folder, store)
@@ -445,7 +445,7 @@ def test_a_failing_store_does_not_hold_up_letting_go(place: Place, store: Store)
     store.before = fail
     folder = place.start(SLEEP)
     supervision = place.supervise(folder, store)
-    wait_for(lambda: "ready" in printed(folder))
+    wait_for(lambda: "ready\n" in printed(folder))
     began = time.monotonic()
     place.let_go(supervision)
     assert time.monotonic() - began < 2
