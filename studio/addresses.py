@@ -8,6 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.http import url_has_allowed_host_and_scheme
 
 
 def whole_address(request: HttpRequest, path: str = "") -> str:
@@ -21,6 +22,14 @@ def split_address(address: str) -> SplitResult:
         return urlsplit(address)
     except ValueError:
         return urlsplit("")
+
+
+def wanted_next(request: HttpRequest) -> str:
+    """The page of Studio that a request's `next` names, as a path that begins with /; "" if it names none."""
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    # The slash first: Django takes any other text for a part of this site, and `redirect` for a view's name.
+    ours = wanted.startswith("/") and url_has_allowed_host_and_scheme(wanted, None)
+    return wanted if ours else ""
 
 
 def remember_address(address: str) -> None:

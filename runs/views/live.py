@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, QueryDict
-from django.utils.http import url_has_allowed_host_and_scheme
 
 from runs.views.parts import is_htmx
 
@@ -18,9 +17,3 @@ def part_url(path: str, state: QueryDict, version: str) -> str:
     asked = state.copy()
     asked["seen"] = version
     return f"{path}?{asked.urlencode()}"
-
-
-def safe_next(request: HttpRequest, fallback: str) -> str:
-    """The page of Studio that `next` names, or the fallback."""
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
-    return wanted if url_has_allowed_host_and_scheme(wanted, {request.get_host()}) else fallback

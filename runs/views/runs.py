@@ -36,9 +36,10 @@ from runs.search.qualifiers import QUALIFIERS
 from runs.search.query import Page, Search
 from runs.search.text import PART_LENGTH, TAG_LENGTH, TEXT_LENGTH
 from runs.toasts import toast
-from runs.views.live import part_url, safe_next
+from runs.views.live import part_url
 from runs.views.parts import done, is_htmx, render_dialog, wants_part
 from studio.accounts.permissions import member
+from studio.addresses import wanted_next
 
 _ASCENDING_FIRST = ("experiment", "name", "status", "submitter", "target", "metric:min:")
 _EXPORT_CHUNK = 1_000
@@ -251,7 +252,7 @@ def run_columns(request: HttpRequest, place: str) -> HttpResponse:
     if place not in columns.DEFAULTS:
         raise Http404("There is no such list.")
     person: Any = request.user
-    back = safe_next(request, reverse("run-list"))
+    back = wanted_next(request) or reverse("run-list")
     experiment = _experiment_of_columns(request, place)
     part = wants_part(request, "metric-choice")
     is_search = part or "search" in request.POST

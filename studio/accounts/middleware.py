@@ -163,8 +163,10 @@ def _page_of_form(request: HttpRequest) -> str:
 
 
 def _local(address: str) -> str:
-    """Path and query of an address."""
+    """Path and query of an address, "" if it has no path: `about:blank` is an address too."""
     page = split_address(address)
+    if not page.path.startswith("/"):
+        return ""
     return f"{page.path}?{page.query}" if page.query else page.path
 
 

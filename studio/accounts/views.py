@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
@@ -16,7 +15,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonRes
 from django.shortcuts import get_object_or_404, redirect, render, resolve_url
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -30,7 +28,7 @@ from studio.accounts.permissions import is_public, member, owner, public
 from studio.accounts.refusals import is_api, refuse
 from studio.accounts.requests import MemberRequest
 from studio.accounts.sessions import SessionStore
-from studio.addresses import split_address, whole_address
+from studio.addresses import split_address, wanted_next, whole_address
 
 BACKEND = settings.AUTHENTICATION_BACKENDS[0]
 BY_LINK = "by_link"
@@ -86,9 +84,8 @@ def start_session(request: HttpRequest, user: Any, *, by_link: bool = False) -> 
 
 def safe_next(request: HttpRequest) -> str:
     """The page to go to after signing in, "" if none was named or it is not one of ours."""
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
-    ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure())
-    return wanted if ours and not urlsplit(wanted).path.startswith(reverse("sign-in")) else ""
+    wanted = wanted_next(request)
+    return "" if split_address(wanted).path.startswith(reverse("sign-in")) else wanted
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -71,10 +71,17 @@ class TestPassword:
 
     @pytest.mark.parametrize(
         "elsewhere",
-        ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", SIGN_IN],
-    )
+        ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", SIGN_IN,
+         "abc", "run-list", "runs", "-1", "blank", "?a=1", "a/b", "http://[bad"],
+    )  # fmt: skip
     def test_but_never_elsewhere(self, client: Client, eva: User, elsewhere: str) -> None:
         assert sign_in(client, next=elsewhere)["Location"] == reverse("experiment-list")
+        assert client.get(SIGN_IN, {"next": elsewhere})["Location"] == reverse("experiment-list")
+
+    def test_a_part_without_a_page_leads_back_to_none(self, client: Client, db: None) -> None:
+        for page in ("about:blank", "data:text/html,x", "http://testserver"):
+            answer = client.get("/runs/", headers={"HX-Request": "true", "HX-Current-URL": page})
+            assert (answer.status_code, answer["HX-Redirect"]) == (401, f"{SIGN_IN}?next=%2F")
 
     @pytest.mark.parametrize(
         ("username", "password"),

@@ -159,6 +159,12 @@ def test_columns_are_kept_for_the_person(ben: User, ana: User, client_of: Client
     assert client.get("/columns/quagga/").status_code == 404
 
 
+@pytest.mark.parametrize("elsewhere", ["abc", "run-list", "//evil.example/", "https://evil.example/"])
+def test_columns_lead_back_to_a_page_of_studio(ana: User, client_of: ClientOf, elsewhere: str) -> None:
+    response = client_of(ana).post("/columns/runs/", {"column": ["status"], "next": elsewhere})
+    assert (response.status_code, response["Location"]) == (303, "/runs/")
+
+
 def test_many_columns_scroll_within_the_table(ana: User, client_of: ClientOf) -> None:
     make_run()
     client = client_of(ana)
