@@ -55,7 +55,9 @@ class Submission:
 
     `submitted_before` is set where its key has made a run of other content.
 
-    Two queries and those of `OwnSnapshots.find`, whatever the number of steps.
+    `origin` is the run that is submitted again.
+
+    Two queries, three with an origin, and those of `OwnSnapshots.find`, whatever the number of steps.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Submission:
             if judge:
                 self._take(step, files or MultiValueDict())
         self._find_snapshots()
+        self.origin = self._find_origin()
 
     def _experiments(self) -> list[str]:
         current = Experiment.objects.in_workspace(self.workspace).current()
@@ -111,6 +114,17 @@ class Submission:
             is_of_source = step.text("digest_source") == step.text("source") and not step.source_error
             if digest in found and is_of_source:
                 step.snapshot = found[digest]
+
+    def _find_origin(self) -> Run | None:
+        """The run that is submitted again; forget what names none, so that no link is made of it."""
+        run_id = self.content.get("resubmitted_from", "")
+        if not run_id:
+            return None
+        runs = Run.objects.in_workspace(self.workspace).select_related("parent__experiment")
+        origin = runs.filter(run_id=run_id).first() if run_id.isprintable() else None
+        if origin is None:
+            self.content["resubmitted_from"] = ""
+        return origin
 
     def is_valid(self) -> bool:
         """Whether it can be submitted; each error is at its field then."""

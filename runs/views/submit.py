@@ -107,12 +107,14 @@ def _context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
 
 
 def _resubmitted_alone(submission: Submission) -> Run | None:
-    """The pipeline's step that is resubmitted by itself, though it had inputs of other steps; one query."""
-    run_id = submission.content.get("resubmitted_from", "")
-    if not run_id or not run_id.isprintable() or len(submission.steps) > 1:
+    """The pipeline's step that is resubmitted by itself, though it had inputs of other steps.
+
+    One query for a step, none for anything else.
+    """
+    origin = submission.origin
+    if origin is None or origin.kind != Kind.STEP or len(submission.steps) > 1:
         return None
-    steps = Run.objects.in_workspace(submission.workspace).filter(run_id=run_id, kind=Kind.STEP)
-    return steps.filter(dependencies__isnull=False).select_related("parent__experiment").first()
+    return origin if origin.dependencies.exists() else None
 
 
 def recent_runs(workspace: Workspace) -> list[Run]:
@@ -168,7 +170,7 @@ def _submitted(request: HttpRequest, submission: Submission) -> HttpResponse:
             description=cleaned["description"],
             tags=cleaned["tags"],
             submission_key=f"{own.membership.user_id}.{key}",
-            resubmitted_from=_origin(own, cleaned["resubmitted_from"]),
+            resubmitted_from=submission.origin,
         )
     except SubmittedBefore as error:
         submission.submitted_before = error
@@ -180,11 +182,6 @@ def _submitted(request: HttpRequest, submission: Submission) -> HttpResponse:
     remember_experiment(own.membership, run.experiment.name)
     toast(request, f"{run.name} is submitted to {run.experiment.name}")
     return see_other(request, "run-detail", run.experiment.name, run.number)
-
-
-def _origin(own: OwnSnapshots, run_id: str) -> Run | None:
-    runs = Run.objects.in_workspace(own.membership.workspace)
-    return runs.filter(run_id=run_id).first() if run_id else None
 
 
 def see_other(request: HttpRequest, name: str, *args: Any, query: str = "") -> HttpResponse:

@@ -145,7 +145,28 @@ class TestResubmit:
             page = client.get(f"/submit/?from={step.run_id}").text
             assert page.count(f'href="/submit/?from={pipeline.run_id}"') == expected
         assert "Resubmit the whole pipeline" not in client.get(f"/submit/?from={pipeline.run_id}").text
-        assert client.post("/submit/", form(script="", resubmitted_from="a\0b")).status_code == 422
+
+    @pytest.mark.parametrize("run_id", ["a/b", "/", "..", "nothing", "a\0b", "x" * 5_000])
+    def test_what_is_no_run_is_no_origin(self, client: Client, ana: User, run_id: str) -> None:
+        for wrong in ({"tags": "=good"}, {"action": "add-step"}):
+            response = client.post("/submit/", form(**wrong, resubmitted_from=run_id))
+            assert response.status_code in (200, 422)
+            assert "resubmits this run" not in text_of(response)
+        saved = client.post("/submit/", form(action="save-draft", resubmitted_from=run_id))
+        kept = Draft.objects.get()
+        assert kept.content["resubmitted_from"] == [""]
+        if "\0" not in run_id:  # a draft of before: PostgreSQL has never kept this one
+            kept.content["resubmitted_from"] = [run_id]
+            kept.save()
+        assert client.get(saved["Location"]).status_code == 200
+        assert client.post("/submit/", form(resubmitted_from=run_id)).status_code == 303
+        assert Run.objects.get().resubmitted_from is None
+
+    def test_a_refused_form_still_names_its_origin(self, client: Client) -> None:
+        run = make_run()
+        response = client.post("/submit/", form(tags="=good", resubmitted_from=run.run_id))
+        assert response.status_code == 422
+        assert f'href="/runs/{run.run_id}/">resubmits this run' in text_of(response)
 
     def test_an_interactive_run_cannot_be_resubmitted_and_says_why(self, client: Client) -> None:
         run = make_run(kind=Kind.INTERACTIVE)
