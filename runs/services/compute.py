@@ -11,7 +11,7 @@ from django.db.models import Q, Subquery
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, InvalidName, NotFound, UnknownTarget
-from runs.folding import clean
+from runs.folding import spelled_out
 from runs.models import ComputeTarget, Node, Run
 from runs.models.compute import TARGET_NAME, TARGET_NAME_RULE
 from runs.services.descriptions import check_description
@@ -29,7 +29,7 @@ def find_target(workspace: Workspace, name: str) -> ComputeTarget:
             ComputeTarget.objects.filter(workspace=workspace).values_list("name", flat=True)[:20]
         )
         raise UnknownTarget(
-            f"There is no compute target “{clean(name[:40])}”.",
+            f"There is no compute target “{spelled_out(name[:40])}”.",
             field="target",
             hint=f"There is {names}."
             if names
@@ -45,7 +45,7 @@ def check_target_name(name: str) -> None:
         TARGET_NAME(name)
     except ValidationError:
         raise InvalidName(
-            f"“{clean(name[:40])}” cannot be a compute target's name."
+            f"“{spelled_out(name[:40])}” cannot be a compute target's name."
             if name
             else "A compute target needs a name.",
             field="name",
@@ -118,7 +118,7 @@ def find_node(workspace: Workspace, target: str, name: str) -> Node:
     """The node of this name that serves a target. Raises NotFound."""
     node = Node.objects.filter(target__workspace=workspace, target__name=target, name=name).first()
     if node is None:
-        raise NotFound(f"No node {clean(name[:40])} serves {clean(target[:40])}.", field="node")
+        raise NotFound(f"No node {spelled_out(name[:40])} serves {spelled_out(target[:40])}.", field="node")
     return node
 
 

@@ -12,7 +12,7 @@ from django.db.models import BigIntegerField, F, QuerySet
 from django.db.models.functions import Now
 
 from runs.errors import Conflict, InvalidName, NotFound
-from runs.folding import clean
+from runs.folding import spelled_out
 from runs.models import Experiment
 from runs.models.experiment import EXPERIMENT_NAME, EXPERIMENT_NAME_RULE
 from runs.services.descriptions import check_description
@@ -49,7 +49,7 @@ def check_experiment_name(name: str) -> str:
     try:
         EXPERIMENT_NAME(name)
     except ValidationError:
-        shown = clean(name) if len(name) <= 60 else f"{clean(name[:60])}…"
+        shown = spelled_out(name) if len(name) <= 60 else f"{spelled_out(name[:60])}…"
         raise InvalidName(
             f"“{shown}” cannot be an experiment's name.", field="experiment", hint=EXPERIMENT_NAME_RULE
         ) from None

@@ -22,7 +22,7 @@ from runs.errors import (
     SubmittedBefore,
     UnknownTarget,
 )
-from runs.folding import clean
+from runs.folding import spelled_out
 from runs.lifecycle import move
 from runs.models import ComputeTarget, Run, RunDependency, Snapshot
 from runs.services.experiments import get_or_create_experiment, reserve_numbers
@@ -347,7 +347,7 @@ def _errors_of_variables(step: StepSpec, prefix: str) -> Iterator[StudioError]:
 
 
 def _short(text: str, most: int = 40) -> str:
-    return clean(text) if len(text) <= most else f"{clean(text[:most])}…"
+    return spelled_out(text) if len(text) <= most else f"{spelled_out(text[:most])}…"
 
 
 def _too_long(name: str, most: int) -> str:

@@ -26,7 +26,7 @@ from django.db.models import (
 from django.db.models.functions import Now
 
 from runs.errors import NotFound
-from runs.folding import clean
+from runs.folding import spelled_out
 from runs.models import ComputeTarget, Node, Run
 from runs.models.compute import NODE_ALIVE_FOR
 from studio.accounts.models import Workspace
@@ -211,7 +211,7 @@ def target_row(workspace: Workspace, name: str) -> TargetRow:
     """One of these by its name. Raises NotFound."""
     row = next((row for row in target_rows(workspace)[0] if row.target.name == name), None)
     if row is None:
-        raise NotFound(f"There is no compute target {clean(name[:40])}.", field="target")
+        raise NotFound(f"There is no compute target {spelled_out(name[:40])}.", field="target")
     return row
 
 

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 
 from runs.errors import Conflict, InvalidName
-from runs.folding import clean
+from runs.folding import spelled_out
 from runs.models import Run
 from runs.services.compute import create_target
 from studio.accounts.changes import record
@@ -64,7 +64,7 @@ def _check_name(name: str) -> None:
         WORKSPACE_NAME(name)
     except ValidationError as error:
         raise InvalidName(
-            f"“{clean(name[:40])}” cannot be a workspace's name.", field="name", hint=str(error.message)
+            f"“{spelled_out(name[:40])}” cannot be a workspace's name.", field="name", hint=str(error.message)
         ) from None
 
 

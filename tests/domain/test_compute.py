@@ -78,6 +78,10 @@ class TestTargets:
         assert caught.value.field == "name"
         assert caught.value.hint
 
+    def test_a_control_character_in_it_is_seen(self, workspace, chi):
+        with pytest.raises(InvalidName, match=r"“a\\x07b” cannot be a compute target's name"):
+            compute.create_target(workspace, "a\x07b", by=chi)
+
     def test_a_name_is_given_once(self, workspace, chi):
         compute.create_target(workspace, "local", by=chi)
         with pytest.raises(Conflict):

@@ -241,6 +241,20 @@ class TestRefused:
         with pytest.raises(StudioError, match=f"“{'n' * 40}…” cannot be a step's name: it has 10,000 char"):
             send(*steps)
 
+    def test_a_control_character_in_a_name_is_seen(
+        self, send: Callable[..., Run], snapshot: Snapshot
+    ) -> None:
+        step, variables = StepSpec("a\x07", "train.py", snapshot), {"d\x07e": "1"}
+        for refused, said in (
+            (lambda: send(experiment_name="a\x07b"), r"“a\x07b” cannot be an experiment's name"),
+            (lambda: send(step, replace(step, name="b")), r"“a\x07” cannot be a step's name"),
+            (lambda: send(replace(step, name="a", environment_variables=variables)),
+             r"“d\x07e” cannot be the name of an environment variable"),
+        ):  # fmt: skip
+            with pytest.raises(StudioError) as caught:
+                refused()
+            assert caught.value.message.startswith(said)
+
     def test_the_second_step_is_named(self, send: Callable[..., Run], snapshot: Snapshot) -> None:
         good = StepSpec("prepare", "prepare.py", snapshot)
         for bad, field in (

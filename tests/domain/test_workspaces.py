@@ -40,6 +40,11 @@ def test_a_name_that_cannot_be_is_refused_and_nothing_is_made(ana: User, name: s
     assert Workspace.objects.count() == before
 
 
+def test_a_control_character_in_a_name_is_seen(ana: User) -> None:
+    with pytest.raises(InvalidName, match=r"“a\\x07b” cannot be a workspace's name"):
+        add_workspace("a\x07b", owner=ana)
+
+
 def test_a_name_that_is_taken_is_refused(ana: User) -> None:
     first, second = add_workspace("one", owner=ana), add_workspace("two", owner=ana)
     with pytest.raises(Conflict, match="There is a workspace one already"):
