@@ -43,6 +43,7 @@ from runs.services.compute import check_target_name, create_target
 from runs.services.nodes import find_or_create_target
 from runs.status import Status
 from runs.sweeper import Sweeper
+from runs.web_answers import WebChannel
 from runs.web_threads import WebThreads
 from studio.accounts.models import SignInLink, Workspace
 from studio.accounts.services import ensure_first_start, make_sign_in_link
@@ -219,7 +220,7 @@ class Studio:
         if settings.TRUSTED_PROXY:
             believed = ["x-forwarded-for", "x-forwarded-proto"]
             proxy = {"trusted_proxy": settings.TRUSTED_PROXY, "trusted_proxy_headers": believed}
-        return create_server(
+        server = create_server(
             get_wsgi_application(),
             sockets=[listener],
             _dispatcher=WebThreads(settings.WEB_THREADS),
@@ -231,6 +232,8 @@ class Studio:
             clear_untrusted_proxy_headers=True,
             **proxy,
         )
+        server.channel_class = WebChannel
+        return server
 
     def _migrate(self) -> None:
         executor = MigrationExecutor(connections["default"])

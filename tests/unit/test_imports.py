@@ -55,6 +55,7 @@ LAYERS: list[set[str]] = [
         "agent",
         "private_data",
         "sweeper",
+        "web_answers",
         "web_threads",
         "embedded",
         "middleware",
