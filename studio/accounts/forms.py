@@ -11,6 +11,7 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.validators import MaxLengthValidator
 from django.utils import timezone
 
+from studio.accounts import attempts
 from studio.accounts.models import Role, User
 from studio.fields import TextField, no_controls
 
@@ -19,6 +20,8 @@ ROLES = {
     Role.CONTRIBUTOR: "Contributor: submits, cancels, tags",
     Role.OWNER: "Owner: also manages members and compute",
 }
+#: The code of an error, of a password that was tried too often to be looked at.
+TOO_MANY_TRIES = "too_many_tries"
 LONGEST_TOKEN = timedelta(days=3650)
 
 
@@ -89,7 +92,10 @@ class TokenForm(forms.Form):
 
 
 class PasswordForm(forms.Form):
-    """A new password; the one so far too, unless the person has none or came by a sign-in link."""
+    """A new password; the one so far too, unless the person has none or came by a sign-in link.
+
+    Tries from an address are counted; the error of one too many has the code TOO_MANY_TRIES.
+    """
 
     current = TextField(
         label="Password so far",
@@ -111,16 +117,22 @@ class PasswordForm(forms.Form):
         widget=_text("password", autocomplete="new-password"),
     )
 
-    def __init__(self, *args: Any, user: User, ask_current: bool, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, user: User, ask_current: bool, address: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user = user
+        self.address = address
         if not ask_current:
             del self.fields["current"]
 
     def clean_current(self) -> str:
-        current = self.cleaned_data["current"]
+        current, username = self.cleaned_data["current"], self.user.username
+        # Counted with the tries to sign in: whoever finds an open session could guess here instead.
+        if not attempts.try_once(username, self.address):
+            message = "Too many tries with a password. Wait a few minutes, then try again."
+            raise forms.ValidationError(message, code=TOO_MANY_TRIES)
         if not self.user.check_password(current):
             raise forms.ValidationError("This is not the password so far.")
+        attempts.forget(username, self.address)
         return current
 
     def clean_new(self) -> str:

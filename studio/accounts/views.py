@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from studio.accounts import attempts, services, shown_once
 from studio.accounts.changes import changes_of
 from studio.accounts.errors import AccountError
-from studio.accounts.forms import InviteForm, PasswordForm, SignInForm, TokenForm
+from studio.accounts.forms import TOO_MANY_TRIES, InviteForm, PasswordForm, SignInForm, TokenForm
 from studio.accounts.middleware import to_sign_in
 from studio.accounts.models import ApiToken, Membership, Role
 from studio.accounts.permissions import is_public, member, owner, public
@@ -61,9 +61,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return render(request, "accounts/sign_in.html", context | {"errors": [WRONG]}, status=422)
     username, address = form.cleaned_data["username"], request.META.get("REMOTE_ADDR", "")
     if not attempts.try_once(username, address):
-        response = render(request, "accounts/sign_in.html", context | {"errors": [TOO_MANY]}, status=429)
-        response["Retry-After"] = str(attempts.WINDOW_S)
-        return response
+        return too_many(render(request, "accounts/sign_in.html", context | {"errors": [TOO_MANY]}))
     name = services.spelled_name(username)
     user = authenticate(request, username=name, password=form.cleaned_data["password"])
     if user is None:
@@ -71,6 +69,13 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     attempts.forget(username, address)
     start_session(request, user)
     return SeeOther(resolve_url(back or settings.LOGIN_REDIRECT_URL))
+
+
+def too_many(response: HttpResponse) -> HttpResponse:
+    """The answer to a try to guess a password: this page as 429."""
+    response.status_code = 429
+    response["Retry-After"] = str(attempts.WINDOW_S)
+    return response
 
 
 def start_session(request: HttpRequest, user: Any, *, by_link: bool = False) -> None:
@@ -302,7 +307,8 @@ def account(request: MemberRequest) -> HttpResponse:
     user = request.user
     ask = user.has_usable_password() and not request.session.get(BY_LINK)
     typed = request.POST if request.method == "POST" else None
-    form = PasswordForm(typed, user=user, ask_current=ask)
+    address = request.META.get("REMOTE_ADDR", "")
+    form = PasswordForm(typed, user=user, ask_current=ask, address=address)
     if form.is_valid():
         user.set_password(form.cleaned_data["new"])
         user.save(update_fields=["password"])
@@ -311,4 +317,6 @@ def account(request: MemberRequest) -> HttpResponse:
         messages.success(request, "The new password holds. Every other browser was signed out.")
         return SeeOther(reverse("account"))
     context = {"form": form, "has_password": user.has_usable_password(), "ask_current": ask}
+    if form.has_error("current", TOO_MANY_TRIES):
+        return too_many(render(request, "accounts/account.html", context))
     return render(request, "accounts/account.html", context, status=422 if form.is_bound else 200)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
+from studio.accounts import attempts
 from studio.accounts.models import ApiToken, Membership, Role, SignInLink, User
 from studio.accounts.services import check_token, make_sign_in_link, make_token, use_sign_in_link
 from tests.factories import make_user
@@ -262,6 +264,37 @@ class TestAccount:
         assert text in answer.content.decode()
         ana.refresh_from_db()
         assert ana.check_password("the one so far")
+
+    @pytest.fixture
+    def guess(self, client_of: ClientOf, ana: User) -> Iterator[Callable[[str], Any]]:
+        """Sends the form with this as the password so far; no try was made before."""
+        ana.set_password("the one so far")
+        ana.save()
+        client = client_of(ana)
+        cache.clear()
+        yield lambda current: client.post("/account/", {"current": current, "new": self.NEW, "again": "x"})
+        cache.clear()
+
+    def test_guessing_is_stopped_here_and_at_the_sign_in(
+        self, guess: Callable[[str], Any], client: Client
+    ) -> None:
+        for _ in range(attempts.PER_PERSON):
+            assert guess("wrong").status_code == 422
+        answer = guess("the one so far")
+        assert (answer.status_code, answer["Retry-After"]) == (429, str(attempts.WINDOW_S))
+        assert "Too many tries with a password. Wait a few minutes" in answer.content.decode()
+        assert client.post("/sign-in/", {"username": "ana", "password": "the one so far"}).status_code == 429
+
+    def test_the_right_one_starts_the_count_again(self, guess: Callable[[str], Any]) -> None:
+        for _ in range(2):
+            for _ in range(attempts.PER_PERSON - 1):
+                assert guess("wrong").status_code == 422
+            assert "differ" in guess("the one so far").content.decode()
+
+    def test_what_is_empty_is_no_try(self, guess: Callable[[str], Any]) -> None:
+        for _ in range(attempts.PER_PERSON + 1):
+            assert guess("").status_code == 422
+        assert "not the password so far" in guess("wrong").content.decode()
 
 
 class TestCommands:
