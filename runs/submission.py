@@ -45,7 +45,9 @@ _MOST_MEANT = 6  # an address may have a path before ours
 _RUN_FIELDS = frozenset(RunForm.base_fields) - {"submission_key", "draft"}
 #: As they are posted: environment variables are two columns.
 _STEP_FIELDS = (frozenset(StepForm.base_fields) - {"env"}) | {"env_name", "env_value"}
-_DIALOG_FIELDS = frozenset({"experiment", "new_experiment", "display_name", "description", "tags"})
+_DIALOG_FIELDS = frozenset(
+    {"experiment_kind", "experiment", "new_experiment", "display_name", "description", "tags"}
+)
 
 Uploads = MultiValueDict[str, UploadedFile]
 

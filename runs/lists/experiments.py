@@ -84,6 +84,7 @@ class ExperimentPage:
     """Some rows, and the cursors of the pages around them ("" where there is none).
 
     `is_lost`: the page that was asked for cannot be found, and this is the first one.
+    `is_order_lost`: so is the order that was asked for, and this is the usual one.
     """
 
     rows: list[ExperimentRow]
@@ -91,6 +92,7 @@ class ExperimentPage:
     next_cursor: str = ""
     prev_cursor: str = ""
     is_lost: bool = False
+    is_order_lost: bool = False
 
 
 def experiment_page(
@@ -101,6 +103,7 @@ def experiment_page(
     An order or cursor that cannot be read gives the first page in the order of the newest run.
     """
     by = order.removeprefix("-")
+    is_order_lost = bool(order) and by not in _SORTS
     if by not in _SORTS:
         order, by = DEFAULT_ORDER, DEFAULT_ORDER[1:]
     descending = order.startswith("-")
@@ -123,6 +126,7 @@ def experiment_page(
         _cursor(order, found[-1], False) if ahead and found else "",
         _cursor(order, found[0], True) if behind and found else "",
         is_lost=bool(after) and cursor is None,
+        is_order_lost=is_order_lost,
     )
 
 

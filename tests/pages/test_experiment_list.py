@@ -107,6 +107,7 @@ def test_what_cannot_be_read_still_gives_the_page(ana: User, client_of: ClientOf
     answer = client_of(ana).get(f"/experiments/?{query}")
     assert answer.status_code == 200
     assert ("That page of the list cannot be found" in answer.text) == ("after" in query)
+    assert ("That order is not known" in answer.text) == ("quagga" in query and "order" in query)
 
 
 @pytest.mark.parametrize(

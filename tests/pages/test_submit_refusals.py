@@ -129,6 +129,13 @@ def test_what_is_wrong_with_each_step_and_between_them_is_said_at_once(client: C
         assert any(words in error for error in said), words
 
 
+def test_a_kind_of_experiment_that_there_is_not_is_said_in_the_dialog(client: Client) -> None:
+    response = client.post("/submit/", form(experiment_kind="zzz"))
+    assert response.status_code == 422
+    assert errors_of(response) == ["Choose an existing experiment or a new one."]
+    assert "data-open-dialog" in text_of(response)
+
+
 def test_new_without_a_name_is_not_the_existing_one(client: Client) -> None:
     make_experiment("mnist")
     response = client.post("/submit/", form(experiment="mnist", new_experiment=""))
