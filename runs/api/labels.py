@@ -50,7 +50,10 @@ def tag_list(request: ApiRequest, run_id: str) -> dict[str, Any]:
 
 @router.put("/runs/{run_id}/tags", auth=may_write_run(), response={200: TagsOut, **REFUSALS})
 def tag_set(request: ApiRequest, run_id: str, tags: Annotated[Labels, Body()]) -> dict[str, Any]:
-    """Add these tags, or replace their values; others stay as they are."""
+    """Add these tags, or replace their values; others stay as they are.
+
+    Line breaks and other white space in keys and values become plain blanks, and go at both ends.
+    """
     add_tags([request.run], tags, by=request.auth.user)
     return _tags(request.run)
 
@@ -72,6 +75,9 @@ def property_list(request: ApiRequest, run_id: str) -> dict[str, Any]:
 def property_add(
     request: ApiRequest, run_id: str, properties: Annotated[Properties, Body()]
 ) -> dict[str, Any]:
-    """Add these properties, all or none. One that has another value already is refused: they never change."""
+    """Add these properties, all or none. One that has another value already is refused: they never change.
+
+    Line breaks and other white space in keys and values become plain blanks, and go at both ends.
+    """
     add_properties(request.run, properties, by=request.auth.user)
     return _properties(request.run)

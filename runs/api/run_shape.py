@@ -14,6 +14,9 @@ from runs.services.new_runs import NewRun
 from runs.status import ErrorClass, Kind, Status
 from runs.versions import version_word
 
+#: Of `RunOut.version`.
+_VERSION = "Another whenever the run has changed, and once more a moment later; `since` of `/wait` takes it."
+
 
 class RunErrorOut(BaseModel):
     """Why a run failed."""
@@ -65,7 +68,7 @@ class RunOut(BaseModel):
     exit_code: int | None = Field(description="Of its process; null if a signal ended it, and before.")
     has_children: bool = Field(description="Whether it is the parent of other runs.")
     url: str = Field(description="The address of its page.")
-    version: str = Field(description="Another whenever the run has changed; `since` of its `/wait` takes it.")
+    version: str = Field(description=_VERSION)
 
 
 class RunDetailOut(RunOut):

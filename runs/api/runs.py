@@ -190,7 +190,8 @@ def run_edit(request: ApiRequest, run_id: str, body: RunChanges) -> dict[str, An
         if body.display_name is not None or body.description is not None:
             edit_run(run, by=by, display_name=body.display_name, description=body.description)
         if body.snapshot is not None:
-            freeze_source(run, find_snapshot(request.workspace, body.snapshot, by=by))
+            source = find_snapshot(request.workspace, body.snapshot, by=by, field="snapshot")
+            freeze_source(run, source)
         if body.archived:
             archive_runs(Run.objects.filter(pk=run.pk), by=by)
     return run_out(find_run(run_id))

@@ -92,8 +92,9 @@ def _status(run: Run) -> str:
 
 
 def _refuse_other_end(run: Run, end: Status) -> None:
-    status, asked = Run.objects.filter(pk=run.pk).values_list("status", "ends_as").get()
+    known = Run.objects.filter(pk=run.pk).values_list("status", "ends_as", "error_message")
+    status, asked, why = known.get()
     coming = status if status in TERMINAL else asked or Status.CANCELED
     if coming != end:
         verb = "is" if status in TERMINAL else "is being stopped, and will be"
-        raise RunFinished(f"{run.name} {verb} {coming}, so it cannot end as {end}.")
+        raise RunFinished(f"{run.name} {verb} {coming}, so it cannot end as {end}.", hint=why)

@@ -41,11 +41,11 @@ def _too_big() -> SnapshotTooBig:
     )
 
 
-def find_snapshot(workspace: Workspace, digest: str, *, by: User) -> Snapshot:
+def find_snapshot(workspace: Workspace, digest: str, *, by: User, field: str = "digest") -> Snapshot:
     """The snapshot with this digest that a run of the workspace has, or that this person sent to it.
 
     It stays for a day at least. One query, and a write once an hour; the list of files is not read. Raises
-    NotFound, also for content of other workspaces.
+    NotFound, also for content of other workspaces; `field` names the input that the digest came in.
     """
     # Asked for by runs.workspace, SQLite would walk through all runs of the workspace.
     runs = Run.objects.filter(snapshot=OuterRef("pk"), experiment__workspace=workspace)
@@ -54,6 +54,6 @@ def find_snapshot(workspace: Workspace, digest: str, *, by: User) -> Snapshot:
     snapshot = known.defer("files").first()
     if snapshot is None or not keep(snapshot):
         raise NotFound(
-            "This workspace has no such snapshot.", field="snapshot", hint="Upload it, then name its digest."
+            "This workspace has no such snapshot.", field=field, hint="Upload it, then name its digest."
         )
     return snapshot

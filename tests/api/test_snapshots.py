@@ -80,7 +80,8 @@ def test_a_digest_opens_nothing_of_other_workspaces(
     api_of: Callable[[User | Run | None], Api], ana: User, ben: User, dan: User
 ) -> None:
     digest = upload(api_of(ana), {"secret.py": "x"}).json()["digest"]
-    assert api_of(ben).get(f"{PATH}/{digest}").status_code == 404
+    unknown = api_of(ben).get(f"{PATH}/{digest}")
+    assert (unknown.status_code, refusal(unknown)["field"]) == (404, "digest")
     assert api_of(dan).get(f"/workspaces/elsewhere/snapshots/{digest}").status_code == 404
     make_run(snapshot=Snapshot.objects.get())
     assert api_of(ben).get(f"{PATH}/{digest}").status_code == 200

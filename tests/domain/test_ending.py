@@ -99,6 +99,13 @@ def test_the_same_end_again_changes_nothing_and_another_is_refused(ana: User) ->
     assert fresh(run).error_message == ""
 
 
+def test_a_run_that_was_given_up_says_why_it_cannot_end_otherwise(ana: User) -> None:
+    run = make_run(kind=Kind.INTERACTIVE, status=Status.FAILED, error_message="No sign of life since noon.")
+    with pytest.raises(RunFinished) as refused:
+        complete_run(run, by=ana)
+    assert refused.value.hint == "No sign of life since noon."
+
+
 def test_whoever_asks_first_decides(ana: User) -> None:
     stopping = make_run(status=Status.RUNNING)
     complete_run(stopping, by=ana)

@@ -183,12 +183,11 @@ def test_a_compute_target_that_is_not_there_is_told(studio: Shell, run_id: str) 
     assert studio(line.format(experiment, "gpu-compute")).err == ""
 
 
-def test_cancel_twice_is_no_error(studio: Shell, slow: str) -> None:
-    for _ in range(2):
-        done = studio(f"studio run cancel -r {slow}")
-        assert (done.code, done.out) == (0, "Experiment run canceled successfully.\n")
-    assert "before" in done.err
-    assert studio(f"studio run cancel -r {slow} -o none").out == ""
+def test_a_run_is_canceled_once(studio: Shell, slow: str) -> None:
+    done = studio(f"studio run cancel -r {slow}")
+    assert (done.code, done.out) == (0, "Experiment run canceled successfully.\n")
+    again = f"Run {slow} has ended as Canceled already. Nothing was changed."
+    assert again in studio(f"studio run cancel -r {slow}").refused()
 
 
 def test_logs_are_printed_followed_and_written(studio: Shell, run_id: str, slow: str, project: Path) -> None:

@@ -103,6 +103,18 @@ def test_another_token_of_the_same_person_sends_what_was_left(
     assert values(api, run_id) == {"m": [-1, *range(200)]}
 
 
+def test_what_was_sent_is_said_beside_what_was_not_and_each_run_once(
+    start: Start, run_id: str, ben: str, signed_in: Signed, shell: Shell
+) -> None:
+    leave(start, LOG_AND_DIE)
+    as_ben = Api(Transport(Login(signed_in.url, ben, "a test")))
+    for _ in range(2):
+        leave_one(signed_in.url, f"{run_id}-of-ben", as_ben.written_by)
+    said = shell("studio sync").refused()
+    assert "200 were sent. Not everything could be sent" in said
+    assert said.count("-of-ben") == 1
+
+
 def test_whoever_owns_the_files_may_send_them_in_their_own_name(
     start: Start, api: Api, run_id: str, ben: str, shell: Shell, home: Path
 ) -> None:

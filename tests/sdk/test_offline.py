@@ -13,6 +13,7 @@ from azureml.core import Run, RunConfiguration, ScriptRunConfig
 from azureml.exceptions import RunEnvironmentException, UnsupportedException, UserErrorException
 
 from tests.sdk.conftest import SDK
+from tests.sdk.plots import png
 
 
 @pytest.fixture
@@ -119,6 +120,15 @@ def test_files_are_remembered_where_they_are(run: Run, project: Path) -> None:
     assert (project / "deep" / "copy.txt").read_text() == "m"
     with pytest.raises(FileNotFoundError):
         run.upload_file("x", "missing.txt")
+
+
+def test_an_image_that_was_logged_is_a_file(run: Run, project: Path) -> None:
+    (project / "deep").mkdir()
+    (project / "deep" / "plot.png").write_bytes(png(7))
+    run.log_image("plot", path="deep/plot.png")
+    assert run.get_file_names() == ["plot.png"]
+    run.download_file("plot.png", str(project / "copy.png"))
+    assert (project / "copy.png").read_bytes() == png(7)
 
 
 def test_files_come_back_to_where_a_server_would_put_them(run: Run, project: Path) -> None:

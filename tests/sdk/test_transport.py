@@ -310,6 +310,23 @@ def test_what_a_proxy_before_a_studio_refuses_is_a_refusal(
     assert len(script.seen) == 1
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_token_in_an_address_is_not_logged(
+    script: Script, transport: Any, caplog: pytest.LogCaptureFixture, is_there: bool
+) -> None:
+    caplog.set_level("DEBUG")
+    token = "stu_" + "aB3dE6gH" * 6
+    if is_there:
+        script.will(200, b"{}")
+        transport().send("GET", f"/runs/{token}")
+    else:
+        away = Transport(Login("http://127.0.0.1:9", SECRET, "a test"))
+        with pytest.raises(errors.Unreachable):
+            away.send("GET", f"/runs/{token}", patience_s=0)
+    assert "/runs/stu_" in caplog.text
+    assert token not in caplog.text
+
+
 @pytest.mark.parametrize("body", [b"<html>", b"[1]", b'"text"', b"{"])
 def test_an_answer_that_is_no_object_of_json_is_of_no_studio(
     script: Script, transport: Any, body: bytes
@@ -320,7 +337,7 @@ def test_an_answer_that_is_no_object_of_json_is_of_no_studio(
 
 
 @pytest.mark.parametrize(
-    ("version", "hint"), [("0.3", "Update the server"), ("2.0.0", "pip install --upgrade studio-client")]
+    ("version", "hint"), [("0.3", "Update the server"), ("2.0.0", "pip install ./sdk/client")]
 )
 @pytest.mark.parametrize(
     ("status", "body"),

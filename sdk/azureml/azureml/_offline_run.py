@@ -237,6 +237,8 @@ class OfflineRun(Run):
     def _log_image(self, name: str, path: str | None, plot: Any, description: str) -> None:
         stored = os.path.basename(path) if path is not None else f"{name}.png"
         self._log(name, "image", {"": [{"path": stored}]}, description, path or plot)
+        if path is not None:
+            self._files[stored] = str(path)
 
     def _series(self, name: str | None, recursive: bool) -> dict[str, builtins.list[dict[str, Any]]]:
         return {

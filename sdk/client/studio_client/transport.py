@@ -30,6 +30,7 @@ from studio_client import __version__
 from studio_client.config import Login, Secret
 from studio_client.errors import AWAY_STATUSES, NoStudio, Refused, Unreachable, WrongServer, refusal
 from studio_client.idle_connections import IdleConnections
+from studio_client.masking import masked
 
 API_VERSION = 1
 PREFIX = f"/api/v{API_VERSION}"
@@ -58,6 +59,7 @@ _log = logging.getLogger("studio_client.transport")
 _VERSION_HEADER = "Studio-Version"
 #: What a Studio says of an address that it does not have, or not for that method.
 _UNKNOWN = frozenset({"unknown_address", "method_not_allowed"})
+_NEWER_CLIENT = "Install the SDK that the server's source has: `pip install ./sdk/client ./sdk/azureml`."
 
 Body = Union[bytes, IO[bytes], None]
 Pairs = Iterable[tuple[str, Any]]
@@ -235,10 +237,11 @@ class Transport:
         try:
             answer = self._once(request)
         except _NO_ANSWER as error:
-            _log.debug("%s %s: %s", request.method, request.address, _reason(error))
+            _log.debug("%s %s: %s", request.method, masked(request.address), _reason(error))
             return error.with_traceback(None)
         spent_ms = 1000 * (time.monotonic() - began)
-        _log.debug("%s %s: %s in %.0f ms", request.method, request.address, answer.status, spent_ms)
+        address = masked(request.address)  # people have typed a token where an id belongs
+        _log.debug("%s %s: %s in %.0f ms", request.method, address, answer.status, spent_ms)
         return answer
 
     def _once(self, request: _Request) -> Answer:
@@ -289,7 +292,7 @@ class Transport:
         return WrongServer(
             f"The Studio at {self.url} has version {answer.version} and does not know what studio-client "
             f"{__version__} asks.",
-            hint="Update the server." if is_older else "Run `pip install --upgrade studio-client`.",
+            hint="Update the server." if is_older else _NEWER_CLIENT,
         )
 
     def check_version(self) -> dict[str, Any]:
@@ -307,7 +310,7 @@ class Transport:
                 f"The Studio at {self.url} (version {info.get('version')}) is too "
                 f"{'new' if newer else 'old'} for "
                 f"studio-client {__version__}.",
-                hint="Run `pip install --upgrade studio-client`." if newer else "Update the server.",
+                hint=_NEWER_CLIENT if newer else "Update the server.",
             )
         return info
 

@@ -162,12 +162,9 @@ def show(place: Place, run_id: str) -> dict[str, Any]:
 def cancel(place: Place, run_id: str) -> Sentence:
     """Cancel a run and all its children: their processes are stopped."""
     record = place.run(run_id)
-    if record["status"] in TERMINAL - {"Canceled"}:
+    if record["status"] in TERMINAL:
         raise Failed(f"Run {run_id} has ended as {record['status']} already. Nothing was changed.")
-    if record["status"] == "Canceled":
-        say(f"Run {run_id} was canceled before.")
-    else:
-        record = place.api.act(run_id, "cancel")["run"]
+    record = place.api.act(run_id, "cancel")["run"]
     if record["status"] not in TERMINAL:
         record = _stopped(place, run_id, "The cancel goes on")
     if record["status"] not in ("Canceled", "CancelRequested"):

@@ -28,7 +28,7 @@ def run_json(record: RunRecord) -> dict[str, Any]:
         "parent_run_id": record["parent_run_id"],
         "experiment_id": str(record["experiment_id"]),
         "name": record["name"] or None,
-        "display_name": record["display_name"] or None,
+        "display_name": record["display_name"],
         "description": record["description"] or None,
         "status": record["status"],
         "status_reason": record["status_reason"] or None,

@@ -23,11 +23,13 @@ def sync(url: str, everyone: bool) -> dict[str, Any]:
     from studio_client.left_behind import sync_all
 
     results = sync_all(config.clean_url(url) if url else "", everyone=everyone, begin=reached)
-    problems = [one for one in results if one.problem]
+    sent = sum(one.entries for one in results)
+    problems = {f"  {one.run_id} for {one.url}: {one.problem}": None for one in results if one.problem}
     if problems:
-        listed = "\n".join(f"  {one.run_id} for {one.url}: {one.problem}" for one in problems)
-        raise Failed(f"Not everything could be sent; it stays where it is:\n{listed}")
+        listed = "\n".join(problems)
+        begin = f"{sent:,} were sent. " if sent else ""
+        raise Failed(f"{begin}Not everything could be sent; it stays where it is:\n{listed}")
     return {
-        "sent": sum(one.entries for one in results),
+        "sent": sent,
         "runs": [{"run_id": one.run_id, "url": one.url, "sent": one.entries} for one in results],
     }
