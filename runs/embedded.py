@@ -150,12 +150,14 @@ class Studio:
         try:
             self._write(text)
             sys.stdout.flush()
-        except OSError:
+        except BrokenPipeError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(
                 nowhere, sys.stdout.fileno()
             )  # for what is said later, and what Python flushes at its end
             os.close(nowhere)
+        except OSError:  # a full disk, say: what comes later may find room
+            pass
 
     def _check_targets(self) -> None:
         try:

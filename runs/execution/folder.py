@@ -25,9 +25,12 @@ from typing import Any
 
 from runs.errors import Conflict
 from runs.execution import shim
-from runs.execution.removal import remove_tree
+from runs.execution.removal import empty_but, remove_tree
 
 Facts = dict[str, Any]
+
+#: A disk with less room is full: a database and its log may need so much at once.
+FULL_BYTES = 64 << 20
 
 
 class RunFolder:
@@ -143,17 +146,12 @@ class RunFolder:
         with suppress(OSError):  # while there are other attempts
             self.path.parent.rmdir()
 
-    def remove_scratch(self) -> None:
-        """Delete what the script has left besides `outputs` and `logs`. Some of it may stay."""
-        kept = (self.outputs.name, self.script_logs.name)
-        with suppress(OSError), os.scandir(self.code) as entries:
-            for entry in entries:
-                if entry.name in kept:
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    remove_tree(Path(entry.path))
-                else:
-                    os.unlink(entry)
+    def make_room(self) -> None:
+        """Delete what the script has left besides `outputs` and `logs`, if the disk of the folder is full."""
+        with suppress(OSError):
+            disk = os.statvfs(self.path)
+            if disk.f_bavail * disk.f_frsize < FULL_BYTES:
+                empty_but(self.code, (self.outputs.name, self.script_logs.name))
 
     @property
     def set_aside_path(self) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -36,6 +38,22 @@ def remove_tree(path: Path) -> None:
     finally:
         os.close(here)
     os.rmdir(path)
+
+
+def empty_but(path: Path, kept: Collection[str]) -> None:
+    """Delete what is in a folder of ours but for these names. No link is followed; some of it may stay."""
+    with suppress(OSError):
+        here = os.open(path, _FOLDER)
+        try:
+            names = set(os.listdir(here)).difference(kept)
+        finally:
+            os.close(here)
+        for name in names:
+            with suppress(OSError):
+                if (path / name).is_dir() and not (path / name).is_symlink():
+                    remove_tree(path / name)
+                else:
+                    (path / name).unlink()
 
 
 def _take_rights(name: str, folder: int | None = None) -> None:

@@ -257,7 +257,7 @@ class Supervision:
                 raise
             except Exception as error:
                 if is_disk_full(error):
-                    self.folder.remove_scratch()
+                    self.folder.make_room()
                 self._warn(retry_s)
             self._pause(retry_s)
             retry_s = min(2 * retry_s, LAST_RETRY_S)

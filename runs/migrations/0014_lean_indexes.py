@@ -1,6 +1,6 @@
 """Foreign keys that most runs lack are indexed for those that have one; what another index serves has none.
 
-A new interactive run then writes eight entries fewer. Only indexes are dropped: SQLite copies a table for what Django does
+A new interactive run then writes seven entries fewer. Only indexes are dropped: SQLite copies a table for what Django does
 to alter a field, and the triggers of `runs.guards` would be lost with it.
 """
 
@@ -16,12 +16,11 @@ DROPPED = [
     ("runs_run_root_id_7bba9043", "runs_run", "root_id"),
     ("runs_run_parent_id_8594b290", "runs_run", "parent_id"),
     ("runs_run_target_id_d3f3dc2e", "runs_run", "target_id"),
-    ("runs_run_node_id_697b3632", "runs_run", "node_id"),
     ("runs_run_snapshot_id_9f67c138", "runs_run", "snapshot_id"),
     ("runs_run_resubmitted_from_id_9cc062c9", "runs_run", "resubmitted_from_id"),
     ("runs_run_cancel_requested_by_id_524f2ee4", "runs_run", "cancel_requested_by_id"),
 ]
-SPARSE = ["parent", "target", "node", "snapshot", "resubmitted_from", "cancel_requested_by"]
+SPARSE = ["parent", "root", "target", "snapshot", "resubmitted_from", "cancel_requested_by"]
 
 
 def _key(to, on_delete, **more):
@@ -39,7 +38,6 @@ FIELDS = [
     ("run", "root", _key("runs.run", _PROTECT, null=True, related_name="descendants")),
     ("run", "parent", _key("runs.run", _PROTECT, null=True, related_name="children")),
     ("run", "target", _key("runs.computetarget", _PROTECT, null=True, related_name="runs")),
-    ("run", "node", _key("runs.node", _SET_NULL, null=True, related_name="runs")),
     ("run", "snapshot", _key("runs.snapshot", _PROTECT, null=True, related_name="runs")),
     ("run", "resubmitted_from", _key("runs.run", _SET_NULL, null=True, related_name="resubmissions")),
     ("run", "cancel_requested_by", _key(settings.AUTH_USER_MODEL, _SET_NULL, null=True, related_name="+")),

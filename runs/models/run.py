@@ -131,7 +131,8 @@ class Run(models.Model):
     target = models.ForeignKey(
         ComputeTarget, null=True, on_delete=models.PROTECT, related_name="runs", db_index=False
     )
-    node = models.ForeignKey(Node, null=True, on_delete=models.SET_NULL, related_name="runs", db_index=False)
+    # Not sparse as the other keys are: SQLite would count what a node does out of all runs that ever had one.
+    node = models.ForeignKey(Node, null=True, on_delete=models.SET_NULL, related_name="runs")
     holds_slot = models.BooleanField(default=False)
     # Its script waits for a child and has given its slot back, until then at the latest.
     waits_until = models.DateTimeField(null=True)
@@ -286,8 +287,8 @@ class Run(models.Model):
                 models.Index(fields=[name], name=f"run_{name}", condition=Q(**{f"{name}__isnull": False}))
                 for name in (
                     "parent",
+                    "root",
                     "target",
-                    "node",
                     "snapshot",
                     "resubmitted_from",
                     "cancel_requested_by",

@@ -125,14 +125,14 @@ class PasswordForm(forms.Form):
             del self.fields["current"]
 
     def clean_current(self) -> str:
-        current, username = self.cleaned_data["current"], self.user.username
-        # Counted with the tries to sign in: whoever finds an open session could guess here instead.
-        if not attempts.try_once(username, self.address):
+        # Whoever finds an open session could guess here. Tries to sign in, which others make, count apart.
+        current, whose = self.cleaned_data["current"], f"account\n{self.user.pk}"
+        if not attempts.try_once(whose, self.address):
             message = "Too many tries with a password. Wait a few minutes, then try again."
             raise forms.ValidationError(message, code=TOO_MANY_TRIES)
         if not self.user.check_password(current):
             raise forms.ValidationError("This is not the password so far.")
-        attempts.forget(username, self.address)
+        attempts.forget(whose, self.address)
         return current
 
     def clean_new(self) -> str:

@@ -5,8 +5,17 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+import pytest
+
 from runs.execution.folder import RunFolder
 from tests.execution_kit import Place, Store, outcome_of, wait_for
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every disk counts as full."""
+    monkeypatch.setattr("runs.execution.folder.FULL_BYTES", 1 << 62)
+
 
 FILLS = """
 import os, pathlib
@@ -20,7 +29,7 @@ raise SystemExit(3)
 """
 
 
-def test_what_nobody_keeps_is_deleted_for_the_end_to_be_told(place: Place, store: Store) -> None:
+def test_what_nobody_keeps_is_deleted_for_the_end_to_be_told(place: Place, store: Store, full: None) -> None:
     folder = place.start(FILLS)
     wait_for(folder.read_ended)
 
@@ -36,7 +45,7 @@ def test_what_nobody_keeps_is_deleted_for_the_end_to_be_told(place: Place, store
     assert Path("/etc/passwd").exists()
 
 
-def test_nothing_is_deleted_for_another_trouble(place: Place, store: Store) -> None:
+def test_nothing_is_deleted_for_another_trouble(place: Place, store: Store, full: None) -> None:
     folder = place.start(FILLS)
     wait_for(folder.read_ended)
     troubles = iter([OSError(errno.EIO, "Input/output error"), ConnectionError("the database is away")])
@@ -52,6 +61,33 @@ def test_nothing_is_deleted_for_another_trouble(place: Place, store: Store) -> N
     assert (folder.code / "cache/deep/more").exists()
 
 
-def test_scratch_of_a_folder_that_is_gone_is_no_trouble(tmp_path: Path) -> None:
-    RunFolder(tmp_path, "gone_1_aaaa", 1).remove_scratch()
+def test_nor_while_its_own_disk_has_room(place: Place, store: Store) -> None:
+    folder = place.start(FILLS)
+    wait_for(folder.read_ended)
+    troubles = iter([OSError(errno.ENOSPC, "the storage's disk, which is another")] * 2)
+
+    def fail(method: str) -> None:
+        if trouble := next(troubles, None):
+            raise trouble
+
+    store.before = fail
+    place.supervise(folder, store)
+    assert outcome_of(store).exit_code == 3
+    assert (folder.code / "big").exists()
+
+
+def test_a_link_in_the_place_of_its_folder_is_not_followed(full: None, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "work", "linked_1_aaaa", 1)
+    folder.create()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_text("x")
+    folder.code.rmdir()
+    folder.code.symlink_to(elsewhere)
+    folder.make_room()
+    assert (elsewhere / "precious").exists()
+
+
+def test_scratch_of_a_folder_that_is_gone_is_no_trouble(full: None, tmp_path: Path) -> None:
+    RunFolder(tmp_path, "gone_1_aaaa", 1).make_room()
     assert not list(tmp_path.iterdir())
