@@ -151,10 +151,9 @@ class Studio:
             self._write(text)
             sys.stdout.flush()
         except BrokenPipeError:
+            # What is said later, and what Python flushes at its end, goes nowhere.
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(
-                nowhere, sys.stdout.fileno()
-            )  # for what is said later, and what Python flushes at its end
+            os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
         except OSError:  # a full disk, say: what comes later may find room
             pass

@@ -35,6 +35,7 @@ def leftovers(
     """
     processes = all_processes()
     session = _session_of(script, processes)
+    printed_to = {str(path) for path in outputs}
     roots = [
         process
         for process in processes
@@ -42,7 +43,7 @@ def leftovers(
         and (
             _is_marked(process, run_id, attempt)
             or (session and session in (process.session, process.group) and _is_ours(process))
-            or _prints_to(process, {str(path) for path in outputs})
+            or _prints_to(process, printed_to)
         )
     ]
     found = {process.pid: process for process in roots}

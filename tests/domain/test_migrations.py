@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.db.models import CheckConstraint, Q, QuerySet
 
 from runs.models import Property, Run, RunEvent
@@ -60,10 +60,10 @@ def test_what_a_rebuilt_table_loses_is_restored():
 
 
 def plan_of(query: QuerySet[Any]) -> str:
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute("SET enable_seqscan = off")
-    return query.explain()
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        return query.explain()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,17 @@ def test_what_nobody_keeps_is_deleted_for_the_end_to_be_told(place: Place, store
     assert Path("/etc/passwd").exists()
 
 
-def test_nothing_is_deleted_for_another_trouble(place: Place, store: Store, full: None) -> None:
+@pytest.mark.parametrize(
+    ("number", "has_room"), [(errno.EIO, False), (errno.ECONNREFUSED, False), (errno.ENOSPC, True)]
+)
+def test_nothing_is_deleted_for_another_trouble_or_for_another_disk(
+    place: Place, store: Store, request: pytest.FixtureRequest, number: int, has_room: bool
+) -> None:
+    if not has_room:
+        request.getfixturevalue("full")
     folder = place.start(FILLS)
     wait_for(folder.read_ended)
-    troubles = iter([OSError(errno.EIO, "Input/output error"), ConnectionError("the database is away")])
+    troubles = iter([OSError(number, os.strerror(number))] * 2)
 
     def fail(method: str) -> None:
         if trouble := next(troubles, None):
@@ -57,23 +65,9 @@ def test_nothing_is_deleted_for_another_trouble(place: Place, store: Store, full
     store.before = fail
     place.supervise(folder, store)
     assert outcome_of(store).exit_code == 3
+    assert next(troubles, None) is None
     assert (folder.code / "big").exists()
     assert (folder.code / "cache/deep/more").exists()
-
-
-def test_nor_while_its_own_disk_has_room(place: Place, store: Store) -> None:
-    folder = place.start(FILLS)
-    wait_for(folder.read_ended)
-    troubles = iter([OSError(errno.ENOSPC, "the storage's disk, which is another")] * 2)
-
-    def fail(method: str) -> None:
-        if trouble := next(troubles, None):
-            raise trouble
-
-    store.before = fail
-    place.supervise(folder, store)
-    assert outcome_of(store).exit_code == 3
-    assert (folder.code / "big").exists()
 
 
 def test_a_link_in_the_place_of_its_folder_is_not_followed(full: None, tmp_path: Path) -> None:
