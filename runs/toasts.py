@@ -59,7 +59,7 @@ class ToastMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        if request.headers.get("HX-Request") != "true" or 300 <= response.status_code < 400:
+        if request.META.get("HTTP_HX_REQUEST") != "true" or 300 <= response.status_code < 400:
             return response
         if response.has_header("HX-Redirect") or response.has_header("HX-Refresh"):
             return response

@@ -3,20 +3,19 @@
 For one row by its key Django takes five times longer to put the SQL together than the database to answer, so
 what every request asks is kept as SQL and given its values. Only SQL is kept: every call asks the database.
 
-Django has no public way to do so. This stands on its SQL compilers, `ModelIterable`, `UpdateQuery` and
-`InsertQuery` as they are in 5.2, which requirements.txt stays with; tests/domain/test_prepared.py compares
-the rows with Django's.
+Django has no public way to do so. This stands on its SQL compilers, on `UpdateQuery`, `InsertQuery` and what
+fills related rows, as they are in 5.2, which requirements.txt stays with; tests/domain/test_prepared.py
+compares the rows with Django's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from typing import Any, Generic, TypeVar, cast
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.models import Expression, Field, Model, QuerySet
-from django.db.models.query import ModelIterable
+from django.db.models import CharField, Expression, Field, Model, QuerySet, TextField
+from django.db.models.query import get_related_populators
 from django.db.models.sql import InsertQuery, UpdateQuery
 
 M = TypeVar("M", bound=Model)
@@ -46,47 +45,67 @@ class Prepared(Generic[M]):
 
     def __init__(self, build: Callable[[], QuerySet[M]]) -> None:
         self._build = build
-        self._compiled: tuple[Any, str, Sequence[Any]] | None = None
+        self._compiled: tuple[str, Sequence[Any], _Rows] | None = None
 
     def all(self, **given: Any) -> list[M]:
         """The rows. One query."""
         connection = connections[DEFAULT_DB_ALIAS]
-        compiler, sql, params = self._compiled or self._compile(connection)
-        values = _filled(params, given)
-        asked = copy(compiler)
-        asked.connection = connection
-        asked.as_sql = lambda: (sql, values)
-        return list(cast("ModelIterable[M]", ModelIterable(cast("QuerySet[M]", _Asked(asked)))))
+        sql, params, rows = self._compiled or self._compile(connection)
+        with connection.cursor() as cursor:
+            cursor.execute(sql, _filled(params, given))
+            return rows.instances(cursor.fetchall(), connection)
 
     def first(self, **given: Any) -> M | None:
         """The first row, None if there is none. One query."""
         return next(iter(self.all(**given)), None)
 
-    def _compile(self, connection: Any) -> tuple[Any, str, Sequence[Any]]:
+    def _compile(self, connection: Any) -> tuple[str, Sequence[Any], _Rows]:
         compiler = self._build().query.get_compiler(connection=connection)
         sql, params = compiler.as_sql()
-        converters = compiler.get_converters([column for column, *_ in compiler.select])
-        compiler.get_converters = lambda columns: converters
-        self._compiled = compiler, sql, params
+        self._compiled = sql, params, _Rows(compiler)
         return self._compiled
+
+
+class _Rows:
+    """How rows of a compiled query become instances, as `ModelIterable` does it."""
+
+    def __init__(self, compiler: Any) -> None:
+        described, select = compiler.klass_info, compiler.select
+        self._model = described["model"]
+        self._columns = slice(described["select_fields"][0], described["select_fields"][-1] + 1)
+        self._names = [column.target.attname for column, *_ in select[self._columns]]
+        # The stubs know what Django 6 takes.
+        self._related = get_related_populators(described, select, DEFAULT_DB_ALIAS)  # type: ignore[call-arg]
+        self._annotations = list(compiler.annotation_col_map.items())
+        self._converters = compiler.get_converters([column for column, *_ in select])
+
+    def instances(self, rows: Sequence[Sequence[Any]], connection: Any) -> list[Any]:
+        """The instance of each row, with those it is related to."""
+        return [self._instance(row) for row in _converted(rows, self._converters, connection)]
+
+    def _instance(self, row: Sequence[Any]) -> Any:
+        instance = self._model.from_db(DEFAULT_DB_ALIAS, self._names, row[self._columns])
+        for populator in self._related:
+            populator.populate(row, instance)
+        for name, at in self._annotations:
+            setattr(instance, name, row[at])
+        return instance
 
 
 def _filled(params: Sequence[Any], given: dict[str, Any]) -> list[Any]:
     return [given[param.name] if isinstance(param, Given) else param for param in params]
 
 
-class _Asked:
-    """What `ModelIterable` needs of a queryset and of its query."""
-
-    db = DEFAULT_DB_ALIAS
-    _known_related_objects: dict[Any, Any] = {}
-
-    def __init__(self, compiler: Any) -> None:
-        self.query, self._compiler = self, compiler
-
-    def get_compiler(self, using: str) -> Any:
-        """The compiler that has put its SQL together."""
-        return self._compiler
+def _converted(
+    rows: Sequence[Sequence[Any]], converters: dict[int, Any], connection: Any
+) -> list[Sequence[Any]]:
+    """The rows with the values that Python has for what the database gave."""
+    converted = list(map(list, rows))
+    for row in converted:
+        for at, (steps, expression) in converters.items():
+            for step in steps:
+                row[at] = step(row[at], expression, connection)
+    return cast("list[Sequence[Any]]", converted)
 
 
 class PreparedUpdate:
@@ -99,17 +118,17 @@ class PreparedUpdate:
         self, build: Callable[[], QuerySet[Any]], *, returning: Sequence[Any], **changes: Any
     ) -> None:
         self._build, self._returning, self._changes = build, returning, changes
-        self._compiled: tuple[str, Sequence[Any], Callable[[list[Any]], Any]] | None = None
+        self._compiled: tuple[str, Sequence[Any], dict[int, Any]] | None = None
 
     def run(self, **given: Any) -> list[tuple[Any, ...]]:
         """What `returning` names, for each row that was changed. One query."""
         connection = connections[DEFAULT_DB_ALIAS]
-        sql, params, converted = self._compiled or self._compile(connection)
+        sql, params, converters = self._compiled or self._compile(connection)
         with connection.cursor() as cursor:
             cursor.execute(sql, _filled(params, given))
-            return [tuple(row) for row in converted(cursor.fetchall())]
+            return [tuple(row) for row in _converted(cursor.fetchall(), converters, connection)]
 
-    def _compile(self, connection: Any) -> tuple[str, Sequence[Any], Callable[[list[Any]], Any]]:
+    def _compile(self, connection: Any) -> tuple[str, Sequence[Any], dict[int, Any]]:
         query: Any = self._build().query.chain(UpdateQuery)
         query.add_update_values(self._changes)
         compiler = query.get_compiler(connection=connection)
@@ -118,8 +137,7 @@ class PreparedUpdate:
         columns = [compiler.compile(expression) for expression in wanted]
         sql += f" RETURNING {', '.join(column for column, _ in columns)}"
         params = (*params, *(param for _, more in columns for param in more))
-        converters = compiler.get_converters(wanted)
-        self._compiled = sql, params, lambda rows: compiler.apply_converters(rows, converters)
+        self._compiled = sql, params, compiler.get_converters(wanted)
         return self._compiled
 
 
@@ -168,4 +186,11 @@ class PreparedInsert(Generic[M]):
 
 
 def _values_of(row: Model, fields: Sequence[Any], connection: Any) -> list[Any]:
-    return [field.get_db_prep_save(field.pre_save(row, True), connection) for field in fields]
+    return [_stored(field, field.pre_save(row, True), connection) for field in fields]
+
+
+def _stored(field: Any, value: Any, connection: Any) -> Any:
+    """What the database is given for a value; most are nothing, or texts, which both databases take as is."""
+    if value is None or (type(value) is str and isinstance(field, CharField | TextField)):
+        return value
+    return field.get_db_prep_save(value, connection)

@@ -241,7 +241,7 @@ def no_such_run(run_id: str) -> NotFound:
 
 def _authorization(request: HttpRequest) -> tuple[str, str]:
     """The scheme in small letters and the token; "" and "" where nothing is said."""
-    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     return scheme.lower(), text.strip()
 
 

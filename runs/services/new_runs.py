@@ -84,9 +84,11 @@ def hold_parent(parent: Run, experiment: Experiment) -> None:
 
 def insert_labels(runs: Sequence[tuple[Run, NewRun]]) -> None:
     """The tags and properties of new runs. Two queries, some more for thousands of labels."""
-    tags = [Tag(run=run, key=key, value=value) for run, new in runs for key, value in new.tags.items()]
+    tags = [Tag(run_id=run.pk, key=key, value=value) for run, new in runs for key, value in new.tags.items()]
     properties = [
-        Property(run=run, key=key, value=value) for run, new in runs for key, value in new.properties.items()
+        Property(run_id=run.pk, key=key, value=value)
+        for run, new in runs
+        for key, value in new.properties.items()
     ]
     if tags:
         _new_tags.run_all(tags)

@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.crypto import constant_time_compare
 
+from studio.accounts.browsers import is_program
 from studio.accounts.models import Membership
 from studio.accounts.permissions import REFUSED, has_role, is_public, role_for
 from studio.accounts.refusals import is_api, is_htmx, refuse
@@ -87,9 +88,9 @@ class PersonMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.user = AnonymousUser()
         request.membership = None  # type: ignore[attr-defined]
-        scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         by_session = False
-        if scheme and is_api(request):
+        if is_program(request):
             pass  # each operation of the API says which tokens it takes, and reads them itself
         elif scheme.lower() == "bearer" and request.method in ("GET", "HEAD"):
             self._by_token(request, text.strip())

@@ -233,6 +233,7 @@ _member_row = Prepared(
         .annotate(
             **{name: F(f"user__api_tokens__{name}") for name in ("digest", "expires_at", "last_used_at")}
         )
+        .only("role", "user__username", "user__is_active", "workspace__name")
     )
 )
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 import studio
 from runs.api.schemas import JSON_LENGTH
@@ -147,6 +149,19 @@ class TestMe:
 
     def test_a_session_may_look(self, client_of: Callable[[User], Client], ben: User) -> None:
         assert client_of(ben).get("/api/v1/me").json()["username"] == "ben"
+
+    def test_beside_a_token_a_session_is_not_even_looked_at(
+        self, api: Api, client_of: Callable[[User], Client], ben: User
+    ) -> None:
+        browser = client_of(ben)
+        browser.get("/api/v1/me")
+        with CaptureQueriesContext(connection) as asked:
+            answer = browser.get("/api/v1/me", headers={"Authorization": f"Bearer {api.token}"})
+        assert answer.json()["username"] == "ana"
+        assert not any("session" in query["sql"] for query in asked)
+        assert not answer.cookies
+        assert browser.get("/api/v1/me", headers={"Authorization": "Bearer x"}).status_code == 401
+        assert browser.get("/api/v1/me", headers={"Authorization": ""}).json()["username"] == "ben"
 
 
 class TestWorkspaces:
