@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from django.core.management.color import no_style
 from django.db import connection, transaction
 
-from runs.models import ComputeTarget, Experiment, Metric, Run, Tag
+from runs.models import ComputeTarget, Experiment, Metric, Node, Run, Tag
 from runs.points import Points
 from runs.search.index import rebuilt_after
 from runs.search.text import build_search_text
@@ -71,12 +71,13 @@ def seed(experiments: int = 1_000, runs: int = 100_000, tags: int = 5, metrics: 
     people = [User.objects.create(username=f"{name}-bench") for name in _PEOPLE]
     Membership.objects.bulk_create(Membership(user=p, workspace=workspace, role=Role.OWNER) for p in people)
     targets = [ComputeTarget.objects.create(workspace=workspace, name=name) for name in _TARGETS]
+    nodes = [Node.objects.create(target=target, name="bench-node", slots=4) for target in targets]
     groups = Experiment.objects.bulk_create(
         Experiment(workspace=workspace, name=f"{rng.choice(_NOUNS)}-{number:04}", created_by=people[0])
         for number in range(experiments)
     )
     first = (Run.objects.order_by("-id").values_list("id", flat=True).first() or 0) + 1
-    maker = _Maker(rng, people, targets, groups, first, runs, tags, metrics)
+    maker = _Maker(rng, people, nodes, groups, first, runs, tags, metrics)
     with rebuilt_after():
         for chunk in maker.chunks():
             with transaction.atomic():
@@ -130,7 +131,7 @@ class _Maker:
 
     rng: random.Random
     people: list[User]
-    targets: list[ComputeTarget]
+    nodes: list[Node]
     experiments: list[Experiment]
     first: int
     runs: int
@@ -175,6 +176,7 @@ class _Maker:
         status = self.status(index)
         created = self.begin + _SPAN * (index / self.runs)
         ended = created + timedelta(seconds=self.rng.lognormvariate(5, 1.5)) if status in TERMINAL else None
+        node = self.rng.choice(self.nodes)
         run = Run(
             id=self.first + index,
             run_id=f"{experiment.name}_{index:08x}",
@@ -188,7 +190,8 @@ class _Maker:
             description=self.description(index),
             status=status,
             submitter=self.rng.choice(self.people),
-            target=self.rng.choice(self.targets),
+            target=node.target,
+            node=node if ended else None,
             script="train.py",
             arguments=["--lr", "0.1"],
             attempt=1,

@@ -1,7 +1,7 @@
 """Foreign keys that most runs lack are indexed for those that have one; what another index serves has none.
 
-A new interactive run then writes seven entries fewer. Only indexes are dropped: SQLite copies a table for what Django does
-to alter a field, and the triggers of `runs.guards` would be lost with it.
+A new interactive run then writes seven entries fewer. Only indexes are dropped: SQLite copies a table for what
+Django does to alter a field, and the triggers of `runs.guards` would be lost with it.
 """
 
 import django.db.models.deletion

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.db.models import CheckConstraint, Q, QuerySet
+from django.db.models.functions import Now
 
 from runs.models import Property, Run, RunEvent
 from runs.search.index import index_exists
@@ -79,6 +81,12 @@ def test_the_runs_of_a_tree_are_found_without_a_walk_through_the_workspace():
     if connection.vendor == "sqlite":  # PostgreSQL chooses by what it knows of the rows, and here are none
         for runs in (here.filter(root=7), here.filter(pk=7) | here.filter(root=7)):
             assert "run_root" in plan_of(runs.filter(archived_at=None).only("id").order_by("-id"))
+
+
+def test_slots_are_found_without_a_walk_through_what_a_machine_has_run():
+    on = Run.objects.filter(node__name__in=["a", "b"])
+    for runs in (on.filter(holds_slot=True), on.filter(holds_slot=False, waits_until__lt=Now())):
+        assert re.search(r"\brun_(slots|waits)\b", plan_of(runs.only("id").order_by()))
 
 
 def test_the_indexes_of_keys_can_be_taken_back():
