@@ -28,7 +28,8 @@ CHECKS: dict[str, list[str]] = {
     "migrations": ["manage.py", "makemigrations", "--check", "--dry-run"],
 }
 PARALLEL = ["-n", "2"]
-WAITING = ["-n", "3"]  # for tests that mostly wait for real processes
+#: For tests that mostly wait for real processes; who is done takes over what others have before them.
+WAITING = ["-n", "4", "--dist", "worksteal"]
 #: A step that takes longer has failed, and the next one begins; the longest takes five minutes, or half an
 #: hour on a machine with much else to do.
 MOST_S = 3_600
