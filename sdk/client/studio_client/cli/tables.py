@@ -88,19 +88,24 @@ def moment(text: str | None) -> datetime.datetime | None:
 
 
 def duration(start: str | None, end: str | None) -> str:
-    """From one time to another, or to now: `3m 20s`; "" for what has not begun."""
+    """From one time to another, or to now, as the pages write it: `420 ms`, `6.6s`, `3m 20s`, `2d 03h`.
+
+    "" for what has not begun.
+    """
     began, ended = moment(start), moment(end)
     if began is None:
         return ""
     now = ended or datetime.datetime.now(datetime.timezone.utc)
     seconds = max(0.0, (now - began).total_seconds())
-    if seconds < 10:
-        return f"{seconds:.1f}s"
+    if seconds < 1:
+        return f"{int(seconds * 1000)} ms"
+    if seconds < 10 and seconds != int(seconds):
+        return f"{int(seconds * 1000 + 1e-6) // 100 / 10:.1f}s"
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
     if days:
-        return f"{days}d {hours}h"
+        return f"{days}d {hours:02}h"
     if hours:
         return f"{hours}h {minutes:02}m"
     return f"{minutes}m {rest:02}s" if minutes else f"{rest}s"
