@@ -176,7 +176,6 @@ class _Maker:
         status = self.status(index)
         created = self.begin + _SPAN * (index / self.runs)
         ended = created + timedelta(seconds=self.rng.lognormvariate(5, 1.5)) if status in TERMINAL else None
-        node = self.rng.choice(self.nodes)
         run = Run(
             id=self.first + index,
             run_id=f"{experiment.name}_{index:08x}",
@@ -190,7 +189,7 @@ class _Maker:
             description=self.description(index),
             status=status,
             submitter=self.rng.choice(self.people),
-            target=node.target,
+            target=(node := self.rng.choice(self.nodes)).target,
             node=node if ended else None,
             script="train.py",
             arguments=["--lr", "0.1"],

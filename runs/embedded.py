@@ -65,13 +65,9 @@ CLAIM_NO_MORE = signal.SIGUSR2
 
 
 def _leave_alone_what_stays() -> None:
-    """Spare the garbage collector what a start has loaded: a walk through it holds requests up for 0.1 s.
-
-    A request makes thousands of objects and leaves hardly any behind, so it need not look after each 700.
-    """
+    """Spare the garbage collector what a start has loaded: a walk through it holds requests up for 0.1 s."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20)
 
 
 def _refuse_unusable_files() -> None:

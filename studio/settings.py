@@ -76,7 +76,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_filters",
-    "django_htmx",
     "studio.accounts",
     "runs",
 ]
@@ -90,7 +89,6 @@ MIDDLEWARE = [
     "studio.accounts.browsers.BrowserSessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "studio.accounts.browsers.BrowserHtmx",
     "studio.accounts.middleware.PersonMiddleware",
     "studio.accounts.browsers.BrowserMessages",
     "runs.toasts.ToastMiddleware",

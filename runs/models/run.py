@@ -276,7 +276,7 @@ class Run(models.Model):
             ),
             # Parents that wait for a child, whose children are claimed first; slots to be taken back.
             models.Index(fields=["waits_until"], name="run_waits", condition=Q(waits_until__isnull=False)),
-            # Slots of a machine, which had thousands of runs before.
+            # Claim: what holds a slot of a machine, or gave it back for a while.
             models.Index(
                 fields=["node"], name="run_slots", condition=Q(holds_slot=True) | Q(waits_until__isnull=False)
             ),

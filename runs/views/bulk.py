@@ -23,8 +23,9 @@ from runs.services.runs import archive_runs
 from runs.services.tags import add_tags, parse_tag, remove_tags
 from runs.status import OPEN, TERMINAL, Status
 from runs.toasts import toast
-from runs.views.parts import done, is_htmx, render_dialog
+from runs.views.parts import done, render_dialog
 from studio.accounts.permissions import contributor
+from studio.accounts.refusals import is_htmx
 
 #: Runs that one action takes at most.
 MOST = 1_000

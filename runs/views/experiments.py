@@ -28,9 +28,10 @@ from runs.toasts import toast
 from runs.views.chart_names import names_answer, wanted_menu
 from runs.views.edits import opened_with, refused_context
 from runs.views.live import is_seen, part_url
-from runs.views.parts import is_htmx, render_dialog, wants_part
+from runs.views.parts import render_dialog, wants_part
 from runs.views.runs import csv_response, list_answer
 from studio.accounts.permissions import contributor
+from studio.accounts.refusals import is_htmx
 from studio.accounts.requests import MemberRequest
 
 _HEADS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, QueryDict
 
-from runs.views.parts import is_htmx
+from studio.accounts.refusals import is_htmx
 
 
 def is_seen(request: HttpRequest, version: str) -> bool:

@@ -6,20 +6,15 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django_htmx.middleware import HtmxDetails
 
 from runs.toasts import add_trigger
-
-
-def is_htmx(request: HttpRequest) -> bool:
-    """Whether htmx asks, not the browser for a whole page, nor htmx for a page of the history."""
-    return request.headers.get("HX-Request") == "true" and not request.headers.get(
-        "HX-History-Restore-Request"
-    )
+from studio.accounts.refusals import is_htmx
 
 
 def wants_part(request: HttpRequest, part: str) -> bool:
     """Whether htmx asks for the part with this id alone."""
-    return is_htmx(request) and request.headers.get("HX-Target", "").rpartition("#")[2] == part
+    return is_htmx(request) and (HtmxDetails(request).target or "").rpartition("#")[2] == part
 
 
 def render_dialog(

@@ -19,9 +19,10 @@ from runs.status import OPEN, TERMINAL
 from runs.toasts import add_trigger, toast
 from runs.views.bulk import also_ends, removed_tag_undo_url, tag_undo_url
 from runs.views.edits import opened_with, refused_context
-from runs.views.parts import done, is_htmx, render_dialog
+from runs.views.parts import done, render_dialog
 from runs.views.run_frame import find_run, run_url
 from studio.accounts.permissions import contributor
+from studio.accounts.refusals import is_htmx
 
 CANCEL_SHOWN = 8
 SUGGESTED_FROM = 500

@@ -37,8 +37,9 @@ from runs.search.query import Page, Search
 from runs.search.text import PART_LENGTH, TAG_LENGTH, TEXT_LENGTH
 from runs.toasts import toast
 from runs.views.live import part_url
-from runs.views.parts import done, is_htmx, render_dialog, wants_part
+from runs.views.parts import done, render_dialog, wants_part
 from studio.accounts.permissions import member
+from studio.accounts.refusals import is_htmx
 from studio.addresses import wanted_next
 
 _ASCENDING_FIRST = ("experiment", "name", "status", "submitter", "target", "metric:min:")

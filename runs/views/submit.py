@@ -31,9 +31,9 @@ from runs.services.submit import submit as submit_run
 from runs.status import Kind
 from runs.submission import Submission, find_run, hold, refuse_too_many, step_indexes, take_source
 from runs.toasts import toast
-from runs.views.parts import is_htmx
 from studio.accounts.models import Membership, Workspace
 from studio.accounts.permissions import contributor
+from studio.accounts.refusals import is_htmx
 
 #: What a submission key looks like.
 KEY = re.compile(r"[A-Za-z0-9_-]{8,48}\Z")

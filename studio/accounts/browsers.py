@@ -1,4 +1,4 @@
-"""What only browsers need: sessions, htmx and messages.
+"""What only browsers need: sessions, and messages for their next page.
 
 A program that calls the API says with each request who it is, so nothing of this is made ready for it.
 """
@@ -10,7 +10,6 @@ from typing import Any
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
-from django_htmx.middleware import HtmxMiddleware
 
 from studio.accounts.refusals import is_api
 
@@ -33,10 +32,6 @@ class _BrowsersOnly:
 
 class BrowserSessions(_BrowsersOnly, SessionMiddleware):
     """`request.session`, of browsers."""
-
-
-class BrowserHtmx(_BrowsersOnly, HtmxMiddleware):
-    """`request.htmx`, of browsers."""
 
 
 class BrowserMessages(_BrowsersOnly, MessageMiddleware):

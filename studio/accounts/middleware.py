@@ -14,6 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.crypto import constant_time_compare
+from django_htmx.middleware import HtmxDetails
 
 from studio.accounts.browsers import is_program
 from studio.accounts.models import Membership
@@ -188,7 +189,7 @@ def to_sign_in(request: HttpRequest, why: tuple[str, str] | None = None) -> Http
         return response
     sign_in = reverse("sign-in")
     if is_htmx(request):
-        back = _local(request.headers.get("HX-Current-URL", ""))
+        back = _local(HtmxDetails(request).current_url or "")
         response = refuse(request, 401, "You were signed out. Sign in again to go on.", code="not_signed_in")
         response["HX-Redirect"] = f"{sign_in}?{urlencode({'next': back or '/'})}"
         return response

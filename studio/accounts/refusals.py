@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django_htmx.middleware import HtmxDetails
 
 HEADINGS = {
     400: "That request cannot be read",
@@ -30,10 +31,9 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def is_htmx(request: HttpRequest) -> bool:
-    """Whether a part of a page asks, not the browser for a whole page."""
-    return request.headers.get("HX-Request") == "true" and not request.headers.get(
-        "HX-History-Restore-Request"
-    )
+    """Whether htmx asks, not the browser for a whole page, nor htmx for a page of the history."""
+    asked = HtmxDetails(request)
+    return bool(asked) and not asked.history_restore_request
 
 
 def refuse(

@@ -221,6 +221,9 @@ _token_row = Prepared(
 )
 
 
+#: What no operation of the API reads of who asks.
+_NOT_READ = ("password", "first_name", "last_name", "email", "date_joined", "last_login", "preferences")
+
 _member_row = Prepared(
     lambda: (
         Membership.objects.select_related("user", "workspace")
@@ -233,7 +236,7 @@ _member_row = Prepared(
         .annotate(
             **{name: F(f"user__api_tokens__{name}") for name in ("digest", "expires_at", "last_used_at")}
         )
-        .only("role", "user__username", "user__is_active", "workspace__name")
+        .defer("created_at", *(f"user__{name}" for name in _NOT_READ))
     )
 )
 
