@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from zlib import crc32
 
@@ -25,6 +25,11 @@ class Column:
     def is_metric(self) -> bool:
         """Whether it shows a metric, which a person chooses for each experiment."""
         return self.key.startswith("metric:")
+
+    @property
+    def least_window(self) -> int:
+        """The width in pixels below which a window does not show it; 0 if every window does."""
+        return max((int(word[5:]) for word in self.css.split() if word.startswith("from-")), default=0)
 
     @property
     def hidden(self) -> str:
@@ -52,8 +57,10 @@ COLUMNS = {column.key: column for column in _ALL}
 
 _KEY = "columns"
 
-#: Pixels of box, number and a readable name; and what a table needs that is not scrolled sideways.
-_BESIDE, _ORDINARY = 312, 1350
+#: Pixels of box, number and a readable name.
+_BESIDE = 312
+#: Windows: their least width, and what a table may need in them that is not scrolled sideways.
+_WINDOWS = {"wide": (1400, 1350), "mid": (1280, 1230), "slim": (1100, 1050)}
 
 #: What each list shows until a person chooses otherwise.
 DEFAULTS: dict[str, tuple[str, ...]] = {
@@ -90,10 +97,18 @@ def choose(person: User, place: str, keys: Iterable[str]) -> None:
     remember_choice(person, _KEY, place, known)
 
 
-def least_width(columns: Iterable[Column]) -> int:
-    """The least width that a table with these columns needs, in steps of 200 px; 0 if any window has it."""
-    pixels = _BESIDE + sum(int(column.width.removeprefix("w-")) + 12 for column in columns)
-    return 0 if pixels <= _ORDINARY else -(-pixels // 200) * 200
+def least_widths(columns: Sequence[Column]) -> str:
+    """Classes with the least width that a table with these columns needs in each kind of window.
+
+    In steps of 200 px, such as "wide-1400 mid-1400"; "" if there is room for them in any.
+    """
+    classes = []
+    for name, (window, room) in _WINDOWS.items():
+        shown = [column for column in columns if column.least_window <= window]
+        pixels = _BESIDE + sum(int(column.width.removeprefix("w-")) + 12 for column in shown)
+        if pixels > room:
+            classes.append(f"{name}-{-(-pixels // 200) * 200}")
+    return " ".join(classes)
 
 
 def fingerprint(columns: Iterable[Column]) -> str:

@@ -148,7 +148,7 @@ def list_answer(
         "page": page,
         "rows": rows,
         "columns": shown,
-        "least_width": columns.least_width(shown),
+        "least_widths": columns.least_widths(shown),
         "tags_width": 236 if runs.experiment and not choices else 150,
         "heads": _heads(runs, shown),
         "trigger": scope.trigger,

@@ -47,4 +47,4 @@ def test_a_head_sorts_if_and_only_if_it_is_a_link(
 
 @pytest.mark.parametrize("place", sorted(columns.DEFAULTS))
 def test_what_a_list_shows_at_first_needs_no_scrolling(place: str) -> None:
-    assert columns.least_width(columns.COLUMNS[key] for key in columns.DEFAULTS[place]) == 0
+    assert columns.least_widths([columns.COLUMNS[key] for key in columns.DEFAULTS[place]]) == ""
