@@ -25,6 +25,10 @@ from studio.accounts.services import TOKEN_START, check_token, member_by_token
 from studio.prepared import Given, Prepared
 
 NO_RUN_TOKEN = "A run's own token cannot do this."  # noqa: S105 (says something of tokens, is none)
+WHAT_A_RUN_MAY = (
+    "A script has its own run, Run.get_context(), and what it makes below it: child_run, create_children and "
+    "submit_child."
+)
 SUBMITTER_IS_GONE = "Who submitted this run is not in its workspace any more, so it makes no others."
 NOT_YOUR_RUN = (
     "A run's own token reaches its run and what descends from it; to those above it only logs metrics."
@@ -143,7 +147,7 @@ class Token(HttpBearer):
             return None
         request.user = caller.user
         if caller.run is not None and not self.run_token:
-            raise PermissionDenied(NO_RUN_TOKEN)
+            raise PermissionDenied(NO_RUN_TOKEN, hint=WHAT_A_RUN_MAY)
         if self.reach is Reach.WORKSPACE:
             self._find_workspace(request, caller, request.resolver_match.kwargs["workspace"])
         elif self.reach is Reach.RUN:

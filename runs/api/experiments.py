@@ -9,7 +9,7 @@ from django.urls import reverse
 from ninja import Router, Status
 from pydantic import BaseModel, Field
 
-from runs.api.access import NO_RUN_TOKEN, ApiRequest, may_contribute, may_look
+from runs.api.access import NO_RUN_TOKEN, WHAT_A_RUN_MAY, ApiRequest, may_contribute, may_look
 from runs.api.errors import REFUSALS
 from runs.api.paging import Asked, Page, page_by
 from runs.api.parameters import Query
@@ -86,7 +86,7 @@ def find_experiment(request: ApiRequest, name: str) -> Experiment:
 def _keep_to_own(request: ApiRequest, name: str) -> None:
     run = request.auth.run
     if run is not None and run.experiment.name != name:
-        raise PermissionDenied(NO_RUN_TOKEN)
+        raise PermissionDenied(NO_RUN_TOKEN, hint=WHAT_A_RUN_MAY)
 
 
 @router.get(

@@ -71,6 +71,18 @@ def run_rows(run_id: str = "digits_1735689600_0a1b2c3d") -> list[dict[str, Any]]
     return [{**made, **times, "Target": "local", "Submitter": "ana", "Tags": "a=日本, b", "Run id": run_id}]
 
 
+def test_a_name_stays_where_nothing_else_says_what_a_row_is() -> None:
+    rows = [{"Name": "local", "State": "Running", "Slots": 2, "In use": 0, "Queued": 0, "Default": "yes"}]
+    for room in (60, 45, 40):
+        assert table(rows, room=room, left_out=LEFT_OUT).splitlines()[2].startswith("local")
+
+
+def test_a_query_that_fails_says_why_without_the_result() -> None:
+    with pytest.raises(QueryFailed) as failed:
+        found("keys(@)", [{"run_id": "long" * 500}])
+    assert str(failed.value).endswith("fails on this result: keys() takes object, and was given array.")
+
+
 def test_columns_are_left_out_where_the_terminal_is_too_narrow() -> None:
     def heads(room: int) -> list[str]:
         return table(run_rows(), room=room, left_out=LEFT_OUT).splitlines()[0].split("  ")

@@ -213,6 +213,20 @@ def test_logs_are_printed_followed_and_written(studio: Shell, run_id: str, slow:
     assert "line 2\n" in err
 
 
+@pytest.mark.parametrize("command", ["watch -e {}-2 --interval 0.2", "logs -f -r {}"])
+def test_a_reader_that_goes_away_is_noticed_before_the_next_line(
+    studio: Shell, folder: Path, experiment: str, command: str
+) -> None:
+    (folder / "waits.py").write_text("import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+    waiting = studio(f"studio run submit-script -e {experiment}-2 --async waits.py").json["run_id"]
+    wait_until(lambda: studio(f"studio run show -r {waiting} --query status -o tsv").out == "Running\n")
+    words = command.format(experiment if command.startswith("watch") else waiting)
+    done = studio(f"set -o pipefail; timeout 60 studio run {words} | head -1")
+    studio(f"studio run cancel -r {waiting}")
+    assert (done.code, done.err) == (0, "")
+    assert len(done.out.splitlines()) == 1
+
+
 def test_a_reader_that_goes_away_is_no_failure(studio: Shell, run_id: str) -> None:
     done = studio(f"set -o pipefail; studio run show -r {run_id} | head -1")
     assert (done.code, done.out, done.err) == (0, "{\n", "")

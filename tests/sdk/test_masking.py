@@ -21,6 +21,8 @@ def test_what_looks_like_a_token_is_masked_wherever_it_stands(token: str) -> Non
     shown = masked(f"http://host/?token={token}, '{token}' and {token}/tokens/.")
     begin = token[:4] if token.startswith("stu_") else token[:10]
     assert shown == f"http://host/?token={begin}…, '{begin}…' and {begin}…/tokens/."
+    for before in ("%20", "%0A", "k%3D", "%27", "%22Bearer%20", "x", "tok_"):
+        assert masked(f"/runs/{before}{token}") == f"/runs/{before}{begin}…"
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,8 @@ def test_a_run_gets_a_token_of_the_form_that_is_masked(server: Signed) -> None:
         "studio run list -w default -e {}",
         "studio run list -w {} -e x --debug",
         "studio run show -r {} --debug",
+        "studio run show -r ' {}' --debug",
+        "studio run list -w default -e nowhere --tags 'k={}' --debug",
         "studio run list -w default --query '[' -e {} --debug",
     ],
 )

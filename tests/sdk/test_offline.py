@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,18 @@ def test_an_image_that_was_logged_is_a_file(run: Run, project: Path) -> None:
     assert run.get_file_names() == ["plot.png"]
     run.download_file("plot.png", str(project / "copy.png"))
     assert (project / "copy.png").read_bytes() == png(7)
+
+
+def test_a_plot_that_was_logged_is_a_file(run: Run, project: Path) -> None:
+    class Figure:
+        def savefig(self, place: str, format: str) -> None:
+            Path(place).write_bytes(png(3))
+
+    run.log_image("curve", plot=Figure())
+    (name,) = run.get_file_names()
+    assert re.fullmatch(r"curve_\d+\.png", name)
+    run.download_file(name, str(project / "copy.png"))
+    assert (project / "copy.png").read_bytes() == png(3)
 
 
 def test_files_come_back_to_where_a_server_would_put_them(run: Run, project: Path) -> None:

@@ -273,7 +273,7 @@ def test_something_that_is_no_studio_is_told_apart(
     script: Script, transport: Any, status: int, body: bytes
 ) -> None:
     script.answers.append((status, {"Server": "nginx", "Location": "http://portal/"}, body))
-    said = "on to http://portal/" if status == 302 else "is no Studio"
+    said = "on to http://portal/.* Sign in to http://portal/ instead" if status == 302 else "is no Studio"
     for options in ({}, {"idempotent": True}, {"target": io.BytesIO()}):
         with pytest.raises(errors.NoStudio, match=said):
             transport(0.3).send("POST", "/me", json_body={}, **options)
@@ -308,6 +308,25 @@ def test_what_a_proxy_before_a_studio_refuses_is_a_refusal(
     with pytest.raises(kind, match=f"answered {status}"):
         transport(0).send("PUT", "/x", body=b"x")
     assert len(script.seen) == 1
+
+
+def test_an_address_that_sends_its_callers_on_is_told_without_what_was_asked(
+    script: Script, transport: Any
+) -> None:
+    script.answers.append((301, {"Location": "https://ml.example/studio/api/v1/info"}, b""))
+    with pytest.raises(errors.NoStudio, match=r"Sign in to https://ml\.example/studio instead"):
+        transport(0).send("GET", "/info")
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"), [(413, "client_max_body_size"), (400, "whoever runs it"), (500, "whoever runs it")]
+)
+def test_what_a_proxy_refuses_says_what_to_do(
+    script: Script, transport: Any, status: int, advice: str
+) -> None:
+    script.answers.append((status, {"Server": "nginx"}, b"<html>no</html>"))
+    with pytest.raises(errors.Refused, match=advice):
+        transport(0).send("PUT", "/x", body=b"x")
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -5,6 +5,7 @@ It prints what it is told and keeps it in memory, so that whatever a script asks
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import os
 import shutil
@@ -66,6 +67,7 @@ class OfflineRun(Run):
         self._children_runs: list[OfflineRun] = []
         self._entries: list[dict[str, Any]] = []
         self._files: dict[str, str] = {}
+        self._folder = ""
         number = 1
         if parent is not None:
             parent._children_runs.append(self)
@@ -235,10 +237,23 @@ class OfflineRun(Run):
         self._entries.append({"name": name, "kind": kind, "columns": parts})
 
     def _log_image(self, name: str, path: str | None, plot: Any, description: str) -> None:
-        stored = os.path.basename(path) if path is not None else f"{name}.png"
-        self._log(name, "image", {"": [{"path": stored}]}, description, path or plot)
-        if path is not None:
-            self._files[stored] = str(path)
+        if path is None:
+            stored = f"{_run_files.stem_of_plot(name)}.png"
+            path = os.path.join(self._plots(), f"{len(self._files)}.png")
+            plot.savefig(path, format="png")
+        else:
+            stored = os.path.basename(path)
+        self._log(name, "image", {"": [{"path": stored}]}, description, plot if plot is not None else path)
+        self._files[stored] = str(path)
+
+    def _plots(self) -> str:
+        """The folder with what was drawn, which goes with the process."""
+        if not self._folder:
+            import tempfile  # rarely needed
+
+            self._folder = tempfile.mkdtemp(prefix="studio-offline-")
+            atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+        return self._folder
 
     def _series(self, name: str | None, recursive: bool) -> dict[str, builtins.list[dict[str, Any]]]:
         return {

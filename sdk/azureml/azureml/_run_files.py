@@ -239,9 +239,14 @@ def log_image(sender: MetricSender, name: str, path: str | None, plot: Any, desc
         with open(path, "rb") as file:
             sender.log_image(name, file, _cut(stem, ending), spare, description)
         return
-    stem, drawn = _cut(_storable(clean_name(name)), after, _MARK_BYTES + len(".png")), io.BytesIO()
+    drawn = io.BytesIO()
     plot.savefig(drawn, format="png")
-    sender.log_image(name, drawn, f"{stem}.png", stem, description)
+    sender.log_image(name, drawn, f"{(stem := stem_of_plot(name))}.png", stem, description)
+
+
+def stem_of_plot(name: str) -> str:
+    """What a plot that is logged now under this name is stored as, without its ending."""
+    return _cut(_storable(clean_name(name)), f"_{int(time.time())}", _MARK_BYTES + len(".png"))
 
 
 def _storable(name: str) -> str:

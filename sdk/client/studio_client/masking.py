@@ -8,7 +8,7 @@ import sys
 
 #: The token of a person, also cut a little; that of a run, whose parts may be quoted for an address.
 _TOKEN = re.compile(
-    r"(?i:(?<![a-z0-9_])(?P<person>stu_)[a-z0-9]{8}[a-z0-9_-]{20,})"
+    r"(?i:(?P<person>stu_)[a-z0-9]{8}[a-z0-9_-]{20,})"
     r"|(?P<run>eyJydW4iOi)[A-Za-z0-9_-]*(?:(?::|%3A)[A-Za-z0-9_-]+)*"
 )
 

@@ -108,9 +108,10 @@ class Answer:
 def no_studio(answer: Answer) -> WrongServer:
     """The exception for an answer that no Studio gives."""
     if 300 <= answer.status < 400:
+        place = answer.headers.get("Location", "")
         return NoStudio(
-            f"{answer.url} sends its callers on to {answer.headers.get('Location', 'another address')}.",
-            hint="Sign in to that address instead.",
+            f"{answer.url} sends its callers on to {place or 'another address'}.",
+            hint=f"Sign in to {place.partition('/api/')[0] or 'that address'} instead.",
         )
     return NoStudio(
         f"What answers at {answer.url} (status {answer.status}) is no Studio.",

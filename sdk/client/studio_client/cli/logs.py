@@ -11,6 +11,7 @@ import click
 from studio_client.cli.completion import folders
 from studio_client.cli.frame import Failed, is_typed, say, settings
 from studio_client.cli.place import Place, located, metadata_file
+from studio_client.cli.reader import end_with_reader
 from studio_client.cli.runs import run
 from studio_client.cli.shapes import run_json, run_rows
 from studio_client.downloads import log_bytes, written_whole
@@ -33,6 +34,7 @@ def logs(place: Place, run_id: str, name: str | None, is_followed: bool) -> None
         raise click.UsageError("A log is printed as it is: -o and --query do not go with it.")
     place.run(run_id)
     if is_followed:
+        end_with_reader()
         for _, text in follow(place.api, run_id, name, tell=say):
             sys.stdout.write(text)
             sys.stdout.flush()

@@ -50,7 +50,7 @@ class Query:
     def search(self, data: Any, say: Callable[[str], None]) -> Any:
         """What the query finds; a query that was mended is said. Raises QueryFailed."""
         import jmespath
-        from jmespath.exceptions import JMESPathError
+        from jmespath.exceptions import JMESPathError, JMESPathTypeError
 
         if self._is_bare and data:
             self._mend(data)
@@ -58,6 +58,10 @@ class Query:
             say(f'WARNING: the quotes of the query were lost; its exact spelling is --query "{self._text}"')
         try:
             return self._compiled.search(data, jmespath.Options(dict_cls=Built))
+        except JMESPathTypeError as error:  # its own text holds the whole result
+            wanted = " or ".join(error.expected_types)
+            why = f"{error.function_name}() takes {wanted}, and was given {error.actual_type}"
+            raise QueryFailed(f"The query {self._text!r} fails on this result: {why}.") from None
         except (JMESPathError, ValueError, TypeError) as error:
             raise QueryFailed(f"The query {self._text!r} fails on this result: {error}.") from None
 

@@ -24,7 +24,8 @@ STATUS_COLOURS = {
     "Finalizing": "blue",
 }
 LONGEST_CELL = 60
-#: Columns of the tables of runs, the first to be left out first where there is no room for all.
+#: Columns of the tables of runs, the first to be left out first where there is no room for all. A name goes
+#: only where an id says what the row is.
 LEFT_OUT = (
     *("Tags", "Submitter", "RunType", "Target", "EndTime", "Started", "StartTime", "Duration"),
     *("Experiment", "Name"),
@@ -120,7 +121,7 @@ def local_time(text: str | None) -> str:
 def _fitted(natural: Mapping[str, int], room: int, left_out: Sequence[str]) -> dict[str, int]:
     """The columns for which there is room, with their widths."""
     left = {name: min(width, room) for name, width in natural.items()}
-    for name in (*left_out, ""):
+    for name in (*(one for one in left_out if one != "Name" or "Run id" in left), ""):
         cut = {name: max(_CUT_TO, width_of(name)) for name in left if name in _CUT_FIRST and left_out}
         widths = _narrowed(left, room, cut)
         if _total(widths) <= room:

@@ -15,6 +15,7 @@ from studio_client.cli.frame import Seconds, Whole, is_typed, say, settings
 from studio_client.cli.output import as_lines
 from studio_client.cli.place import Place, all_experiments, located
 from studio_client.cli.query import Query
+from studio_client.cli.reader import end_with_reader
 from studio_client.cli.runs import run
 from studio_client.cli.shapes import run_json, run_row, run_rows
 from studio_client.cli.tables import LEFT_OUT, is_dumb, plain, table, terminal_width
@@ -50,6 +51,7 @@ def watch(place: Place, last: int, interval: float, include_children: bool, unti
     changed.
     """
     show = _view()
+    end_with_reader()
     experiment = None if place.is_whole_workspace else place.typed_experiment or place.attached_experiment
     filters = [("experiment", experiment or None), ("include_children", include_children)]
     looks = _looks(place, filters, last, interval)
