@@ -60,7 +60,7 @@ _KEY = "columns"
 #: Pixels of box, number and a readable name.
 _BESIDE = 312
 #: Windows: their least width, and what a table may need in them that is not scrolled sideways.
-_WINDOWS = {"wide": (1400, 1350), "mid": (1280, 1230), "slim": (1100, 1050)}
+_WINDOWS = {"wide": (1400, 1350), "mid": (1280, 1150), "slim": (1100, 980)}
 
 #: What each list shows until a person chooses otherwise.
 DEFAULTS: dict[str, tuple[str, ...]] = {

@@ -166,6 +166,16 @@ def test_nothing_to_freeze_is_an_error(project: Path, name: str) -> None:
     assert "by nothing" not in str(refused.value)
 
 
+def test_an_interactive_run_needs_nothing_to_freeze(attached: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = Experiment(Workspace.from_config(), "freeze")
+    (attached / "new").mkdir()
+    monkeypatch.chdir(attached / "new")
+    with experiment.start_logging() as run:
+        run.log("a", 1)
+    assert run.get_status() == "Completed"
+    assert "ContentSnapshotId" not in run.get_properties()
+
+
 def test_a_file_that_changes_meanwhile_is_not_sent(project: Path) -> None:
     write(project, a="before")
     files = snapshots.read(project)

@@ -3,6 +3,7 @@
     StudioClientError
     ├── ConfigError         no server or no token is known, or a file of the configuration cannot be read
     ├── InvalidSource       a folder cannot be a snapshot
+    │   ├── SourceEmpty     it has no file that could be taken
     │   └── SourceTooBig    it has more bytes or files than are taken
     ├── Unreachable         no answer came
     ├── WrongServer         what answers is no Studio, or one of another age than this client
@@ -61,6 +62,10 @@ class InvalidSource(StudioClientError):
     """A folder cannot be taken as a snapshot."""
 
     code = "invalid_snapshot"
+
+
+class SourceEmpty(InvalidSource):
+    """A folder has no file that could be taken."""
 
 
 class SourceTooBig(InvalidSource):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
 from studio_client.api import Api
-from studio_client.errors import InvalidSource, NotFound, SourceTooBig, TooBig
+from studio_client.errors import InvalidSource, NotFound, SourceEmpty, SourceTooBig, TooBig
 from studio_client.ignore import IGNORE_FILES, Rules, always_left_out, ways_to
 from studio_client.progress import Progress
 
@@ -91,7 +91,7 @@ def read(
     _check_limits(root, found, rules_name, script, os.environ if environ is None else environ)
     if not found:
         but = f"or all are left out by {rules_name}" if rules_name else "but for .git and caches, if any"
-        raise InvalidSource(f"The folder {root} has no file in it, {but}.")
+        raise SourceEmpty(f"The folder {root} has no file in it, {but}.")
     if progress:
         progress.begin("Reading the folder", sum(status.st_size for _, _, status in found))
     passed = progress.add if progress else _nobody

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import copy
 import functools
 import os
@@ -154,7 +155,7 @@ class Experiment(PageOwner):
         """An interactive run, Running from now on; end it with complete(), fail() or cancel(), or use `with`.
 
         Keywords: name, run_id, outputs (the folder kept at its end, `./outputs`), snapshot_directory (frozen
-        now; `.`, None for nothing), display_name, description, properties, tags.
+        now; `.`, None for nothing; an empty one is not frozen), display_name, description, properties, tags.
         """
         options = {"outputs": "./outputs", "snapshot_directory": ".", **kwargs}
         unknown = set(options) - _START_OPTIONS
@@ -418,6 +419,7 @@ def start(experiment: Experiment, run_id: str | None, **given: Any) -> RunRecord
 
 def _start_logging(experiment: Experiment, options: dict[str, Any]) -> Run:
     from studio_client import snapshots
+    from studio_client.errors import SourceEmpty
     from studio_client.git import git_properties
 
     from azureml.core.run import run_from_record
@@ -425,7 +427,8 @@ def _start_logging(experiment: Experiment, options: dict[str, Any]) -> Run:
     folder = options["snapshot_directory"]
     properties = {**git_properties(folder or "."), **property_texts(options.get("properties") or {})}
     make_outputs(options["outputs"])
-    with translated:
+    digest = None
+    with translated, contextlib.suppress(SourceEmpty):  # as a new folder is in which Python was started
         digest = snapshots.take(experiment._api, experiment.workspace.name, folder) if folder else None
     record = start(
         experiment,
