@@ -100,14 +100,15 @@ def choose(person: User, place: str, keys: Iterable[str]) -> None:
 def least_widths(columns: Sequence[Column]) -> str:
     """Classes with the least width that a table with these columns needs in each kind of window.
 
-    In steps of 200 px, such as "wide-1400 mid-1400"; "" if there is room for them in any.
+    In steps of 200 px, from 3,000 on of 1,000, such as "wide-1400 mid-1400"; "" if there is room in any.
     """
     classes = []
     for name, (window, room) in _WINDOWS.items():
         shown = [column for column in columns if column.least_window <= window]
         pixels = _BESIDE + sum(int(column.width.removeprefix("w-")) + 12 for column in shown)
         if pixels > room:
-            classes.append(f"{name}-{-(-pixels // 200) * 200}")
+            step = 200 if pixels <= 3_000 else 1_000
+            classes.append(f"{name}-{-(-pixels // step) * step}")
     return " ".join(classes)
 
 
