@@ -79,7 +79,12 @@ def outage_of(error: BaseException | None) -> tuple[int, str, str] | None:
 def server_error(request: HttpRequest) -> HttpResponse:
     """The answer to what was raised outside of any view: before it was known who asks, for example."""
     error = sys.exc_info()[1]
-    return _outage(request, error) or defaults.server_error(request)
+    if outage := _outage(request, error):
+        return outage
+    if is_api(request):
+        hint = "Whoever runs this server finds more in its log."
+        return refuse(request, 500, "Something broke in Studio.", code="server_error", hint=hint)
+    return defaults.server_error(request)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -193,3 +194,20 @@ class TestWorkspaces:
         answer = api.get(f"/workspaces?{query}")
         assert answer.status_code == 422
         assert refusal(answer)["field"] == query.split("=")[0]
+
+
+class Breaks:
+    """A middleware with a mistake in it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        pass
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        raise ValueError("a mistake")
+
+
+def test_what_breaks_before_any_view_is_told_in_json(settings: Any, db: None) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.api.test_frame.Breaks"]
+    answer = Client(raise_request_exception=False).get("/api/v1/info")
+    assert (answer.status_code, refusal(answer)["code"]) == (500, "server_error")
+    assert "mistake" not in answer.content.decode()

@@ -80,7 +80,7 @@ def test_a_name_stays_where_nothing_else_says_what_a_row_is() -> None:
 def test_a_query_that_fails_says_why_without_the_result() -> None:
     with pytest.raises(QueryFailed) as failed:
         found("keys(@)", [{"run_id": "long" * 500}])
-    assert str(failed.value).endswith("fails on this result: keys() takes object, and was given array.")
+    assert str(failed.value).endswith("fails on this result: keys() takes an object, and was given an array.")
 
 
 def test_columns_are_left_out_where_the_terminal_is_too_narrow() -> None:

@@ -132,16 +132,23 @@ def test_an_image_that_was_logged_is_a_file(run: Run, project: Path) -> None:
     assert (project / "copy.png").read_bytes() == png(7)
 
 
-def test_a_plot_that_was_logged_is_a_file(run: Run, project: Path) -> None:
+def test_plots_that_were_logged_are_files(run: Run, project: Path) -> None:
     class Figure:
-        def savefig(self, place: str, format: str) -> None:
-            Path(place).write_bytes(png(3))
+        def __init__(self, number: int) -> None:
+            self.number = number
 
-    run.log_image("curve", plot=Figure())
-    (name,) = run.get_file_names()
-    assert re.fullmatch(r"curve_\d+\.png", name)
-    run.download_file(name, str(project / "copy.png"))
-    assert (project / "copy.png").read_bytes() == png(3)
+        def savefig(self, place: str, format: str) -> None:
+            Path(place).write_bytes(png(self.number))
+
+    for number, name in enumerate(("curve", "curve", "curve", "other"), start=1):
+        run.log_image(name, plot=Figure(number))
+    logged = [*run.get_metrics(name="curve")["curve"], run.get_metrics()["other"]]
+    names = [address.rpartition("/")[2] for address in logged]
+    assert sorted(names) == run.get_file_names()
+    assert re.fullmatch(r"curve_\d+\.png", names[0])
+    for number, name in enumerate(names, start=1):
+        run.download_file(name, str(project / "copy.png"))
+        assert (project / "copy.png").read_bytes() == png(number)
 
 
 def test_files_come_back_to_where_a_server_would_put_them(run: Run, project: Path) -> None:

@@ -174,6 +174,11 @@ def test_an_interactive_run_needs_nothing_to_freeze(attached: Path, monkeypatch:
         run.log("a", 1)
     assert run.get_status() == "Completed"
     assert "ContentSnapshotId" not in run.get_properties()
+    (attached / "new" / "only.py").write_text("")
+    (attached / "new" / ".amlignore").write_text("*\n")
+    for folder in (".", str(attached / "missing")):
+        with pytest.raises(SnapshotException):
+            experiment.start_logging(snapshot_directory=folder)
 
 
 def test_a_file_that_changes_meanwhile_is_not_sent(project: Path) -> None:

@@ -273,7 +273,7 @@ def test_something_that_is_no_studio_is_told_apart(
     script: Script, transport: Any, status: int, body: bytes
 ) -> None:
     script.answers.append((status, {"Server": "nginx", "Location": "http://portal/"}, body))
-    said = "on to http://portal/.* Sign in to http://portal/ instead" if status == 302 else "is no Studio"
+    said = "on to http://portal/. A sign-in page or a proxy" if status == 302 else "is no Studio"
     for options in ({}, {"idempotent": True}, {"target": io.BytesIO()}):
         with pytest.raises(errors.NoStudio, match=said):
             transport(0.3).send("POST", "/me", json_body={}, **options)
@@ -310,12 +310,23 @@ def test_what_a_proxy_before_a_studio_refuses_is_a_refusal(
     assert len(script.seen) == 1
 
 
+@pytest.mark.parametrize(
+    ("place", "server"),
+    [
+        ("https://ml.example/studio/api/v1/info", "https://ml.example/studio"),
+        ("https://ml.example/api/studio/api/v1/info", "https://ml.example/api/studio"),
+        ("//ml.example/api/v1/info", "http://ml.example"),
+        ("/sign-in?next=/api/v1/info", ""),
+        ("https://sso.example/auth?to=https://ml.example/api/v1/info", ""),
+    ],
+)
 def test_an_address_that_sends_its_callers_on_is_told_without_what_was_asked(
-    script: Script, transport: Any
+    script: Script, transport: Any, place: str, server: str
 ) -> None:
-    script.answers.append((301, {"Location": "https://ml.example/studio/api/v1/info"}, b""))
-    with pytest.raises(errors.NoStudio, match=r"Sign in to https://ml\.example/studio instead"):
+    script.answers.append((301, {"Location": place}, b""))
+    with pytest.raises(errors.NoStudio) as failed:
         transport(0).send("GET", "/info")
+    assert failed.value.hint.startswith(f"Sign in to {server} instead" if server else "A sign-in page")
 
 
 @pytest.mark.parametrize(
@@ -327,6 +338,10 @@ def test_what_a_proxy_refuses_says_what_to_do(
     script.answers.append((status, {"Server": "nginx"}, b"<html>no</html>"))
     with pytest.raises(errors.Refused, match=advice):
         transport(0).send("PUT", "/x", body=b"x")
+    script.answers[:] = [(status, {"Studio-Version": "1.0.0"}, b"<html>no</html>")]
+    with pytest.raises(errors.Refused) as failed:
+        transport(0).send("PUT", "/x", body=b"x")
+    assert failed.value.hint == ""
 
 
 @pytest.mark.parametrize("is_there", [True, False])

@@ -67,7 +67,6 @@ class OfflineRun(Run):
         self._children_runs: list[OfflineRun] = []
         self._entries: list[dict[str, Any]] = []
         self._files: dict[str, str] = {}
-        self._folder = ""
         number = 1
         if parent is not None:
             parent._children_runs.append(self)
@@ -238,22 +237,16 @@ class OfflineRun(Run):
 
     def _log_image(self, name: str, path: str | None, plot: Any, description: str) -> None:
         if path is None:
-            stored = f"{_run_files.stem_of_plot(name)}.png"
-            path = os.path.join(self._plots(), f"{len(self._files)}.png")
-            plot.savefig(path, format="png")
+            stem = _run_files.stem_of_plot(name)
+            stored, number = f"{stem}.png", 1
+            while stored in self._files:
+                number += 1
+                stored = f"{stem}_{number}.png"
+            path = _drawn(plot)
         else:
             stored = os.path.basename(path)
         self._log(name, "image", {"": [{"path": stored}]}, description, plot if plot is not None else path)
         self._files[stored] = str(path)
-
-    def _plots(self) -> str:
-        """The folder with what was drawn, which goes with the process."""
-        if not self._folder:
-            import tempfile  # rarely needed
-
-            self._folder = tempfile.mkdtemp(prefix="studio-offline-")
-            atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
-        return self._folder
 
     def _series(self, name: str | None, recursive: bool) -> dict[str, builtins.list[dict[str, Any]]]:
         return {
@@ -294,6 +287,22 @@ class OfflineRun(Run):
         """Say what would be frozen."""
         say(f"Attempted to take a snapshot:\n{file_or_folder_path}")
         return ""
+
+
+def _drawn(plot: Any) -> str:
+    """The path of a file with this figure, which goes with the process that drew it."""
+    import tempfile  # rarely needed
+
+    handle, path = tempfile.mkstemp(prefix="studio-offline-", suffix=".png")
+    os.close(handle)
+    atexit.register(_remove, path, os.getpid())
+    plot.savefig(path, format="png")
+    return path
+
+
+def _remove(path: str, maker: int) -> None:
+    if os.getpid() == maker and os.path.exists(path):
+        os.unlink(path)
 
 
 def _record_of(run_id: str, number: int, status: str, name: str | None) -> RunRecord:

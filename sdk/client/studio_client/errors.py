@@ -161,22 +161,27 @@ def is_away(error: BaseException | None) -> bool:
     return isinstance(error, (Unreachable, NoStudio))
 
 
-_PROXY = "Studio has not said this, but what stands before it, such as a proxy"
-#: What to do where there is no error of Studio's in the answer.
+_PROXY = "This is of the web server, or of a proxy before it"
+#: What to do about what Studio itself has not said.
 _OF_PROXIES = {
     413: f"{_PROXY}: have it take more at once (nginx: client_max_body_size), or send less (.amlignore).",
     **dict.fromkeys((400, 414, 431, 500), f"{_PROXY}: whoever runs it finds more in its log."),
 }
 
 
-def refusal(status: int, body: dict[str, Any], *, url: str = "", retry_after_s: float = 0.0) -> Refused:
-    """The exception for an answer with this status and this JSON, from `url`."""
+def refusal(
+    status: int, body: dict[str, Any], *, url: str = "", retry_after_s: float = 0.0, is_studios: bool = True
+) -> Refused:
+    """The exception for an answer with this status and this JSON, from `url`.
+
+    One that is not `is_studios` came from the web server of Studio, or from a proxy before it.
+    """
     kind = _BY_STATUS.get(status, ServerFailed if status >= 500 else Refused)
     found = body.get("error")
     error: dict[str, Any] = found if isinstance(found, dict) else {}
     if error.get("code") == "not_signed_in":  # the server's hint is for programs of other kinds
         error = {**error, "hint": SIGN_IN}
-    hint = str(error.get("hint") or ("" if error else _OF_PROXIES.get(status, "")))
+    hint = str(error.get("hint") or ("" if error or is_studios else _OF_PROXIES.get(status, "")))
     if status in AWAY_STATUSES and not hint:
         when = f" in {math.ceil(retry_after_s)} s" if retry_after_s else ""
         if not error:

@@ -6,16 +6,18 @@ import io
 import re
 import sys
 
-#: The token of a person, also cut a little; that of a run, whose parts may be quoted for an address.
+#: The token of a person, also cut a little, or whole with letters before it; that of a run, whose parts may
+#: be quoted for an address.
 _TOKEN = re.compile(
-    r"(?i:(?P<person>stu_)[a-z0-9]{8}[a-z0-9_-]{20,})"
-    r"|(?P<run>eyJydW4iOi)[A-Za-z0-9_-]*(?:(?::|%3A)[A-Za-z0-9_-]+)*"
+    r"(?i:(?:(?<![a-z0-9_])|(?<=%[0-9a-f]{2}))(?P<person>stu_)[a-z0-9]{8}[a-z0-9_-]{20,})"
+    r"|(?i:(?P<whole>stu_)[a-z0-9]{8}[a-z0-9_-]{43,})"
+    r"|(?P<run>eyJydW4iOi)[A-Za-z0-9_-]*(?:(?::|%(?:25)*3A)[A-Za-z0-9_-]+)*"
 )
 
 
 def masked(text: str) -> str:
     """The text with an ellipsis for all but the beginning of whatever looks like a token of Studio."""
-    return _TOKEN.sub(lambda match: f"{match['person'] or match['run']}…", text)
+    return _TOKEN.sub(lambda match: f"{match['person'] or match['whole'] or match['run']}…", text)
 
 
 def mask_on_stderr() -> None:

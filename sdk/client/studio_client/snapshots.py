@@ -90,8 +90,9 @@ def read(
         raise InvalidSource(f"There is no folder {root}.")
     _check_limits(root, found, rules_name, script, os.environ if environ is None else environ)
     if not found:
-        but = f"or all are left out by {rules_name}" if rules_name else "but for .git and caches, if any"
-        raise SourceEmpty(f"The folder {root} has no file in it, {but}.")
+        if rules_name:
+            raise InvalidSource(f"The folder {root} has no file in it, or all are left out by {rules_name}.")
+        raise SourceEmpty(f"The folder {root} has no file in it, but for .git and caches, if any.")
     if progress:
         progress.begin("Reading the folder", sum(status.st_size for _, _, status in found))
     passed = progress.add if progress else _nobody

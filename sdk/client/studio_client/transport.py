@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import random
+import re
 import socket
 import ssl
 import threading
@@ -60,6 +61,9 @@ _VERSION_HEADER = "Studio-Version"
 #: What a Studio says of an address that it does not have, or not for that method.
 _UNKNOWN = frozenset({"unknown_address", "method_not_allowed"})
 _NEWER_CLIENT = "Install the SDK that the server's source has: `pip install ./sdk/client ./sdk/azureml`."
+
+#: The address of something in the API of a server, which answers there if its address has only changed.
+_MOVED = re.compile(r"(?P<server>https?://[^?#]+)/api/v1(?:/[^?#]*)?")
 
 Body = Union[bytes, IO[bytes], None]
 Pairs = Iterable[tuple[str, Any]]
@@ -109,9 +113,11 @@ def no_studio(answer: Answer) -> WrongServer:
     """The exception for an answer that no Studio gives."""
     if 300 <= answer.status < 400:
         place = answer.headers.get("Location", "")
+        moved = _MOVED.fullmatch(urllib.parse.urljoin(answer.url, place))
+        hint = "A sign-in page or a proxy stands before it: give the address that Studio itself has."
         return NoStudio(
             f"{answer.url} sends its callers on to {place or 'another address'}.",
-            hint=f"Sign in to {place.partition('/api/')[0] or 'that address'} instead.",
+            hint=f"Sign in to {moved['server']} instead." if moved else hint,
         )
     return NoStudio(
         f"What answers at {answer.url} (status {answer.status}) is no Studio.",
@@ -279,7 +285,9 @@ class Transport:
         error = answer.error()
         if error is not None or answer.status >= 500 or answer.status in _OF_PROXIES:
             body, after_s = error or {}, _retry_after(answer)
-            refused = refusal(answer.status, body, url=self.url, retry_after_s=after_s)
+            refused = refusal(
+                answer.status, body, url=self.url, retry_after_s=after_s, is_studios=bool(answer.version)
+            )
             raise self._of_another_age(answer) if self._is_unknown(refused, answer) else refused
         raise self._of_another_age(answer)
 

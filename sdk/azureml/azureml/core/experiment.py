@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import contextlib
 import copy
 import functools
 import os
@@ -155,7 +154,7 @@ class Experiment(PageOwner):
         """An interactive run, Running from now on; end it with complete(), fail() or cancel(), or use `with`.
 
         Keywords: name, run_id, outputs (the folder kept at its end, `./outputs`), snapshot_directory (frozen
-        now; `.`, None for nothing; an empty one is not frozen), display_name, description, properties, tags.
+        now; `.`, unless it is empty; None for nothing), display_name, description, properties, tags.
         """
         options = {"outputs": "./outputs", "snapshot_directory": ".", **kwargs}
         unknown = set(options) - _START_OPTIONS
@@ -428,8 +427,12 @@ def _start_logging(experiment: Experiment, options: dict[str, Any]) -> Run:
     properties = {**git_properties(folder or "."), **property_texts(options.get("properties") or {})}
     make_outputs(options["outputs"])
     digest = None
-    with translated, contextlib.suppress(SourceEmpty):  # as a new folder is in which Python was started
-        digest = snapshots.take(experiment._api, experiment.workspace.name, folder) if folder else None
+    with translated:
+        try:
+            digest = snapshots.take(experiment._api, experiment.workspace.name, folder) if folder else None
+        except SourceEmpty:
+            if folder != ".":  # which is new and empty where Python was started in it
+                raise
     record = start(
         experiment,
         options.get("run_id"),

@@ -19,7 +19,6 @@ from studio_client.cli import account, folder, lists, logs, pipelines, runs, sub
 from studio_client.cli.completion import completion
 from studio_client.cli.frame import Failed, Group
 from studio_client.cli.letters import escape_on_stdout
-from studio_client.cli.reader import write_no_more
 from studio_client.cli.sync import sync
 from studio_client.errors import StudioClientError
 from studio_client.masking import mask_on_stderr
@@ -123,7 +122,7 @@ def run(words: Sequence[str] | None = None) -> int:
     except StudioClientError as error:
         return _failed(error, words)
     except BrokenPipeError:
-        write_no_more()
+        _write_no_more()
         return 0
     except OSError as error:
         return _disk_full(error) if error.errno in _FULL else _unexpected(error, words)
@@ -134,8 +133,13 @@ def run(words: Sequence[str] | None = None) -> int:
 def _disk_full(error: OSError) -> int:
     """Mostly it is standard output that leads to a file."""
     click.echo(f"ERROR: The result cannot be written: {error.strerror}.", err=True)
-    write_no_more()
+    _write_no_more()
     return 1
+
+
+def _write_no_more() -> None:
+    """Let what is still to be written go nowhere, or the end of Python would complain of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _name() -> str:

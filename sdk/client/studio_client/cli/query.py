@@ -17,6 +17,18 @@ _UNQUOTED = re.compile(
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
+#: What JMESPath, and Python where it says so, calls a kind of value.
+_KINDS = {
+    **dict.fromkeys(("object", "dict"), "an object"),
+    **dict.fromkeys(("array", "list"), "an array"),
+    **dict.fromkeys(("string", "str"), "a string"),
+    **dict.fromkeys(("number", "int", "float"), "a number"),
+    **dict.fromkeys(("boolean", "bool"), "a boolean"),
+    "array-number": "an array of numbers",
+    "array-string": "an array of strings",
+}
+
+
 class Built(dict):
     """An object that a query has put together; its keys keep the order in which they are written."""
 
@@ -59,8 +71,9 @@ class Query:
         try:
             return self._compiled.search(data, jmespath.Options(dict_cls=Built))
         except JMESPathTypeError as error:  # its own text holds the whole result
-            wanted = " or ".join(error.expected_types)
-            why = f"{error.function_name}() takes {wanted}, and was given {error.actual_type}"
+            wanted = " or ".join(_KINDS.get(kind, kind) for kind in error.expected_types)
+            given = _KINDS.get(error.actual_type, error.actual_type)
+            why = f"{error.function_name}() takes {wanted}, and was given {given}"
             raise QueryFailed(f"The query {self._text!r} fails on this result: {why}.") from None
         except (JMESPathError, ValueError, TypeError) as error:
             raise QueryFailed(f"The query {self._text!r} fails on this result: {error}.") from None

@@ -1,35 +1,30 @@
-"""Whoever reads standard output: a pager or `head` that has seen enough ends the command, too."""
+"""Whoever reads standard output: where `head` or a pager has seen enough, the command ends, too."""
 
 from __future__ import annotations
 
 import os
 import select
-import signal
+import stat
 import sys
 import threading
-from typing import NoReturn
 
 
 def end_with_reader() -> None:
-    """From now on the command ends as soon as nobody reads its output, and not with its next line only."""
-    if not hasattr(select, "poll") or sys.stdout.isatty():
+    """From now on the process ends as soon as nobody reads its output, and not with its next line only.
+
+    For commands that wait with nothing half-done. Where no other program reads, it changes nothing.
+    """
+    try:
+        stdout = sys.stdout.fileno()
+        mode = os.fstat(stdout).st_mode
+    except (OSError, ValueError):
         return
-
-    def end(*_: object) -> NoReturn:
-        write_no_more()
-        raise SystemExit(0)  # what waits for the server takes a BrokenPipeError for one of the network
-
-    signal.signal(signal.SIGPIPE, end)
-    threading.Thread(target=_watch, args=(sys.stdout.fileno(),), daemon=True).start()
+    if hasattr(select, "poll") and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        threading.Thread(target=_end_with, args=(stdout,), daemon=True).start()
 
 
-def _watch(stdout: int) -> None:
+def _end_with(stdout: int) -> None:
     poller = select.poll()
-    poller.register(stdout, 0)  # the end alone is told
-    poller.poll()
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGPIPE)
-
-
-def write_no_more() -> None:
-    """Let what is still to be written go nowhere, or the end of Python would complain of it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    poller.register(stdout, select.POLLRDBAND)  # what macOS has to be asked for; Linux tells the end anyhow
+    if any(event & (select.POLLERR | select.POLLHUP) for _, event in poller.poll()):
+        os._exit(0)  # nothing waits to be written that anybody would read
