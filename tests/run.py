@@ -30,8 +30,6 @@ CHECKS: dict[str, list[str]] = {
 PARALLEL = ["-n", "2"]
 #: For tests that mostly wait for real processes; who is done takes over what others have before them.
 WAITING = ["-n", "4", "--dist", "worksteal"]
-#: While one test waits for PostgreSQL, which is quick but another process, another test goes on.
-ON_SERVER = ["-n", "3"]
 #: A step that takes longer has failed, and the next one begins; the longest takes five minutes, or half an
 #: hour on a machine with much else to do.
 MOST_S = 3_600
@@ -102,7 +100,7 @@ def run_all_tests() -> list[Result]:
     with private_postgresql() as database, private_redis() as broker:
         both = {"STUDIO_DATABASE_URL": database, "STUDIO_BROKER_URL": broker}
         results += [
-            run_tests("domain, pages and API, PostgreSQL", [*shared, *ON_SERVER], **both),
+            run_tests("domain, pages and API, PostgreSQL", [*shared, *PARALLEL], **both),
             run_tests(
                 "faults, PostgreSQL, Redis as broker",
                 ["tests/faults", "-m", "not own_servers", *WAITING],
