@@ -1,16 +1,21 @@
-"""What the web server puts around an answer: nothing behind the headers of one to HEAD."""
+"""How the web server sends an answer: headers together with their body, and nothing behind them to HEAD."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.task import WSGITask
 
 
 class _Answer(WSGITask):
-    """Waitress's, which ends every answer of unknown length with an empty chunk, one to HEAD too.
+    """Waitress's, which sends headers by themselves, so that whoever asked is woken twice.
 
-    A client takes those bytes for the beginning of what comes next.
+    It also ends every answer of unknown length with an empty chunk, one to HEAD too. A client takes those
+    bytes for the beginning of what comes next.
     """
+
+    wrote_header: bool
 
     def build_response_header(self) -> bytes:
         header: bytes = super().build_response_header()
@@ -18,8 +23,31 @@ class _Answer(WSGITask):
             self.chunked_response = False
         return header
 
+    def write(self, data: bytes) -> None:
+        if data and not self.wrote_header:
+            self.channel.hold(self.build_response_header())
+            self.wrote_header = True
+        super().write(data)
+
+    def finish(self) -> None:
+        super().finish()
+        self.channel.write_soon(b"")  # headers of an answer that has no body after all
+
 
 class WebChannel(HTTPChannel):
     """A connection, each of whose requests is answered so."""
 
     task_class = _Answer
+    _held = b""
+
+    def hold(self, headers: bytes) -> None:
+        """Send them with what is written next."""
+        self._held = headers
+
+    def write_soon(self, data: Any) -> int:
+        held, self._held = self._held, b""
+        if held and not isinstance(data, bytes):  # a file
+            super().write_soon(held)
+            held = b""
+        written: int = super().write_soon(held + data if held else data)
+        return written

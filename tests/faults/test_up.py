@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
-from http.client import HTTPConnection
 from pathlib import Path
 
 import psutil
@@ -93,28 +92,6 @@ def test_a_second_start_on_the_same_folder_is_refused(studio: StudioProcess) -> 
     assert f"Studio is running on {studio.data} already (process {studio.pid})" in line
     assert studio.is_healthy()
     assert sorted(studio.data.rglob("*.sqlite3")) == before
-
-
-def test_an_answer_to_head_ends_with_its_headers(studio: StudioProcess) -> None:
-    with closing(HTTPConnection("127.0.0.1", studio.port, timeout=30)) as connection:
-        connection.request("HEAD", "/sign-in/")
-        head = connection.getresponse()
-        head.read()
-        connection.request("GET", "/sign-in/")
-        get = connection.getresponse()
-        assert (head.status, get.status) == (200, 200)
-        assert head.headers["Content-Length"] == str(len(get.read()))
-
-
-def test_also_where_its_length_is_not_known(studio: StudioProcess) -> None:
-    with socket.create_connection(("127.0.0.1", studio.port), timeout=30) as connection:
-        connection.sendall(b"HEAD /api/v1/me HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    headers, end, body = answer.partition(b"\r\n\r\n")
-    assert (headers.split(b"\r\n")[0], end, body) == (
-        b"HTTP/1.1 405 Method Not Allowed", b"\r\n\r\n", b""
-    )  # fmt: skip
-    assert b"Transfer-Encoding: chunked" in headers.split(b"\r\n")
 
 
 def test_a_taken_port_is_refused_and_nothing_is_made(make_studio: Callable[..., StudioProcess]) -> None:
