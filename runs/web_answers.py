@@ -9,7 +9,7 @@ from waitress.task import WSGITask
 
 
 class _Answer(WSGITask):
-    """Waitress's, which sends headers by themselves, so that whoever asked is woken twice.
+    """Waitress's, which sends headers by themselves, so that whoever asked is woken twice. Files still go so.
 
     It also ends every answer of unknown length with an empty chunk, one to HEAD too. A client takes those
     bytes for the beginning of what comes next.
@@ -24,14 +24,11 @@ class _Answer(WSGITask):
         return header
 
     def write(self, data: bytes) -> None:
-        if data and not self.wrote_header:
-            self.channel.hold(self.build_response_header())
-            self.wrote_header = True
+        if data and self.complete and not self.wrote_header:
+            headers, self.wrote_header = self.build_response_header(), True
+            is_followed = self.has_body and self.content_length != 0
+            (self.channel.hold if is_followed else self.channel.write_soon)(headers)
         super().write(data)
-
-    def finish(self) -> None:
-        super().finish()
-        self.channel.write_soon(b"")  # headers of an answer that has no body after all
 
 
 class WebChannel(HTTPChannel):
@@ -46,8 +43,5 @@ class WebChannel(HTTPChannel):
 
     def write_soon(self, data: Any) -> int:
         held, self._held = self._held, b""
-        if held and not isinstance(data, bytes):  # a file
-            super().write_soon(held)
-            held = b""
         written: int = super().write_soon(held + data if held else data)
         return written

@@ -22,7 +22,15 @@ def test_what_looks_like_a_token_is_masked_wherever_it_stands(token: str) -> Non
     begin = token[:4] if token.startswith("stu_") else token[:10]
     assert shown == f"http://host/?token={begin}…, '{begin}…' and {begin}…/tokens/."
     is_whole = len(token) > 50
-    for before in ("%20", "%0A", "k%3D", "%27", "%22Bearer%20", *(("x", "tok_") if is_whole else ())):
+    for before in (
+        "%20",
+        "%0A",
+        "k%3D",
+        "%2520",
+        "\\n",
+        "%22Bearer%20",
+        *(("x", "tok_") if is_whole else ()),
+    ):
         assert masked(f"/runs/{before}{token}") == f"/runs/{before}{begin}…"
 
 

@@ -132,6 +132,17 @@ def test_an_image_that_was_logged_is_a_file(run: Run, project: Path) -> None:
     assert (project / "copy.png").read_bytes() == png(7)
 
 
+def test_images_of_one_name_are_several_files(run: Run, project: Path) -> None:
+    for number, folder in enumerate(("a", "b")):
+        (project / folder).mkdir()
+        (project / folder / "plot.png").write_bytes(png(number))
+    for folder in ("a", "b", "a"):
+        run.log_image("plot", path=f"{folder}/plot.png")
+    assert run.get_file_names() == ["plot.png", "plot_2.png"]
+    run.download_file("plot_2.png", str(project / "copy.png"))
+    assert (project / "copy.png").read_bytes() == png(1)
+
+
 def test_plots_that_were_logged_are_files(run: Run, project: Path) -> None:
     class Figure:
         def __init__(self, number: int) -> None:

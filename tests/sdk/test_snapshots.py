@@ -174,6 +174,10 @@ def test_an_interactive_run_needs_nothing_to_freeze(attached: Path, monkeypatch:
         run.log("a", 1)
     assert run.get_status() == "Completed"
     assert "ContentSnapshotId" not in run.get_properties()
+    (attached / "named").mkdir()
+    with pytest.raises(SnapshotException, match="has no file"):
+        experiment.start_logging(snapshot_directory=attached / "named")
+    experiment.start_logging(snapshot_directory=Path.cwd()).complete()
     (attached / "new" / "only.py").write_text("")
     (attached / "new" / ".amlignore").write_text("*\n")
     for folder in (".", str(attached / "missing")):

@@ -237,14 +237,13 @@ class OfflineRun(Run):
 
     def _log_image(self, name: str, path: str | None, plot: Any, description: str) -> None:
         if path is None:
-            stem = _run_files.stem_of_plot(name)
-            stored, number = f"{stem}.png", 1
-            while stored in self._files:
-                number += 1
-                stored = f"{stem}_{number}.png"
-            path = _drawn(plot)
+            stem, ending, path = _run_files.stem_of_plot(name), ".png", _drawn(plot)
         else:
-            stored = os.path.basename(path)
+            stem, ending = os.path.splitext(os.path.basename(path))
+        stored, number = f"{stem}{ending}", 1
+        while self._files.get(stored, str(path)) != str(path):
+            number += 1
+            stored = f"{stem}_{number}{ending}"
         self._log(name, "image", {"": [{"path": stored}]}, description, plot if plot is not None else path)
         self._files[stored] = str(path)
 

@@ -3,7 +3,7 @@
     StudioClientError
     ├── ConfigError         no server or no token is known, or a file of the configuration cannot be read
     ├── InvalidSource       a folder cannot be a snapshot
-    │   ├── SourceEmpty     it has no file that could be taken
+    │   ├── SourceEmpty     it has no file
     │   └── SourceTooBig    it has more bytes or files than are taken
     ├── Unreachable         no answer came
     ├── WrongServer         what answers is no Studio, or one of another age than this client
@@ -65,7 +65,7 @@ class InvalidSource(StudioClientError):
 
 
 class SourceEmpty(InvalidSource):
-    """A folder has no file that could be taken."""
+    """A folder has no file, but for those that are always left out."""
 
 
 class SourceTooBig(InvalidSource):

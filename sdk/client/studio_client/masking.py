@@ -6,11 +6,12 @@ import io
 import re
 import sys
 
-#: The token of a person, also cut a little, or whole with letters before it; that of a run, whose parts may
-#: be quoted for an address.
+#: The token of a person, also cut a little, or nearly whole with letters before it; that of a run, whose
+#: parts may be quoted for an address.
 _TOKEN = re.compile(
-    r"(?i:(?:(?<![a-z0-9_])|(?<=%[0-9a-f]{2}))(?P<person>stu_)[a-z0-9]{8}[a-z0-9_-]{20,})"
-    r"|(?i:(?P<whole>stu_)[a-z0-9]{8}[a-z0-9_-]{43,})"
+    r"(?i:(?:(?<![a-z0-9_])|(?<=%[0-9a-f]{2})|(?<=%25[0-9a-f]{2})|(?<=\\[nrt]))"
+    r"(?P<person>stu_)[a-z0-9]{8}[a-z0-9_-]{20,})"
+    r"|(?i:(?P<whole>stu_)[a-z0-9]{8}[a-z0-9_-]{36,})"
     r"|(?P<run>eyJydW4iOi)[A-Za-z0-9_-]*(?:(?::|%(?:25)*3A)[A-Za-z0-9_-]+)*"
 )
 

@@ -63,7 +63,7 @@ _UNKNOWN = frozenset({"unknown_address", "method_not_allowed"})
 _NEWER_CLIENT = "Install the SDK that the server's source has: `pip install ./sdk/client ./sdk/azureml`."
 
 #: The address of something in the API of a server, which answers there if its address has only changed.
-_MOVED = re.compile(r"(?P<server>https?://[^?#]+)/api/v1(?:/[^?#]*)?")
+_MOVED = re.compile(r"(?P<server>(?i:https?)://[^?#]+)/api/v1(?:/[^?#]*)?(?:[?#].*)?")
 
 Body = Union[bytes, IO[bytes], None]
 Pairs = Iterable[tuple[str, Any]]
@@ -113,16 +113,25 @@ def no_studio(answer: Answer) -> WrongServer:
     """The exception for an answer that no Studio gives."""
     if 300 <= answer.status < 400:
         place = answer.headers.get("Location", "")
-        moved = _MOVED.fullmatch(urllib.parse.urljoin(answer.url, place))
+        server = _server_at(answer.url, place)
         hint = "A sign-in page or a proxy stands before it: give the address that Studio itself has."
         return NoStudio(
             f"{answer.url} sends its callers on to {place or 'another address'}.",
-            hint=f"Sign in to {moved['server']} instead." if moved else hint,
+            hint=f"Sign in to {server} instead." if server else hint,
         )
     return NoStudio(
         f"What answers at {answer.url} (status {answer.status}) is no Studio.",
         hint="Look at the address: it is that of the pages, such as http://127.0.0.1:8000.",
     )
+
+
+def _server_at(url: str, place: str) -> str:
+    """The other server to which this one sends who asks its API; "" if it is another page, or none."""
+    try:
+        moved = _MOVED.fullmatch(urllib.parse.urljoin(url, place))
+    except ValueError:
+        return ""
+    return moved["server"] if moved and moved["server"] != url else ""
 
 
 class Transport:

@@ -154,7 +154,7 @@ class Experiment(PageOwner):
         """An interactive run, Running from now on; end it with complete(), fail() or cancel(), or use `with`.
 
         Keywords: name, run_id, outputs (the folder kept at its end, `./outputs`), snapshot_directory (frozen
-        now; `.`, unless it is empty; None for nothing), display_name, description, properties, tags.
+        now; `.`, unless that is empty; None for nothing), display_name, description, properties, tags.
         """
         options = {"outputs": "./outputs", "snapshot_directory": ".", **kwargs}
         unknown = set(options) - _START_OPTIONS
@@ -431,7 +431,7 @@ def _start_logging(experiment: Experiment, options: dict[str, Any]) -> Run:
         try:
             digest = snapshots.take(experiment._api, experiment.workspace.name, folder) if folder else None
         except SourceEmpty:
-            if folder != ".":  # which is new and empty where Python was started in it
+            if not os.path.samefile(folder, "."):  # which is new and empty where Python was started in it
                 raise
     record = start(
         experiment,
