@@ -26,8 +26,10 @@ class _Answer(WSGITask):
     def write(self, data: bytes) -> None:
         if data and self.complete and not self.wrote_header:
             headers, self.wrote_header = self.build_response_header(), True
-            is_followed = self.has_body and self.content_length != 0
-            (self.channel.hold if is_followed else self.channel.write_soon)(headers)
+            if self.has_body and self.content_length != 0:
+                self.channel.hold(headers)
+            else:
+                self.channel.write_soon(headers)
         super().write(data)
 
 

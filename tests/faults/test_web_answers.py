@@ -1,9 +1,8 @@
-"""What comes over a connection: each answer whole, in as few pieces as can be, and nothing behind it."""
+"""What comes over a connection that is kept: each answer whole, and nothing behind it."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from contextlib import closing
 from http.client import HTTPConnection
 
@@ -12,14 +11,6 @@ import pytest
 from tests.fixtures.processes import StudioProcess
 
 pytestmark = [pytest.mark.worker, pytest.mark.own_servers]
-
-
-@pytest.fixture
-def studio(make_studio: Callable[..., StudioProcess]) -> StudioProcess:
-    """A Studio that has begun to serve."""
-    one = make_studio()
-    one.start()
-    return one
 
 
 def test_an_answer_to_head_ends_with_its_headers(studio: StudioProcess) -> None:
@@ -42,15 +33,6 @@ def test_also_where_its_length_is_not_known(studio: StudioProcess) -> None:
         b"HTTP/1.1 405 Method Not Allowed", b"\r\n\r\n", b""
     )  # fmt: skip
     assert b"Transfer-Encoding: chunked" in headers.split(b"\r\n")
-
-
-def test_headers_and_body_of_an_answer_come_together(studio: StudioProcess) -> None:
-    with socket.create_connection(("127.0.0.1", studio.port), timeout=30) as connection:
-        for path in ("/healthz", "/sign-in/", "/api/v1/info"):
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-            headers, _, body = connection.recv(1 << 20).partition(b"\r\n\r\n")
-            assert body
-            assert b"Content-Length: %d" % len(body) in headers.split(b"\r\n")
 
 
 def test_answers_without_a_body_keep_their_headers(studio: StudioProcess) -> None:

@@ -239,9 +239,9 @@ def log_image(sender: MetricSender, name: str, path: str | None, plot: Any, desc
         with open(path, "rb") as file:
             sender.log_image(name, file, _cut(stem, ending), spare, description)
         return
-    drawn = io.BytesIO()
+    stem, drawn = stem_of_plot(name), io.BytesIO()
     plot.savefig(drawn, format="png")
-    sender.log_image(name, drawn, f"{(stem := stem_of_plot(name))}.png", stem, description)
+    sender.log_image(name, drawn, f"{stem}.png", stem, description)
 
 
 def stem_of_plot(name: str) -> str:
