@@ -97,19 +97,18 @@ def choose(person: User, place: str, keys: Iterable[str]) -> None:
     remember_choice(person, _KEY, place, known)
 
 
-def least_widths(columns: Sequence[Column]) -> str:
-    """Classes with the least width that a table with these columns needs in each kind of window.
+def scrolls_in(columns: Sequence[Column]) -> str:
+    """Classes of the kinds of windows where a table of these columns is wider than its place.
 
-    In steps of 200 px, from 3,000 on of 1,000, such as "wide-1400 mid-1400"; "" if there is room in any.
+    Such as "mid-scrolls slim-scrolls"; "" if there is room in any.
     """
-    classes = []
-    for name, (window, room) in _WINDOWS.items():
-        shown = [column for column in columns if column.least_window <= window]
-        pixels = _BESIDE + sum(int(column.width.removeprefix("w-")) + 12 for column in shown)
-        if pixels > room:
-            step = 200 if pixels <= 3_000 else 1_000
-            classes.append(f"{name}-{-(-pixels // step) * step}")
-    return " ".join(classes)
+    narrow = (name for name, (window, room) in _WINDOWS.items() if _pixels(columns, window) > room)
+    return " ".join(f"{name}-scrolls" for name in narrow)
+
+
+def _pixels(columns: Sequence[Column], window: int) -> int:
+    shown = [column for column in columns if column.least_window <= window]
+    return _BESIDE + sum(int(column.width.removeprefix("w-")) + 12 for column in shown)
 
 
 def fingerprint(columns: Iterable[Column]) -> str:

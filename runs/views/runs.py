@@ -148,7 +148,7 @@ def list_answer(
         "page": page,
         "rows": rows,
         "columns": shown,
-        "least_widths": columns.least_widths(shown),
+        "scrolls": columns.scrolls_in(shown),
         "tags_width": 236 if runs.experiment and not choices else 150,
         "heads": _heads(runs, shown),
         "trigger": scope.trigger,
@@ -208,7 +208,7 @@ def _heads(runs: RunList, shown: list[columns.Column]) -> list[dict[str, Any]]:
     by, down = (order.by, order.descending) if order else ("created", True)
     number = columns.Column("number", "#", "w-64", "number" if runs.experiment else "", "num")
     heads = []
-    for column in (number, columns.Column("name", "Name", "", "name"), *shown):
+    for column in (number, columns.Column("name", "Name", "col-name", "name"), *shown):
         is_current = column.sort == by
         falling = not down if is_current else not column.sort.startswith(_ASCENDING_FIRST)
         heads.append(

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Page, TimeoutError
+from playwright.sync_api import Page, TimeoutError, expect
 
+from runs.lists import metric_columns
 from runs.services.logs import STD_LOG, append_log
 from runs.status import Status
 from studio.accounts.models import User
@@ -95,3 +96,22 @@ def test_pages_have_room_in_every_window(chi: User, open_page: Callable[..., Pag
                 for fault in page.evaluate(FAULTS, NAMES):
                     found.setdefault(f"{path}: {fault}", []).append(width)
     assert not found, "\n".join(f"{fault} at {widths}" for fault, widths in found.items())
+
+
+def test_many_metrics_are_scrolled_to_and_leave_names_as_wide_as_usual(
+    ana: User, open_page: Callable[..., Page]
+) -> None:
+    run = make_run(metrics={f"metric {number}": number / 7 for number in range(metric_columns.MOST)})
+    choices = [metric_columns.Choice(f"metric {number}") for number in range(metric_columns.MOST)]
+    page = open_page("/start/", user=ana)
+    for count in (2, 3, 4, 5, 8, metric_columns.MOST):
+        metric_columns.choose_metrics(ana, run.experiment, choices[:count])
+        page.goto(page.url[: page.url.index("/", 8)] + "/experiments/mnist/")
+        name, last = (page.get_by_role("columnheader", name=title) for title in ("Name", "Submitted"))
+        for width in (1100, 1279, 1280, 1399, 1400, 1440, 1920):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert name.evaluate("(one) => one.offsetWidth") >= 140, (count, width)
+            last.scroll_into_view_if_needed()
+            expect(last).to_be_in_viewport(ratio=1)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert name.evaluate("(one) => one.offsetWidth") == 200

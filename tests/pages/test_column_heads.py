@@ -5,12 +5,11 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from django.test import Client
 
-from runs.lists import columns, metric_columns
+from runs.lists import columns
 from studio.accounts.models import User
 from tests.factories import make_pipeline, make_run
 
@@ -48,18 +47,12 @@ def test_a_head_sorts_if_and_only_if_it_is_a_link(
 
 @pytest.mark.parametrize("place", sorted(columns.DEFAULTS))
 def test_what_a_list_shows_at_first_needs_no_scrolling(place: str) -> None:
-    assert columns.least_widths([columns.COLUMNS[key] for key in columns.DEFAULTS[place]]) == ""
+    assert columns.scrolls_in([columns.COLUMNS[key] for key in columns.DEFAULTS[place]]) == ""
 
 
-def test_the_style_sheet_knows_every_width_that_a_list_may_need() -> None:
-    sheet = (Path(__file__).parents[2] / "static/css/lists.css").read_text()
-    metric = columns.Column("metric:last:loss", "loss", "w-208", css="from-1100")  # as wide as they come
-    everything = [*columns.COLUMNS.values(), *[metric] * metric_columns.MOST]
-    needed = {name for count in range(len(everything)) for name in least_widths_of(everything[count:])}
-    assert {name.partition("-")[0] for name in needed} == {"wide", "mid", "slim"}
-    for name in needed:
-        assert f".{name} {{ min-width: {name.partition('-')[2]}px; }}" in sheet
-
-
-def least_widths_of(some: list[columns.Column]) -> list[str]:
-    return columns.least_widths(some).split()
+def test_more_metrics_than_a_window_has_room_for_are_scrolled_to() -> None:
+    usual = [columns.COLUMNS[key] for key in columns.DEFAULTS["experiment"]]
+    metric = columns.Column("metric:last:loss", "loss", "w-86", css="from-1100")
+    room = [columns.scrolls_in(columns.with_metrics(usual, [metric] * count)) for count in range(8)]
+    assert room[:5] == ["", "", "", "wide-scrolls mid-scrolls", "wide-scrolls mid-scrolls slim-scrolls"]
+    assert set(room[5:]) == {"wide-scrolls mid-scrolls slim-scrolls"}

@@ -168,11 +168,11 @@ def test_columns_lead_back_to_a_page_of_studio(ana: User, client_of: ClientOf, e
 def test_many_columns_scroll_within_the_table(ana: User, client_of: ClientOf) -> None:
     make_run()
     client = client_of(ana)
-    assert client.get(URL).context["least_widths"] == ""
+    assert client.get(URL).context["scrolls"] == ""
     client.post("/columns/experiment/", {"column": list(COLUMNS)})
-    assert b"wide-2400 mid-1400 slim-1200" in client.get(URL).content
+    assert b"wide-scrolls mid-scrolls slim-scrolls" in client.get(URL).content
     client.post("/columns/runs/", {"column": list(COLUMNS)})
-    assert b"wide-2600 mid-1600 slim-1400" in client.get("/runs/").content
+    assert b"wide-scrolls mid-scrolls slim-scrolls" in client.get("/runs/").content
 
 
 def test_other_columns_are_another_version(ana: User, client_of: ClientOf) -> None:
