@@ -208,7 +208,7 @@ def _heads(runs: RunList, shown: list[columns.Column]) -> list[dict[str, Any]]:
     by, down = (order.by, order.descending) if order else ("created", True)
     number = columns.Column("number", "#", "w-64", "number" if runs.experiment else "", "num")
     heads = []
-    for column in (number, columns.Column("name", "Name", "col-name", "name"), *shown):
+    for column in (number, columns.Column("name", "Name", "col-name", "name", "col-name"), *shown):
         is_current = column.sort == by
         falling = not down if is_current else not column.sort.startswith(_ASCENDING_FIRST)
         heads.append(
