@@ -46,11 +46,12 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Document:
-    """What is shown of one document: a matrix, or drawings."""
+    """What is shown of one document: a matrix, drawings, or why it is neither."""
 
     labels: list[str] = field(default_factory=list)
     matrix: list[tuple[str, list[Cell]]] = field(default_factory=list)
     drawings: list[Drawing] = field(default_factory=list)
+    why_not: str = ""
 
 
 def read_document(kind: str, document: Any) -> Document | None:
@@ -64,8 +65,10 @@ def read_document(kind: str, document: Any) -> Document | None:
 def _confusion_matrix(data: Any) -> Document:
     labels = [str(label) for label in data["class_labels"]]
     counts = [[_number(value) for value in row] for row in data["matrix"]]
-    if not labels or {len(labels)} != {len(counts), *map(len, counts)} or len(labels) > MOST_CLASSES:
-        raise ValueError("a row and a column for each of at most so many classes")
+    if not labels or {len(labels)} != {len(counts), *map(len, counts)}:
+        raise ValueError("a row and a column for each class")
+    if len(labels) > MOST_CLASSES:
+        return Document(why_not=f"It has {len(labels):,} classes. More than {MOST_CLASSES} are not drawn.")
     rows = []
     for at, row in enumerate(counts):
         total = sum(row) or 1

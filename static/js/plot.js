@@ -14,18 +14,19 @@ export function floats(text) {
   return text ? new Float64Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer) : null;
 }
 
-// What the server says of a chart as a line; without steps, entries are counted from 1 as tables do.
+// What the server says of a chart as a line; without steps, entries are counted from 1 as tables do. Entries whose
+// own x is not finite have no place on any axis.
 export function lineOf(chart, looks) {
   const at = floats(chart.at), times = floats(chart.times), values = floats(chart.values);
   let steps = floats(chart.steps);
   if (steps?.some(Number.isNaN)) steps = null;
   const own = floats(chart.x);
   const x = own ?? (looks.byTime ? times.map((time) => time - times[0]) : (steps ?? at.map((place) => place + 1)));
-  let order = null;
-  for (let i = 1; i < x.length; i++) if (x[i] < x[i - 1]) { order = [...x.keys()].sort((a, b) => x[a] - x[b] || a - b); break; }
-  const sorted = (part) => (order ? order.map((place) => part[place]) : Array.from(part));
+  const order = [...x.keys()].filter((place) => Number.isFinite(x[place]));
+  if (order.some((place, i) => x[place] < x[order[i - 1]])) order.sort((a, b) => x[a] - x[b] || a - b);
+  const sorted = (part) => order.map((place) => part[place]);
   return {
-    x: sorted(x), y: sorted(values), at: sorted(at), isWhole: chart.is_whole,
+    x: sorted(x), y: sorted(values), at: sorted(at), isWhole: chart.is_whole, astray: x.length - order.length,
     isTime: looks.byTime && !own, isCounted: !looks.byTime && !own, axis: own ? chart.x_column : looks.byTime ? "" : steps ? "step" : "entry",
   };
 }
@@ -106,14 +107,16 @@ export class Plot {
     return Number.isFinite(value) && !(this.looks.byLog && value <= 0);
   }
 
-  // What log scales have no place for; how many it is known of lines that came whole.
+  // What the axes have no place for; how many it is known of lines that came whole.
   undrawn() {
     const low = this.lines.flatMap(({ y }) => y.filter((value) => Number.isFinite(value) && !this.isDrawn(value))).length;
     const placeless = this.lines.reduce((sum, line) => sum + line.placeless, 0);
-    if (!low && !placeless) return "";
-    const which = `${[...(low ? ["of"] : []), ...(placeless ? ["at"] : [])].join(" or ")} 0 or less`;
+    const astray = this.lines.reduce((sum, line) => sum + line.astray, 0);
+    const byLog = [...(low ? ["of"] : []), ...(placeless ? ["at"] : [])].join(" or ");
+    const which = [...(byLog ? [`${byLog} 0 or less`] : []), ...(astray ? ["at NaN or Infinity"] : [])].join(" or ");
+    if (!which) return "";
     if (!this.lines.every((line) => line.isWhole)) return `Values ${which} are not drawn`;
-    const count = low + placeless;
+    const count = low + placeless + astray;
     return count === 1 ? `1 value ${which} is not drawn` : `${numberText(count)} values ${which} are not drawn`;
   }
 

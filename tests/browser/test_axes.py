@@ -147,3 +147,26 @@ def test_a_log_scale_fits_what_it_shows(
     assert len(found) == len(set(found)) >= least
     assert most in found
     assert all(min(values) * 0.5 <= float(label.replace(",", "")) <= max(values) * 1.5 for label in found)
+
+
+@pytest.mark.parametrize(
+    ("looks", "which"),
+    [
+        ("", "2 values at NaN or Infinity"),
+        ("logx=1&log=1", "4 values of or at 0 or less or at NaN or Infinity"),
+    ],
+)
+def test_rows_without_a_place_on_their_own_axis_are_counted_and_leave_the_others(
+    ana: User, open_page: OpenPage, looks: str, which: str
+) -> None:
+    run = make_run()
+    places = [math.nan, 3.0, 1.0, -1.0, 2.0, math.inf]
+    log_rows(run, "fit", {"place": places, "loss": [9.0, 3.0, 2.5, 2.0, 0.0, 9.0]}, kind="table")
+    page = open_page(url(run, f"one/?name=fit&{looks}"), user=ana)
+    page.add_init_script(WRITTEN_BY_CHART)
+    page.reload()
+    assert max(map(float, labels(page, "fit"))) in (3, 4)
+    expect(page.locator(".plot-note")).to_have_text(f"{which} are not drawn")
+    over = page.locator('[data-plot="fit"] .u-over')
+    over.hover(position={"x": over.evaluate("(box) => box.clientWidth") - 2, "y": 60})
+    expect(page.locator(".plot-tip")).to_have_text("place 33")

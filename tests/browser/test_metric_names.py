@@ -59,3 +59,10 @@ def test_the_first_metric_of_an_experiment_is_drawn_on_a_page_that_is_open(
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
         return data.some((part) => part > 0);
     }""")
+
+
+def test_two_charts_of_one_metric_have_names_of_their_own(ana: User, open_page: OpenPage) -> None:
+    log_metrics(make_run(), {"loss": [1.0, 2.0]})
+    page = open_page("/experiments/mnist/?over=loss&curve=loss", user=ana, width=390)
+    for name in ("loss", "loss by run number, the last 1"):
+        expect(page.get_by_role("region", name=name, exact=True)).to_have_count(1)

@@ -217,6 +217,15 @@ class TestCards:
         assert response.context["page"].cards[0].document is None
         assert b"shown as it is" in response.content
 
+    def test_a_matrix_of_more_classes_than_are_drawn_says_so(self, ana: User, client_of: ClientOf) -> None:
+        run = make_run()
+        for count in (100, 101):
+            document = {"data": {"class_labels": list(range(count)), "matrix": [[1] * count] * count}}
+            log_metrics(run, {f"of {count}": [document]}, kind="confusion_matrix")
+        response = client_of(ana).get(url(run))
+        assert [len(card.document.matrix) for card in response.context["page"].cards] == [100, 0]
+        assert response.content.count(b"It has 101 classes. More than 100 are not drawn.") == 1
+
     def test_names_are_found_and_paged(
         self, ana: User, client_of: ClientOf, monkeypatch: pytest.MonkeyPatch
     ) -> None:
