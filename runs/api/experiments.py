@@ -67,9 +67,10 @@ class Filter(BaseModel):
 def experiment_out(experiment: Experiment) -> dict[str, Any]:
     """The answer for an experiment with its workspace."""
     names = ("id", "name", "description", "tags", "archived_at", "created_at", "last_number")
+    path = reverse("experiment-detail", args=[experiment.name])
     return {name: getattr(experiment, name) for name in names} | {
         "workspace": experiment.workspace.name,
-        "url": page_url(reverse("experiment-detail", args=[experiment.name])),
+        "url": page_url(path, experiment.workspace.name),
     }
 
 

@@ -112,6 +112,7 @@ def run_out(run: Any, *, status_reason: str | None = None, labels: _Labels | Non
         {tag.key: tag.value for tag in run.tags.all()},
         {one.key: one.value for one in run.properties.all()},
     )
+    path = reverse("run-detail", args=[run.experiment.name, run.number])
     return {
         **{name: getattr(run, name) for name in _SAME},
         "workspace": run.workspace.name,
@@ -128,7 +129,7 @@ def run_out(run: Any, *, status_reason: str | None = None, labels: _Labels | Non
         "command": run.command_words,
         "error": _error(run),
         "has_children": run.has_children,
-        "url": page_url(reverse("run-detail", args=[run.experiment.name, run.number])),
+        "url": page_url(path, run.workspace.name),
         "version": run_version(run),
     }
 

@@ -12,6 +12,7 @@ import re
 import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from django.conf import settings
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
@@ -116,6 +117,6 @@ class In(BaseModel):
         return uuid.uuid5(_DIGESTS, json.dumps(content, sort_keys=True))
 
 
-def page_url(path: str) -> str:
-    """The whole address of a page."""
-    return settings.STUDIO_URL.rstrip("/") + path
+def page_url(path: str, workspace: str) -> str:
+    """The whole address of a page, whichever workspace its reader looks at."""
+    return f"{settings.STUDIO_URL.rstrip('/')}{path}?workspace={quote(workspace)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.urls import reverse
 from ninja import Router
 from pydantic import BaseModel, Field
 
@@ -31,7 +32,8 @@ class WorkspaceOut(BaseModel):
 def workspace_out(workspace: Workspace) -> dict[str, Any]:
     """The answer for a workspace."""
     names = ("name", "description", "subscription_id", "resource_group", "location", "created_at")
-    return {name: getattr(workspace, name) for name in names} | {"url": page_url("/experiments/")}
+    url = page_url(reverse("experiment-list"), workspace.name)
+    return {name: getattr(workspace, name) for name in names} | {"url": url}
 
 
 @router.get("/workspaces", auth=Token(run_token=True), response={200: Page[WorkspaceOut], **REFUSALS})

@@ -79,11 +79,12 @@ function theme(choice) {
   document.getElementById("theme-menu")?.hidePopover();
 }
 
-// Copy: data-copy="text", data-copy-link (this page's address), or data-copy="#id" for that element's text.
+// Copy: data-copy="text", data-copy-link (this page's address), or data-copy="#id" for that element's text. A link
+// names its workspace, because who opens it may look at another one.
 
 async function copy(button) {
   const wanted = button.dataset.copy;
-  const text = wanted === undefined ? new URL(button.dataset.copyLink || "", location.href).href
+  const text = wanted === undefined ? linkTo(button.dataset.copyLink || "")
     : wanted.startsWith("#") ? document.querySelector(wanted)?.textContent ?? "" : wanted;
   let said = "Copied";
   try {
@@ -92,6 +93,12 @@ async function copy(button) {
     said = copyOldWay(text.trim()) ? said : "Copying is not allowed here";
   }
   toast({ text: said, kind: said === "Copied" ? "success" : "warning" });
+}
+
+function linkTo(place) {
+  const link = new URL(place, location.href);
+  link.searchParams.set("workspace", document.querySelector('meta[name="workspace"]').content);
+  return link.href;
 }
 
 function copyOldWay(text) {

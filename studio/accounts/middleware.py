@@ -14,10 +14,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.crypto import constant_time_compare
+from django.utils.http import escape_leading_slashes
 from django_htmx.middleware import HtmxDetails
 
 from studio.accounts.browsers import is_program
-from studio.accounts.models import Membership
+from studio.accounts.models import Membership, User
 from studio.accounts.permissions import REFUSED, has_role, is_public, role_for
 from studio.accounts.refusals import is_api, is_htmx, refuse
 from studio.accounts.services import check_token, why_refused
@@ -124,6 +125,16 @@ class PersonMiddleware:
         membership: Membership | None = request.membership  # type: ignore[attr-defined]
         if membership is None:
             return no_workspace(request)
+        if request.method in ("GET", "HEAD") and "workspace" in request.GET and not is_api(request):
+            name = request.GET["workspace"]
+            membership = membership_in(name, request.user)
+            if membership is None:
+                said = f"There is no workspace {name[:255]}, or you are not a member of it."
+                return refuse(request, 404, said, code="not_found")
+            if "Authorization" not in request.headers:
+                request.session.look_at(membership)  # type: ignore[attr-defined]
+                return redirect(_without_workspace(request))
+            request.membership = membership  # type: ignore[attr-defined]
         needed = role_for(view, request.method or "GET")
         if not has_role(membership, needed):
             return refuse(request, 403, REFUSED[needed], code="permission_denied")
@@ -156,6 +167,21 @@ class PersonMiddleware:
         request.user, _ = known
         memberships = Membership.objects.filter(user=request.user).select_related("workspace")
         request.membership = memberships.order_by("pk").first()  # type: ignore[attr-defined]
+
+
+def membership_in(workspace: str, person: User) -> Membership | None:
+    """The person's membership in the workspace that an address names as `?workspace=`, if there is one.
+
+    Addresses that leave Studio, in answers of the API and by Copy link, name it; those of open pages do not.
+    """
+    mine = Membership.objects.filter(user=person, workspace__name=workspace.replace("\0", ""))
+    return mine.select_related("workspace").first()
+
+
+def _without_workspace(request: HttpRequest) -> str:
+    rest = request.GET.copy()
+    del rest["workspace"]
+    return escape_leading_slashes(f"{request.path}?{rest.urlencode()}" if rest else request.path)
 
 
 def _page_of_form(request: HttpRequest) -> str:

@@ -29,7 +29,7 @@ def test_made_once_and_found_after_that(api: Api, ana: User) -> None:
     said = first.json()
     assert (said["name"], said["workspace"], said["description"]) == ("mnist", "default", "digits")
     assert (said["tags"], said["archived_at"], said["last_number"]) == ({}, None, 0)
-    assert said["url"].endswith("/experiments/mnist/")
+    assert said["url"].endswith("/experiments/mnist/?workspace=default")
     assert Experiment.objects.get().created_by == ana
 
 

@@ -52,7 +52,7 @@ def test_a_run_is_shown_under_the_names_of_az(studio: Shell, run_id: str, experi
     assert run["run_definition"]["arguments"] == ["--rate", "0.1"]
     assert None not in run.values()
     assert not {"token", "token_expiry_time_utc", "parent_run_id", "error"} & set(run)
-    assert run["url"].endswith(f"/experiments/{experiment}/runs/1/")
+    assert run["url"].endswith(f"/experiments/{experiment}/runs/1/?workspace=default")
 
 
 def test_lists_have_the_newest_ten_of_an_experiment(studio: Shell, train: Path, experiment: str) -> None:
