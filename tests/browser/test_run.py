@@ -428,6 +428,10 @@ def test_a_long_run_id_stays_on_one_line_and_is_copied_whole(ana: User, open_pag
     page.get_by_role("button", name="Copy the run id").click()
     expect(page.locator(".toast")).to_contain_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == run.run_id
+    page.locator(".toast").get_by_role("button").click()
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator(".toast")).to_contain_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == f"{page.url}?workspace=default"
 
 
 @pytest.mark.parametrize(("width", "theme"), LOOKS)

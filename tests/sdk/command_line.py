@@ -17,7 +17,7 @@ from tests.sdk.live import Signed
 _PROGRAM = """#!{python}
 import sys
 sys.path.insert(0, {client!r})
-from studio_client.cli.main import main
+from studio_client.cli.entry import main
 main()
 """
 

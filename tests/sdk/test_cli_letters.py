@@ -25,6 +25,12 @@ def written(studio: Shell, train: Path) -> str:
     return run_id
 
 
+@pytest.fixture
+def other(studio: Shell, train: Path) -> str:
+    """A run of another experiment."""
+    return str(studio("studio run submit-script -e words --async train.py").json["run_id"])
+
+
 def test_letters_that_the_encoding_lacks_are_escaped(studio: Shell, written: str) -> None:
     def shown(rest: str, encoding: str = "latin-1") -> str:
         done = studio(f"PYTHONIOENCODING={encoding} studio run {rest} > out")
@@ -43,3 +49,25 @@ def test_letters_that_the_encoding_lacks_are_escaped(studio: Shell, written: str
     assert row.index(written) == head.index("Run id")
     assert len(dashes) == len(row)
     assert "\\u65e5" in shown("watch -e letters --until-done")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        r"show -r $'x\xff'",
+        r"list -e $'x\xff'",
+        r"list -w $'x\xff'",
+        r"update -r {run} --add-tag $'x\xff'",
+        r"update -r {run} --description $'x\xff'",
+    ],
+)
+def test_a_word_that_is_no_text_is_refused_in_words(studio: Shell, other: str, line: str) -> None:
+    said = studio(f"studio run {line.format(run=other)}").refused()
+    assert said.startswith(r"ERROR: 'x\xff' is no text in utf-8, the encoding of this shell.")
+
+
+def test_letters_of_another_encoding_are_refused_in_words(studio: Shell, other: str) -> None:
+    studio.env = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    said = studio(f"studio run update -r {other} --add-tag é").refused()
+    assert r"'\xc3\xa9' is no text in ascii" in said
+    assert "set LANG=C.UTF-8" in said

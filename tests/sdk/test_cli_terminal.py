@@ -145,3 +145,17 @@ def test_a_live_table_stands_below_the_word_that_the_server_is_away(
     assert after.startswith("\x1b[J\x1b[?7lNumber"), after
     assert WAITING not in after
     assert screen.process.returncode == 0
+
+
+@pytest.mark.parametrize("module", ["studio_client.errors", "studio_client.cli.account", "click"])
+def test_ctrl_c_while_the_program_loads_ends_it_without_a_word(studio: Shell, module: str) -> None:
+    studio.env = {"PYTHONPROFILEIMPORTTIME": "1"}  # Python says on stderr what it has imported
+    with studio.start("studio run list -w default --all-experiments") as process:
+        assert process.stderr is not None
+        while not process.stderr.readline().rstrip().endswith(module):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, rest = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert out == ""
+    assert [line for line in rest.splitlines() if not line.startswith("import time:")] == []

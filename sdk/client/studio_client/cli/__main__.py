@@ -1,5 +1,5 @@
 """`python -m studio_client.cli`, the same as `studio`."""
 
-from studio_client.cli.main import main
+from studio_client.cli.entry import main
 
 main()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
 import unicodedata
+from collections.abc import Iterable
 
 _ERRORS = "studio_client.escapes"
 
@@ -15,6 +17,14 @@ def escape_on_stdout() -> None:
     codecs.register_error(_ERRORS, _escaped)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=_ERRORS)
+
+
+def unreadable(words: Iterable[str]) -> str:
+    r"""The first of the process's words that is no text in the encoding of the shell, as 'x\xff', else ""."""
+    for word in words:
+        if any("\udc80" <= letter <= "\udcff" for letter in word):  # what Python makes of such a byte
+            return ascii(os.fsencode(word).decode("latin-1"))
+    return ""
 
 
 def width_of(text: str) -> int:

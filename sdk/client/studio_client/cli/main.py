@@ -10,7 +10,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
 
 import click
 
@@ -18,9 +17,9 @@ from studio_client import __version__
 from studio_client.cli import account, folder, lists, logs, pipelines, runs, submit, watch
 from studio_client.cli.completion import completion
 from studio_client.cli.frame import Failed, Group
-from studio_client.cli.letters import escape_on_stdout
+from studio_client.cli.letters import escape_on_stdout, unreadable
 from studio_client.cli.sync import sync
-from studio_client.errors import StudioClientError
+from studio_client.errors import InvalidInput, StudioClientError
 from studio_client.masking import mask_on_stderr
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -96,22 +95,16 @@ for _command in (
     studio.add_command(_command)
 
 
-def main(words: Sequence[str] | None = None) -> NoReturn:
-    """Run the command of the words (those of this process), and exit."""
-    sys.exit(run(words))
-
-
-def run(words: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code."""
-    words = sys.argv[1:] if words is None else list(words)
+def run(words: Sequence[str]) -> int:
+    """Run the command of these words; the exit code."""
     if sys.stdout is None:
         click.echo(
             "ERROR: Standard output is closed, so nothing was done. Give > /dev/null instead.", err=True
         )
         return 1
-    escape_on_stdout()
-    mask_on_stderr()
     try:
+        escape_on_stdout()
+        mask_on_stderr()
         code = studio.main(list(words), prog_name=_name(), standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
@@ -124,6 +117,8 @@ def run(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _write_no_more()
         return 0
+    except UnicodeEncodeError as error:
+        return _unreadable(words) or _unexpected(error, words)
     except OSError as error:
         return _disk_full(error) if error.errno in _FULL else _unexpected(error, words)
     except Exception as error:
@@ -155,9 +150,22 @@ def _refuse_usage(error: click.ClickException) -> int:
     return 2
 
 
+def _unreadable(words: Sequence[str]) -> int:
+    """The exit code if one of the words is no text, so that no name could be made of it; else 0."""
+    odd = unreadable(words)
+    if odd:
+        click.echo(
+            f"ERROR: {odd} is no text in {sys.getfilesystemencoding()}, the encoding of this shell.", err=True
+        )
+        click.echo("Names are text: write it in that encoding, or set LANG=C.UTF-8 if it is UTF-8.", err=True)
+    return 1 if odd else 0
+
+
 def _failed(error: StudioClientError, words: Sequence[str]) -> int:
     if "--debug" in words:
         traceback.print_exc()
+    if isinstance(error, InvalidInput) and (code := _unreadable(words)):
+        return code
     click.echo(f"ERROR: {error}", err=True)
     return 1
 
