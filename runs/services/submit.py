@@ -287,9 +287,9 @@ def _errors_of_step(
 ) -> Iterator[StudioError]:
     if target is None:
         yield UnknownTarget(
-            "This step has no compute target.",
+            "There is no compute target to run this on.",
             field=prefix + "target",
-            hint="Choose one here, or a default compute target for all steps.",
+            hint="Choose one, or a default for all steps.",
         )
     elif target.workspace_id != workspace.pk:
         yield UnknownTarget("This compute target belongs to another workspace.", field=prefix + "target")

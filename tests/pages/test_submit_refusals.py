@@ -198,7 +198,7 @@ def test_without_any_target_the_step_and_the_setting_are_marked(client: Client) 
     response = client.post("/submit/", form(target=""))
     assert response.status_code == 422
     assert re.search(r'<select[^>]*name="target"[^>]*aria-invalid="true"', text_of(response))
-    assert "This step has no compute target" in field_errors(response, "steps-0-target")[0]
+    assert "There is no compute target to run this on" in field_errors(response, "steps-0-target")[0]
 
 
 def test_no_steps_is_nothing_to_run(client: Client) -> None:
