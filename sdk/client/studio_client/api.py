@@ -14,6 +14,7 @@ from typing import IO, Any, Optional
 from urllib.parse import quote
 
 from studio_client import config
+from studio_client.answers import Answer
 from studio_client.errors import NotFound, TooBig
 from studio_client.records import (
     ArtifactRecord,
@@ -23,7 +24,7 @@ from studio_client.records import (
     TargetRecord,
     WorkspaceRecord,
 )
-from studio_client.transport import PATIENCE_IN_RUN_S, PATIENCE_S, PREFIX, Answer, Transport
+from studio_client.transport import PATIENCE_IN_RUN_S, PATIENCE_S, PREFIX, Transport
 
 PAGE = 100
 FILES_PAGE = 1_000

@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import random
-import re
 import socket
 import ssl
 import threading
@@ -28,8 +27,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, Union
 
 from studio_client import __version__
+from studio_client.answers import OF_PROXIES, Answer, no_studio
 from studio_client.config import Login, Secret
-from studio_client.errors import AWAY_STATUSES, NoStudio, Refused, Unreachable, WrongServer, refusal
+from studio_client.errors import AWAY_STATUSES, Refused, Unreachable, WrongServer, refusal
 from studio_client.idle_connections import IdleConnections
 from studio_client.masking import masked
 
@@ -46,8 +46,6 @@ _AWAY_IS_SAID_AFTER_S = 1.0
 #: A server that has a connection and does not answer may only be slow.
 _SILENCE_IS_SAID_AFTER_S = 3.0
 _LONGEST_RETRY_AFTER_S = 60.0
-#: What a proxy before a Studio refuses of itself: a request that is malformed or too big, and too many.
-_OF_PROXIES = frozenset({400, 413, 414, 429, 431})
 _IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _NO_ANSWER = (OSError, http.client.HTTPException)
 #: Spreads clients out, and hides nothing. It is our own, because scripts seed the one of the module.
@@ -57,81 +55,12 @@ _BLOCK = 1 << 17
 
 _log = logging.getLogger("studio_client.transport")
 
-_VERSION_HEADER = "Studio-Version"
 #: What a Studio says of an address that it does not have, or not for that method.
 _UNKNOWN = frozenset({"unknown_address", "method_not_allowed"})
 _NEWER_CLIENT = "Install the SDK that the server's source has: `pip install ./sdk/client ./sdk/azureml`."
 
-#: The address of something in the API of a server, which answers there if its address has only changed.
-_MOVED = re.compile(r"(?P<server>(?i:https?)://[^?#]+)/api/v1(?:/[^?#]*)?(?:[?#].*)?")
-
 Body = Union[bytes, IO[bytes], None]
 Pairs = Iterable[tuple[str, Any]]
-
-
-class Answer:
-    """An answer of the server at `url`: its status, its headers, and its body, read whole."""
-
-    __slots__ = ("body", "headers", "status", "url")
-
-    def __init__(self, url: str, status: int, headers: http.client.HTTPMessage, body: bytes) -> None:
-        self.url = url
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-    @property
-    def version(self) -> str:
-        """The version of the Studio that gave it; "" if none did."""
-        return str(self.headers.get(_VERSION_HEADER) or "")
-
-    @property
-    def is_in_its_place(self) -> bool:
-        """Whether something gave it that is neither a Studio nor a proxy before one."""
-        return not self.version and self.status < 500 and self.status not in _OF_PROXIES
-
-    def json(self) -> Any:
-        """The object of JSON that the body is; None when it is empty. Raises NoStudio if it is another."""
-        found = self._parsed() if self.body else None
-        if found is None or isinstance(found, dict):
-            return found
-        raise no_studio(self)
-
-    def error(self) -> dict[str, Any] | None:
-        """The error that the body holds as JSON; None without one."""
-        body = self._parsed()
-        return body if isinstance(body, dict) and isinstance(body.get("error"), dict) else None
-
-    def _parsed(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            return ""
-
-
-def no_studio(answer: Answer) -> WrongServer:
-    """The exception for an answer that no Studio gives."""
-    if 300 <= answer.status < 400:
-        place = answer.headers.get("Location", "")
-        server = _server_at(answer.url, place)
-        hint = "A sign-in page or a proxy stands before it: give the address that Studio itself has."
-        return NoStudio(
-            f"{answer.url} sends its callers on to {place or 'another address'}.",
-            hint=f"Sign in to {server} instead." if server else hint,
-        )
-    return NoStudio(
-        f"What answers at {answer.url} (status {answer.status}) is no Studio.",
-        hint="Look at the address: it is that of the pages, such as http://127.0.0.1:8000.",
-    )
-
-
-def _server_at(url: str, place: str) -> str:
-    """The other server to which this one sends who asks its API; "" if it is another page, or none."""
-    try:
-        moved = _MOVED.fullmatch(urllib.parse.urljoin(url, place))
-    except ValueError:
-        return ""
-    return moved["server"] if moved and moved["server"] != url else ""
 
 
 class Transport:
@@ -292,7 +221,7 @@ class Transport:
         if 200 <= answer.status < 300:
             return answer
         error = answer.error()
-        if error is not None or answer.status >= 500 or answer.status in _OF_PROXIES:
+        if error is not None or answer.status >= 500 or answer.status in OF_PROXIES:
             body, after_s = error or {}, _retry_after(answer)
             refused = refusal(
                 answer.status, body, url=self.url, retry_after_s=after_s, is_studios=bool(answer.version)
