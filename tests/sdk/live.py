@@ -36,6 +36,17 @@ def studio_command(studio: StudioProcess, *words: str) -> str:
     return done.stdout.strip()
 
 
+def new_token(server: Signed, name: str) -> str:
+    """A token of the owner under this name."""
+    return studio_command(server.studio, "token", "--user", "admin", "--name", name).splitlines()[-1]
+
+
+def change_token(server: Signed, name: str, how: str) -> None:
+    """Do this to the tokens of a name, such as `.delete()`."""
+    code = f"from studio.accounts.models import ApiToken; ApiToken.objects.filter(name={name!r}){how}"
+    studio_command(server.studio, "shell", "-c", code)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signed]:
     """One Studio for all tests of this process, with the targets of the article."""

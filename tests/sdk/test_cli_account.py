@@ -14,7 +14,7 @@ from azureml.core import Workspace
 from azureml.exceptions import AuthenticationException
 
 from tests.sdk.command_line import Shell
-from tests.sdk.live import Signed, studio_command
+from tests.sdk.live import Signed, change_token, new_token, studio_command
 
 
 def test_a_token_from_stdin_is_kept_for_its_owner_alone(shell: Shell, server: Signed, home: Path) -> None:
@@ -164,18 +164,13 @@ def test_a_revoked_token_is_said(shell: Shell, server: Signed) -> None:
     assert "studio login" in message
 
 
-def change_token(server: Signed, name: str, how: str) -> None:
-    code = f"from django.utils.timezone import now; from studio.accounts.models import *; {how}"
-    studio_command(server.studio, "shell", "-c", code.format(f"ApiToken.objects.filter(name={name!r})"))
-
-
 REFUSED = {
     "expired": (
-        "{}.update(expires_at='2026-01-02T23:59Z')",
+        ".update(expires_at='2026-01-02T23:59Z')",
         "This token expired on 2026-01-02 at 23:59 UTC.",
     ),
     "revoked": (
-        "{}.update(revoked_at='2026-01-02T23:59Z')",
+        ".update(revoked_at='2026-01-02T23:59Z')",
         "This token was revoked on 2026-01-02 at 23:59 UTC.",
     ),
 }
@@ -186,7 +181,7 @@ def test_a_token_that_is_worth_nothing_any_more_is_told_why(
     shell: Shell, server: Signed, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     how, why = REFUSED[end]
-    token = studio_command(server.studio, "token", "--user", "admin", "--name", end).splitlines()[-1]
+    token = new_token(server, end)
     change_token(server, end, how)
     for line in (
         f"studio login --url {server.url} --token {token}",

@@ -78,9 +78,9 @@ class Api:
 
     def learn_who_writes(self, *, timeout_s: float = 60.0) -> None:
         """Ask the server whose token it is, once and unless it is known."""
-        login = self.transport.login
-        if not login.is_known:
+        if not self.transport.login.is_known:
             me = self._send("GET", "/me", timeout_s=timeout_s, patience_s=0).json()
+            login = self.transport.login
             login.username, login.run_id = me["username"], me["run_id"] or ""
 
     def patient(self, patience_s: float) -> Api:

@@ -36,10 +36,11 @@ class Secret(str):
 class Login:
     """An address and the token to use there; `source` says in words where they come from.
 
-    `username` or `run_id` says whose token it is; both are "" as long as the server was not asked.
+    `username` or `run_id` says whose token it is; both are "" as long as the server was not asked. `file` is
+    what `studio login` kept it in; None if it is from elsewhere.
     """
 
-    __slots__ = ("run_id", "source", "token", "url", "username")
+    __slots__ = ("file", "run_id", "source", "token", "url", "username")
 
     def __init__(self, url: str, token: str, source: str, username: str = "", run_id: str = "") -> None:
         token = Secret(token)
@@ -47,6 +48,7 @@ class Login:
         self.url = clean_url(url)
         self.token = clean_token(token)
         self.username, self.run_id = username, run_id
+        self.file: Path | None = None
 
     @property
     def is_known(self) -> bool:
@@ -142,11 +144,10 @@ def resolve(url: str = "") -> Login:
         address = address or os.environ.get("AZUREML_SERVICE_ENDPOINT", "")
         run_id = os.environ["AZUREML_RUN_ID"]
         return Login(address, Secret(os.environ["AZUREML_RUN_TOKEN"]), f"the run {run_id}", run_id=run_id)
-    return _kept(address)
+    return _kept(address, config_folder() / CREDENTIALS)
 
 
-def _kept(address: str) -> Login:
-    file = config_folder() / CREDENTIALS
+def _kept(address: str, file: Path) -> Login:
     known = _read(file)
     address = address or str(known.get("current") or "")
     if not address:
@@ -157,7 +158,22 @@ def _kept(address: str) -> Login:
             f"You are not signed in to {address}.",
             hint=f"Run `studio login --url {address}`, or set STUDIO_TOKEN.",
         )
-    return Login(address, entry["token"], str(file), str(entry.get("username") or ""))
+    login = Login(address, entry["token"], str(file), str(entry.get("username") or ""))
+    login.file = file.absolute()
+    return login
+
+
+def kept_anew(login: Login) -> Login | None:
+    """What `studio login` has kept for the same server since it kept this one.
+
+    None if nothing, or if this one is from elsewhere. Reads the file.
+    """
+    if login.file is None:
+        return None
+    with contextlib.suppress(ConfigError):
+        found = _kept(login.url, login.file)
+        return None if found.token == login.token else found
+    return None
 
 
 def current_url() -> str:

@@ -164,10 +164,9 @@ def _answer_s(until: float) -> float:
 
 def _is_mine(api: Api, by: str, *, timeout_s: float = ANSWER_S) -> bool:
     """Whether the person or run that this token stands for has logged it; asks the server if need be."""
-    login = api.transport.login
-    if by not in login.marks:
+    if by not in api.transport.login.marks:
         api.learn_who_writes(timeout_s=timeout_s)
-    return by in login.marks
+    return by in api.transport.login.marks
 
 
 def _why_not(by: str) -> str:

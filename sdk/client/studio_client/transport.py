@@ -3,7 +3,8 @@ errors.
 
 What is idempotent is asked again with growing pauses while the server is away, up to `patience_s`; anything
 else only if no connection could be made. Away it is also while something else answers in its place: every
-answer of a Studio says its version. The token goes into one header and nowhere else.
+answer of a Studio says its version. The token goes into one header and nowhere else. One that is refused is
+replaced by what `studio login` keeps by then, if it came from there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import IO, Any, Union
 
 from studio_client import __version__
 from studio_client.answers import OF_PROXIES, Answer, no_studio
-from studio_client.config import Login, Secret
+from studio_client.config import Login, Secret, kept_anew
 from studio_client.errors import AWAY_STATUSES, Refused, Unreachable, WrongServer, refusal
 from studio_client.idle_connections import IdleConnections
 from studio_client.masking import masked
@@ -80,7 +81,6 @@ class Transport:
         self._idle = IdleConnections()
         weakref.finalize(self, self._idle.close)
         self._headers = {
-            "Authorization": Secret(f"Bearer {login.token}"),
             "Studio-Client": f"{client}/{__version__}",
             "User-Agent": f"{client}/{__version__}",
             "Accept": "application/json",
@@ -131,7 +131,10 @@ class Transport:
     def _until_answered(self, request: _Request, repeatable: bool, until: float) -> Answer:
         pause = _FIRST_PAUSE_S
         while True:
-            answer = self._asked(request)
+            login = self.login
+            answer = self._asked(request, login)
+            if self._is_replaced(login, answer) and request.rewind():
+                continue
             if isinstance(answer, Exception):
                 again = repeatable or isinstance(answer, _NotConnected)
             elif answer.is_in_its_place:
@@ -176,11 +179,18 @@ class Transport:
         finally:
             timer.cancel()
 
-    def _asked(self, request: _Request) -> Answer | Exception:
+    def _is_replaced(self, login: Login, answer: Answer | Exception) -> bool:
+        """Whether this login was refused and this transport has another one by now."""
+        is_refused = isinstance(answer, Answer) and answer.status == 401 and bool(answer.version)
+        if is_refused and login is self.login:  # without a lock: what threads put here was kept later
+            self.login = kept_anew(login) or login
+        return is_refused and login is not self.login
+
+    def _asked(self, request: _Request, login: Login) -> Answer | Exception:
         """What came of asking once. An error comes without the frames that had the token in them."""
         began = time.monotonic()
         try:
-            answer = self._once(request)
+            answer = self._once(request, login)
         except _NO_ANSWER as error:
             _log.debug("%s %s: %s", request.method, masked(request.address), _reason(error))
             return error.with_traceback(None)
@@ -189,12 +199,13 @@ class Transport:
         _log.debug("%s %s: %s in %.0f ms", request.method, address, answer.status, spent_ms)
         return answer
 
-    def _once(self, request: _Request) -> Answer:
+    def _once(self, request: _Request, login: Login) -> Answer:
         with self._silence_is_said():
             connection = self._open_connection(request.timeout_s)
         try:
             address = self._in_request_line(request.address)
-            connection.request(request.method, address, headers=request.headers)
+            headers = {"Authorization": Secret(f"Bearer {login.token}"), **request.headers}
+            connection.request(request.method, address, headers=headers)
             if request.body:  # on its own, for the frames that send the headers hold the token
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     connection.send(request.body)  # a refusal may come before the body is through
