@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 from azureml import _context_run
 from azureml.core import Run, RunConfiguration, ScriptRunConfig
-from azureml.exceptions import RunEnvironmentException, UnsupportedException, UserErrorException
+from azureml.exceptions import (
+    ActivityFailedException,
+    RunEnvironmentException,
+    UnsupportedException,
+    UserErrorException,
+)
 
 from tests.sdk.conftest import SDK
 from tests.sdk.plots import png
@@ -57,10 +62,26 @@ def test_a_block_says_where_it_begins_and_ends(run: Run, capsys: pytest.CaptureF
     assert run.get_status() == "Completed"
 
 
-def test_an_exception_in_a_block_goes_on(run: Run) -> None:
+def test_an_exception_in_a_block_goes_on_and_is_the_error_of_the_run(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(ZeroDivisionError), run:
         _ = 1 / 0
     assert run.get_status() == "Failed"
+    error = run.get_details()["error"]["error"]
+    assert error["message"] == "User program failed with ZeroDivisionError: division by zero"
+    assert "1 / 0" in error["innerError"]["debugInfo"]["stackTrace"]
+    with pytest.raises(ActivityFailedException, match="division by zero"):
+        run.wait_for_completion()
+    capsys.readouterr()
+    assert run.wait_for_completion(show_output=True, raise_on_error=False)["status"] == "Failed"
+    assert "division by zero" in capsys.readouterr().out
+
+
+def test_ctrl_c_in_a_block_cancels(run: Run) -> None:
+    with pytest.raises(KeyboardInterrupt), run:
+        raise KeyboardInterrupt
+    assert run.wait_for_completion()["status"] == "Canceled"
 
 
 def test_failing_is_told(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

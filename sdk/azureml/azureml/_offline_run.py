@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from studio_client.records import TERMINAL, RunRecord
 
 from azureml import _run_files, _run_list, _values
-from azureml._life_of_run import say
+from azureml._life_of_run import error_content, say
+from azureml._waiting import tell_failure
 from azureml.core.experiment import Experiment, new_uuid
 from azureml.core.run import Run
 from azureml.exceptions import UserErrorException
@@ -25,7 +26,7 @@ from azureml.exceptions import UserErrorException
 if TYPE_CHECKING:
     from azureml.core.workspace import Workspace
 
-_ENDED = {"complete": "Completed", "fail": "Failed", "cancel": "Canceled"}
+_ENDED = {"complete": "Completed", "cancel": "Canceled"}
 
 
 class OfflineExperiment(Experiment):
@@ -107,8 +108,12 @@ class OfflineRun(Run):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        ended_well = value is None or (isinstance(value, SystemExit) and value.code in (None, 0))
-        self._become("Completed" if ended_well else "Failed")
+        if value is None or (isinstance(value, SystemExit) and value.code in (None, 0)):
+            self._become("Completed")
+        elif isinstance(value, KeyboardInterrupt):
+            self._become("Canceled")
+        else:
+            self._become("Failed", error=error_content(value, None))
         say(f"[STOP] Run {self.id} context")
 
     def _own(self, outputs: Any) -> None:
@@ -123,14 +128,14 @@ class OfflineRun(Run):
         if act == "fail":
             error = {"message": "", "traceback": "", **content}
             say(f"Run failed with error code {error['code']}:\n{error['message']}")
-            if self.status not in TERMINAL:
-                self._change(error=error)
-        self._become(_ENDED[act])
+            self._become("Failed", error=error)
+        else:
+            self._become(_ENDED[act])
 
-    def _become(self, status: str) -> None:
+    def _become(self, status: str, **changes: Any) -> None:
         """The first end stays, and another one is no error: a script goes on without a server."""
         if self.status not in TERMINAL:
-            self._change(status=status, ended_at=_now())
+            self._change(status=status, ended_at=_now(), **changes)
 
     def cancel(self) -> None:
         """End it Canceled."""
@@ -139,8 +144,10 @@ class OfflineRun(Run):
     def wait_for_completion(
         self, show_output: bool = False, wait_post_processing: bool = False, raise_on_error: bool = True
     ) -> dict[str, Any]:
-        """Its details, at once: nothing goes on elsewhere."""
-        return self.get_details()
+        """Its details, at once: nothing goes on elsewhere. Raises ActivityFailedException if it failed."""
+        details = self.get_details()
+        tell_failure(details, show_output=show_output, raise_on_error=raise_on_error)
+        return details
 
     # Tags and properties
 

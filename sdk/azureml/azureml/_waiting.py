@@ -34,15 +34,21 @@ def wait_for(run: Run, *, show_output: bool, raise_on_error: bool) -> dict[str, 
     details = run.get_details()
     if show_output:
         print_summary(run._record, sys.stdout)
-    if details["status"] == "Failed":
-        error = details.get("error") or NO_ERROR_DETAILS
-        if raise_on_error:
-            raise ActivityFailedException(error_details=error)
-        if show_output:
-            print("Error:")
-            print(json.dumps(error, indent=4))
-            print()
+    tell_failure(details, show_output=show_output, raise_on_error=raise_on_error)
     return details
+
+
+def tell_failure(details: dict[str, Any], *, show_output: bool, raise_on_error: bool) -> None:
+    """Raise ActivityFailedException, or else print the error, if the run of these details failed."""
+    if details["status"] != "Failed":
+        return
+    error = details.get("error") or NO_ERROR_DETAILS
+    if raise_on_error:
+        raise ActivityFailedException(error_details=error)
+    if show_output:
+        print("Error:")
+        print(json.dumps(error, indent=4))
+        print()
 
 
 def _stream(run: Run) -> None:
