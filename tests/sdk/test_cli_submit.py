@@ -11,6 +11,7 @@ from studio_client.api import connect
 
 from tests.fixtures.processes import wait_until
 from tests.sdk.command_line import Shell
+from tests.sdk.live import Signed, change_token, new_token
 
 WAIT = "import time\nprint('waits', flush=True)\ntime.sleep(600)\n"
 
@@ -96,6 +97,31 @@ def test_ctrl_c_lets_the_run_go_on(studio: Shell, folder: Path) -> None:
         assert studio(f"studio run cancel -r {run_id}").code == 0
         out, _ = watching.communicate(timeout=20)
     assert json.loads(out)["status"] == "Canceled"
+
+
+def test_a_token_that_is_refused_meanwhile_lets_the_run_go_on(
+    studio: Shell, folder: Path, server: Signed
+) -> None:
+    (folder / "ticks.py").write_text(
+        "import time\nwhile True:\n    print('on', flush=True)\n    time.sleep(0.2)\n"
+    )
+    studio.env = {"STUDIO_TOKEN": new_token(server, "meanwhile")}
+    with studio.start("studio run submit-script -t run.json ticks.py") as process:
+        assert process.stderr is not None
+        while process.stderr.readline() != "on\n":
+            assert process.poll() is None
+        change_token(server, "meanwhile", ".update(revoked_at='2026-01-02T23:59Z')")
+        out, rest = process.communicate(timeout=60)
+    assert (process.returncode, out) == (1, "")
+    studio.env = {}
+    run_id = json.loads(Path("run.json").read_text())["run_id"]
+    assert studio(f"studio run cancel -r {run_id}").code == 0
+    hints = (
+        f"The run goes on. To follow it: studio run monitor-logs -r {run_id}\n"
+        f"To cancel it: studio run cancel -r {run_id}\n"
+    )
+    assert hints in rest
+    assert rest.splitlines()[-1].startswith("ERROR: This token was revoked on 2026-01-02")
 
 
 def test_a_run_that_is_canceled_meanwhile_is_an_error(studio: Shell, folder: Path) -> None:

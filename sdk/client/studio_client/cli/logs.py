@@ -15,6 +15,7 @@ from studio_client.cli.reader import end_with_reader
 from studio_client.cli.runs import run
 from studio_client.cli.shapes import run_json, run_rows
 from studio_client.downloads import log_bytes, written_whole
+from studio_client.errors import NotFound, StudioClientError
 from studio_client.records import RunRecord
 from studio_client.run_errors import error_of
 from studio_client.streaming import choose_log, follow, print_log, print_summary, wait_until_ended
@@ -64,13 +65,22 @@ def monitor_logs(place: Place, run_id: str) -> dict[str, Any]:
 
 
 def watched(place: Place, record: RunRecord) -> RunRecord:
-    """The run once it has ended, with its log on stderr meanwhile. Ctrl-C says that the run goes on."""
+    """The run once it has ended, with its log on stderr meanwhile.
+
+    Ctrl-C says that the run goes on, as does a server that gives no more of it.
+    """
     run_id = record["run_id"]
     try:
         print_log(place.api, record, sys.stderr)
         record = wait_until_ended(place.api, run_id)
-    except KeyboardInterrupt:
-        click.echo(f"\nThe run goes on. To cancel it: studio run cancel -r {run_id}", err=True)
+    except NotFound:
+        raise
+    except (KeyboardInterrupt, StudioClientError):
+        click.echo(
+            f"\nThe run goes on. To follow it: studio run monitor-logs -r {run_id}\n"
+            f"To cancel it: studio run cancel -r {run_id}",
+            err=True,
+        )
         raise
     print_summary(record, sys.stderr)
     return record
