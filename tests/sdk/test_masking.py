@@ -1,9 +1,13 @@
-"""Tokens that were typed in the place of something else."""
+"""Tokens that were typed in the place of something else, and those that others would print."""
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+
 import pytest
 from azureml.exceptions import UserErrorException
+from studio_client.api import connect
 from studio_client.errors import StudioClientError
 from studio_client.masking import masked
 
@@ -99,3 +103,17 @@ def test_one_at_the_prompt_for_the_address_is_refused(shell: Shell) -> None:
     said = screen.rest()
     assert "'stu_…' is not the address of a server. It looks like http://127.0.0.1:8000" in said
     assert said.count(PERSON) == 1, "the terminal shows what is typed, and that is all"
+
+
+def test_the_debug_level_of_python_prints_no_token(
+    signed_in: Signed, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    assert connect().me()["username"] == "admin"
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", signed_in.studio.port)) as own:
+        own.request("GET", "/api/v1/info")
+        own.getresponse()
+    said = capfd.readouterr().out
+    assert "GET /api/v1/info" in said  # what the script asks itself
+    assert "GET /api/v1/me" not in said
+    assert signed_in.token not in said

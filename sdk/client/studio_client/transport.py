@@ -280,6 +280,7 @@ class Transport:
             return kept
         is_secure = self._parts.scheme == "https"
         made = self._new_connection(min(timeout_s, _HANDSHAKE_TIMEOUT_S) if is_secure else timeout_s)
+        made.set_debuglevel(0)  # the level that users set for all connections would print the token
         try:
             made.connect()
         except OSError as error:
