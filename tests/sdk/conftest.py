@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,21 @@ pytest_plugins = ["tests.sdk.live", "tests.sdk.command_line", "tests.sdk.spoolin
 
 SDK = [str(Path(__file__).parents[2] / "sdk" / part) for part in ("client", "azureml")]
 sys.path[:0] = SDK
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts() -> None:
+    pass_interrupts_on()
+
+
+def pass_interrupts_on() -> None:
+    """Let children that are started from now on be interrupted, also where this process must not be.
+
+    That is so in the background of a script. An ignored signal stays ignored in a new program, a handler does
+    not stay.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
 
 
 @pytest.fixture(autouse=True, scope="session")
