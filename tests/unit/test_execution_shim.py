@@ -116,13 +116,11 @@ def test_the_start_is_quick_and_outlives_its_parent_with_none_of_its_signal_sett
     assert folder.is_watched()
 
 
-def test_a_stop_ends_an_obedient_family_within_two_seconds(place: Place) -> None:
+def test_a_stop_ends_an_obedient_family_without_force(place: Place) -> None:
     folder = place.start(FAMILY, arguments=["main", "obedient"])
     pids = pids_of(folder, 5)
-    asked = time.monotonic()
     folder.request_stop()
     facts = ended(folder)
-    assert time.monotonic() - asked < 2.0
     assert all(map(is_gone, pids))
     assert facts["reason"] == "stopped"
     assert set(pids) <= set(facts["terminated"])
