@@ -14,6 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.crypto import constant_time_compare
+from django.utils.encoding import escape_uri_path
 from django.utils.http import escape_leading_slashes
 from django_htmx.middleware import HtmxDetails
 
@@ -76,6 +77,11 @@ _READS_ONLY = (
 )
 
 
+def _bearer(request: HttpRequest) -> str | None:
+    scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
+
+
 class PersonMiddleware:
     """Sets `request.user` and `request.membership`, and lets nobody in who may not.
 
@@ -90,17 +96,17 @@ class PersonMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.user = AnonymousUser()
         request.membership = None  # type: ignore[attr-defined]
-        scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        token = _bearer(request)
         by_session = False
         if is_program(request):
             pass  # each operation of the API says which tokens it takes, and reads them itself
-        elif scheme.lower() == "bearer" and request.method in ("GET", "HEAD"):
-            self._by_token(request, text.strip())
-        elif scheme.lower() == "bearer":
-            return to_sign_in(request, _READS_ONLY)
-        else:
+        elif token is None:
             by_session = True
             self._by_session(request)
+        elif request.method in ("GET", "HEAD"):
+            self._by_token(request, token)
+        else:
+            return to_sign_in(request, _READS_ONLY)
         response = self.get_response(request)
         if by_session and request.user.is_authenticated:
             person = str(request.user.pk)
@@ -131,9 +137,8 @@ class PersonMiddleware:
             if membership is None:
                 said = f"There is no workspace {name[:255]}, or you are not a member of it."
                 return refuse(request, 404, said, code="not_found")
-            if "Authorization" not in request.headers:
-                request.session.look_at(membership)  # type: ignore[attr-defined]
-                return redirect(_without_workspace(request))
+            if _bearer(request) is None:
+                return to_workspace(request, membership)
             request.membership = membership  # type: ignore[attr-defined]
         needed = role_for(view, request.method or "GET")
         if not has_role(membership, needed):
@@ -178,10 +183,18 @@ def membership_in(workspace: str, person: User) -> Membership | None:
     return mine.select_related("workspace").first()
 
 
-def _without_workspace(request: HttpRequest) -> str:
+def to_workspace(request: HttpRequest, wanted: Membership) -> HttpResponse:
+    """Send a browser on to the page that a link of this workspace is for.
+
+    Who looks at another workspace decides first: all pages that are open in the browser change with it.
+    """
     rest = request.GET.copy()
     del rest["workspace"]
-    return escape_leading_slashes(f"{request.path}?{rest.urlencode()}" if rest else request.path)
+    path = escape_leading_slashes(escape_uri_path(request.path))
+    page = f"{path}?{rest.urlencode()}" if rest else path
+    if wanted == request.membership:  # type: ignore[attr-defined]
+        return redirect(page)
+    return render(request, "accounts/other_workspace.html", {"wanted": wanted.workspace, "page": page})
 
 
 def _page_of_form(request: HttpRequest) -> str:

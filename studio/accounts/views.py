@@ -167,10 +167,10 @@ def health(request: HttpRequest) -> HttpResponse:
 @require_POST
 @member
 def workspace_switch(request: MemberRequest) -> HttpResponse:
-    """Look at another of one's workspaces."""
+    """Look at another of one's workspaces, and go to the page `next` of it."""
     mine = Membership.objects.filter(user=request.user, workspace__name=request.POST.get("workspace", ""))
     request.session.look_at(get_object_or_404(mine))
-    return SeeOther(resolve_url(settings.LOGIN_REDIRECT_URL))
+    return SeeOther(wanted_next(request) or resolve_url(settings.LOGIN_REDIRECT_URL))
 
 
 # Members -------------------------------------------------------------------------------------------------

@@ -27,6 +27,11 @@ NAMES = {
     "Target and its nodes": 170,
     "Slots and what runs on them": 190,
 }
+#: Whether nothing covers the middle of what has the focus.
+IS_SEEN = """() => {
+  const { left, top, width, height } = document.activeElement.getBoundingClientRect();
+  return document.activeElement.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+}"""
 #: What is wrong with the page as it is laid out, in words.
 FAULTS = """(names) => {
   const faults = [];
@@ -114,3 +119,8 @@ def test_many_metrics_are_scrolled_to_and_names_stay(ana: User, open_page: Calla
             expect(name).to_be_in_viewport(ratio=1)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert name.evaluate("(one) => one.offsetWidth") == 200
+    page.set_viewport_size({"width": 1280, "height": 900})
+    last.get_by_role("link").focus()
+    for _ in range(metric_columns.MOST):
+        page.keyboard.press("Shift+Tab")
+        page.wait_for_function(f"() => ({IS_SEEN})()")

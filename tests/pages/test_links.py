@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -36,21 +39,40 @@ def link_to(run: Run, person: User) -> str:
     return "/" + url.split("/", 3)[3]
 
 
+def go_on(client: Client, page: Any) -> Any:
+    """Press the button of a page that asks whether to go to another workspace."""
+    (path,) = re.findall(r'name="next" value="([^"]*)"', page.content.decode())
+    return client.post("/workspace/", {"workspace": "second one", "next": html.unescape(path)}, follow=True)
+
+
 def test_a_link_leads_to_its_run_whatever_its_reader_looks_at(
     elsewhere: Run, ana: User, client_of: ClientOf
 ) -> None:
     client, link = client_of(ana), link_to(elsewhere, ana)
-    assert "of default" in client.get("/experiments/mnist/runs/1/").content.decode()
     assert link == "/experiments/mnist/runs/1/?workspace=second%20one"
-    response = client.get(link, follow=True)
-    assert response.redirect_chain == [("/experiments/mnist/runs/1/", 302)]
-    assert "of second" in response.content.decode()
-    assert "of second" in client.get("/experiments/mnist/runs/1/").content.decode()
+    asked = client.get(link)
+    assert "of the workspace <strong>second one</strong>" in asked.content.decode()
+    assert "of default" in client.get("/experiments/mnist/runs/1/").content.decode()
+    there = go_on(client, asked)
+    assert there.redirect_chain == [("/experiments/mnist/runs/1/", 303)]
+    assert "of second" in there.content.decode()
 
 
-def test_the_rest_of_an_address_stays(elsewhere: Run, ana: User, client_of: ClientOf) -> None:
-    response = client_of(ana).get("/runs/?q=tag%3Aa&workspace=second+one&order=-name")
-    assert response["Location"] == "/runs/?q=tag%3Aa&order=-name"
+def test_a_link_of_the_workspace_one_looks_at_leads_there_at_once(ana: User, client_of: ClientOf) -> None:
+    run = make_run()
+    response = client_of(ana).get(link_to(run, ana))
+    assert response["Location"] == "/experiments/mnist/runs/1/"
+
+
+@pytest.mark.parametrize(
+    ("link", "page"),
+    [
+        ("/runs/?q=tag%3Aa&workspace=default&order=-name", "/runs/?q=tag%3Aa&order=-name"),
+        ("/experiments/a%23b%2520c/?workspace=default", "/experiments/a%23b%2520c/"),
+    ],
+)
+def test_the_rest_of_an_address_stays(ana: User, client_of: ClientOf, link: str, page: str) -> None:
+    assert client_of(ana).get(link)["Location"] == page
 
 
 def test_signing_in_on_the_way_is_no_hindrance(elsewhere: Run, ana: User) -> None:
@@ -59,8 +81,13 @@ def test_signing_in_on_the_way_is_no_hindrance(elsewhere: Run, ana: User) -> Non
     client = Client()
     to_sign_in = client.get(link_to(elsewhere, ana))["Location"]
     entered = {"username": "ana", "password": "a long enough one"}
-    response = client.post(to_sign_in, entered, follow=True)
-    assert "of second" in response.content.decode()
+    asked = client.post(to_sign_in, entered, follow=True)
+    assert "of second" in go_on(client, asked).content.decode()
+
+
+def test_an_authorization_of_a_proxy_is_no_token(elsewhere: Run, ana: User, client_of: ClientOf) -> None:
+    response = client_of(ana).get(link_to(elsewhere, ana), headers={"Authorization": "Basic YTpi"})
+    assert "Another workspace" in response.content.decode()
 
 
 @pytest.mark.parametrize("name", ["second one", "no such", "", "\0"])
@@ -75,8 +102,8 @@ def test_who_is_no_member_stays_where_they_are(
 
 
 def test_what_a_person_may_there_counts(elsewhere: Run, ana: User, client_of: ClientOf) -> None:
-    response = client_of(ana).get("/submit/?workspace=second+one", follow=True)
-    assert response.status_code == 403
+    client = client_of(ana)
+    assert go_on(client, client.get("/submit/?workspace=second+one")).status_code == 403
 
 
 def test_a_token_reads_the_page_at_once(elsewhere: Run, ana: User) -> None:

@@ -63,7 +63,18 @@ def test_letters_that_the_encoding_lacks_are_escaped(studio: Shell, written: str
 )
 def test_a_word_that_is_no_text_is_refused_in_words(studio: Shell, other: str, line: str) -> None:
     said = studio(f"studio run {line.format(run=other)}").refused()
-    assert said.startswith(r"ERROR: 'x\xff' is no text in utf-8, the encoding of this shell.")
+    assert r"'x\xff' is no text in utf-8, the encoding of this shell." in said
+
+
+def test_a_folder_that_is_no_text_hides_no_other_refusal(studio: Shell, train: Path) -> None:
+    line = (
+        r"mkdir $'x\xff'; cp train.py $'x\xff'; studio run submit-script --source-directory $'x\xff' --async"
+    )
+    assert studio(f"{line} train.py").code == 0
+    assert (
+        "no compute target “nowhere”"
+        in studio(f"{line.partition(';')[2]} --target nowhere train.py").refused()
+    )
 
 
 def test_letters_of_another_encoding_are_refused_in_words(studio: Shell, other: str) -> None:

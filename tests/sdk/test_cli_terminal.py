@@ -147,7 +147,7 @@ def test_a_live_table_stands_below_the_word_that_the_server_is_away(
     assert screen.process.returncode == 0
 
 
-@pytest.mark.parametrize("module", ["studio_client.errors", "studio_client.cli.account", "click"])
+@pytest.mark.parametrize("module", ["studio_client.errors", "click"])
 def test_ctrl_c_while_the_program_loads_ends_it_without_a_word(studio: Shell, module: str) -> None:
     studio.env = {"PYTHONPROFILEIMPORTTIME": "1"}  # Python says on stderr what it has imported
     with studio.start("studio run list -w default --all-experiments") as process:

@@ -28,9 +28,9 @@ class Person:
         self._name = str(uuid.uuid4())
         self.token = ""
 
-    def sign_in(self) -> None:
+    def sign_in(self, username: str = "admin") -> None:
         self.token = new_token(self._server, self._name)
-        config.save(Login(self._server.url, self.token, "a test", "admin"))
+        config.save(Login(self._server.url, self.token, "a test", username))
 
     def revoke(self) -> None:
         change_token(self._server, self._name, ".update(revoked_at='2026-01-02T23:59Z')")
@@ -124,6 +124,13 @@ def test_a_token_from_elsewhere_is_not_replaced(
     for own in (connect(), Api(Transport(Login(server.url, given, "a test")))):
         with pytest.raises(NotSignedIn):
             own.run(running)
+
+
+def test_a_login_of_somebody_else_is_not_taken(api: Api, running: str, person: Person) -> None:
+    person.revoke()
+    person.sign_in("eve")
+    with pytest.raises(NotSignedIn, match="revoked"):
+        api.run(running)
 
 
 def test_who_has_signed_out_is_told_why_the_token_is_refused(api: Api, running: str, person: Person) -> None:

@@ -78,6 +78,17 @@ def test_an_exception_in_a_block_goes_on_and_is_the_error_of_the_run(
     assert "division by zero" in capsys.readouterr().out
 
 
+def test_an_exception_without_a_text_is_the_error_too(run: Run) -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            return None  # type: ignore[return-value]
+
+    with pytest.raises(Odd), run:
+        raise Odd
+    error = run.get_details()["error"]["error"]
+    assert error["message"] == "User program failed with Odd: <unprintable Odd object>"
+
+
 def test_ctrl_c_in_a_block_cancels(run: Run) -> None:
     with pytest.raises(KeyboardInterrupt), run:
         raise KeyboardInterrupt

@@ -211,7 +211,11 @@ def error_content(error_details: Any, error_code: str | None) -> dict[str, Any]:
         name = type(error_details).__name__
         # The text of one of our own is several lines with JSON, for scripts that search it.
         said = error_details.message if isinstance(error_details, AzureMLException) else error_details
-        content["message"] = f"User program failed with {name}: {said}"
+        try:
+            text = str(said)
+        except Exception:  # its own __str__ may fail
+            text = f"<unprintable {name} object>"
+        content["message"] = f"User program failed with {name}: {text}"
         import traceback
 
         content["traceback"] = "".join(

@@ -164,15 +164,16 @@ def _kept(address: str, file: Path) -> Login:
 
 
 def kept_anew(login: Login) -> Login | None:
-    """What `studio login` has kept for the same server since it kept this one.
+    """What `studio login` has kept for the same person and server since it kept this one.
 
-    None if nothing, or if this one is from elsewhere. Reads the file.
+    None if nothing, or if this one is from elsewhere: what one has logged is not sent in another's name.
+    Reads the file.
     """
     if login.file is None:
         return None
     with contextlib.suppress(ConfigError):
         found = _kept(login.url, login.file)
-        return None if found.token == login.token else found
+        return found if found.token != login.token and found.username == login.username else None
     return None
 
 

@@ -182,8 +182,8 @@ class Transport:
     def _is_replaced(self, login: Login, answer: Answer | Exception) -> bool:
         """Whether this login was refused and this transport has another one by now."""
         is_refused = isinstance(answer, Answer) and answer.status == 401 and bool(answer.version)
-        if is_refused and login is self.login:  # without a lock: what threads put here was kept later
-            self.login = kept_anew(login) or login
+        if is_refused and login is self.login and (found := kept_anew(login)):
+            self.login = found  # without a lock: what another thread has put here meanwhile is the same
         return is_refused and login is not self.login
 
     def _asked(self, request: _Request, login: Login) -> Answer | Exception:

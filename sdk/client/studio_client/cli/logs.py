@@ -16,7 +16,7 @@ from studio_client.cli.runs import run
 from studio_client.cli.shapes import run_json, run_rows
 from studio_client.downloads import log_bytes, written_whole
 from studio_client.errors import NotFound, StudioClientError
-from studio_client.records import RunRecord
+from studio_client.records import TERMINAL, RunRecord
 from studio_client.run_errors import error_of
 from studio_client.streaming import choose_log, follow, print_log, print_summary, wait_until_ended
 
@@ -76,6 +76,8 @@ def watched(place: Place, record: RunRecord) -> RunRecord:
     except NotFound:
         raise
     except (KeyboardInterrupt, StudioClientError):
+        if record["status"] in TERMINAL:
+            raise
         click.echo(
             f"\nThe run goes on. To follow it: studio run monitor-logs -r {run_id}\n"
             f"To cancel it: studio run cancel -r {run_id}",

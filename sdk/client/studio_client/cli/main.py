@@ -118,7 +118,7 @@ def run(words: Sequence[str]) -> int:
         _write_no_more()
         return 0
     except UnicodeEncodeError as error:
-        return _unreadable(words) or _unexpected(error, words)
+        return _no_name(error, words)
     except OSError as error:
         return _disk_full(error) if error.errno in _FULL else _unexpected(error, words)
     except Exception as error:
@@ -150,23 +150,30 @@ def _refuse_usage(error: click.ClickException) -> int:
     return 2
 
 
-def _unreadable(words: Sequence[str]) -> int:
-    """The exit code if one of the words is no text, so that no name could be made of it; else 0."""
-    odd = unreadable(words)
+def _no_name(error: UnicodeEncodeError, words: Sequence[str]) -> int:
+    """A word that is no text was to be part of an address."""
+    if not unreadable(words):
+        return _unexpected(error, words)
+    click.echo("ERROR: A name has letters that cannot be sent.", err=True)
+    _hint_at_letters(words)
+    return 1
+
+
+def _hint_at_letters(words: Sequence[str]) -> None:
+    odd, encoding = unreadable(words), sys.getfilesystemencoding()
     if odd:
         click.echo(
-            f"ERROR: {odd} is no text in {sys.getfilesystemencoding()}, the encoding of this shell.", err=True
+            f"{odd} is no text in {encoding}, the encoding of this shell. If it is UTF-8, set LANG=C.UTF-8.",
+            err=True,
         )
-        click.echo("Names are text: write it in that encoding, or set LANG=C.UTF-8 if it is UTF-8.", err=True)
-    return 1 if odd else 0
 
 
 def _failed(error: StudioClientError, words: Sequence[str]) -> int:
     if "--debug" in words:
         traceback.print_exc()
-    if isinstance(error, InvalidInput) and (code := _unreadable(words)):
-        return code
     click.echo(f"ERROR: {error}", err=True)
+    if isinstance(error, InvalidInput):
+        _hint_at_letters(words)
     return 1
 
 
