@@ -24,7 +24,8 @@ REPOSITORY = Path(__file__).parents[1]
 #: A child in a session of its own that has neither the run's marker nor a parent that lives, and the script.
 SCATTERED = """
     import os, subprocess, sys, time
-    code = "import os, time; print(os.getpid(), flush=True); time.sleep(300)"
+    say = "os.write(1, (str(os.getpid()) + os.linesep).encode())"  # a whole line, which print is not
+    code = f"import os, time; {say}; time.sleep(300)"
     subprocess.Popen([sys.executable, "-c", code])
     apart = {"start_new_session": True, "stdout": open("a", "w"), "stderr": open("b", "w")}
     subprocess.Popen([sys.executable, "-c", code], **apart)
@@ -33,7 +34,7 @@ SCATTERED = """
         if os.fork():
             os._exit(0)
         os.execve(sys.executable, [sys.executable, "-c", code], {})
-    print(os.getpid(), flush=True)
+    exec(say)
     time.sleep(300)
 """
 
